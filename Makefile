@@ -89,7 +89,7 @@ fuzz: ## feed random bytes to the parsers and the allocator, a minute for each t
 order: ## write filters/order.txt: the functions that requests run, which come first in a module
 	@$(TOOLS)/setup demo
 	@$(TOOLS)/build-wasm
-	@HEADGATE_WRITE_ORDER=1 $(WITH) cargo test --locked -q -p headgate-tests-abi --test order what_a_request_runs_is_in_the_list
+	@HEADGATE_WRITE_ORDER=1 $(WITH) cargo test --locked -q -p headgate-tests-abi --test order the_functions_that_requests_run_are_in_the_list
 	@$(TOOLS)/build-wasm
 
 schema: ## write the committed JSON schemas, references, CRDs and RBAC again

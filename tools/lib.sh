@@ -12,7 +12,7 @@ ENVOY_VERSION=1.40.0
 TESTED_RUST=1.95.0
 OPENAI_VERSION=3.54.0
 PYTEST_VERSION=9.2.0
-# The SDK for Node is pinned in tests/sdk/package.json, its dependencies in the lock file beside it.
+# The SDK for Node is pinned in tests/sdk/package.json, its dependencies in the lock file next to it.
 NODE_SDK_MANIFEST=$REPO/tests/sdk
 CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2

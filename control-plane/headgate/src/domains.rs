@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_namespace_owns_everything_unless_another_is_given_it() {
+    fn the_default_namespace_has_every_domain_unless_another_namespace_has_it() {
         let alone = domains(&with(&[])).unwrap();
         assert_eq!(alone["default"], ["*"]);
         let given = domains(&with(&[("team", "*"), ("default", "a.example")])).unwrap();
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_domain_given_twice_is_refused_by_name_however_it_is_written() {
+    fn a_domain_given_twice_in_any_case_is_refused_by_name() {
         for again in ["x.example", "X.Example"] {
             let error = domains(&with(&[("a", "x.example"), ("b", again)])).unwrap_err();
             assert!(

@@ -19,7 +19,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// `envoy-config/…` of the checkout the test runs in.
+/// The path of `envoy-config/…` in the repository.
 fn shipped(path: &str) -> PathBuf {
     let crate_dir = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the crate is");
     Path::new(&crate_dir).join("../../envoy-config").join(path)
@@ -30,7 +30,7 @@ fn path(path: &Path) -> &str {
 }
 
 fn modules() -> tempfile::TempDir {
-    // One function that does nothing.
+    // A module with one empty function.
     let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b";
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("headgate.wasm"), module).unwrap();
@@ -41,19 +41,19 @@ fn modules() -> tempfile::TempDir {
 fn every_shipped_manifest_and_policy_is_valid() {
     let (models, policies) = (shipped("models"), shipped("policies"));
     let out = headgate(&["validate", "-f", path(&models), "-f", path(&policies)]);
-    let said = text(&out.stdout);
-    assert!(out.status.success(), "{said}");
-    // The demo's budget fills within more than an hour.
-    assert!(said.contains("0 errors, 1 other remarks"), "{said}");
+    let output = text(&out.stdout);
+    assert!(out.status.success(), "{output}");
+    // The budget of the demo takes more than an hour to fill.
+    assert!(output.contains("0 errors, 1 other remarks"), "{output}");
     assert!(
-        said.starts_with("info: TokenBucketPolicy default/tenant-budget"),
-        "{said}"
+        output.starts_with("info: TokenBucketPolicy default/tenant-budget"),
+        "{output}"
     );
-    assert!(said.contains("\"per-tenant\" (1h23m20s)"), "{said}");
+    assert!(output.contains("\"per-tenant\" (1h23m20s)"), "{output}");
 }
 
 #[test]
-fn an_annotation_that_says_no_number_of_tokens_is_said_with_the_command() {
+fn an_annotation_that_is_not_a_number_of_tokens_is_reported_with_the_command() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("m.yaml");
     let model = "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  name: a\n  labels: {model-name: a, model-version: v1}\n  \
@@ -61,14 +61,14 @@ fn an_annotation_that_says_no_number_of_tokens_is_said_with_the_command() {
                  headgate.dev/context-length: 8k\nspec: {replicas: 1}\n";
     fs::write(&file, model).unwrap();
     let out = headgate(&["validate", "-f", path(&file)]);
-    let said = text(&out.stdout);
-    assert!(out.status.success(), "{said}");
+    let output = text(&out.stdout);
+    assert!(out.status.success(), "{output}");
     for part in [
         "annotation `headgate.dev/context-length: \"8k\"` is ignored",
         "reserves 512: kubectl annotate deployment/a -n default headgate.dev/context-length=TOKENS",
         "0 errors, 2 other remarks",
     ] {
-        assert!(said.contains(part), "{part} in: {said}");
+        assert!(output.contains(part), "{part} in: {output}");
     }
 }
 
@@ -105,14 +105,14 @@ metadata: { name: other }
 "#;
 
 #[test]
-fn validate_says_what_nothing_reads_and_what_cannot_serve() {
+fn validate_reports_unused_settings_and_models_that_cannot_serve() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("below")).unwrap();
     let file = dir.path().join("below/slips.yaml");
     fs::write(&file, SLIPS).unwrap();
     let out = headgate(&["validate", "-R", "-f", path(dir.path())]);
     assert_eq!(out.status.code(), Some(1), "the version that is a number");
-    let said = text(&out.stdout);
+    let output = text(&out.stdout);
     for (severity, parts) in [
         (
             "info",
@@ -165,16 +165,16 @@ fn validate_says_what_nothing_reads_and_what_cannot_serve() {
         ),
         ("info", ["skipped", "ConfigMap other"]),
     ] {
-        let mut lines = said.lines().filter(|line| line.starts_with(severity));
+        let mut lines = output.lines().filter(|line| line.starts_with(severity));
         let found = lines.any(|line| parts.iter().all(|part| line.contains(part)));
-        assert!(found, "{severity} {parts:?} in: {said}");
+        assert!(found, "{severity} {parts:?} in: {output}");
     }
     let flat = headgate(&["validate", "-f", path(dir.path())]);
     assert!(text(&flat.stdout).starts_with("0 files"), "{flat:?}");
 }
 
 #[test]
-fn validate_reads_what_serve_would_and_ends_where_that_never_would() {
+fn validate_reports_a_fifo_and_exits() {
     let dir = tempfile::tempdir().unwrap();
     let fifo = dir.path().join("p.yaml");
     fifo::make(&fifo);
@@ -195,13 +195,13 @@ fn validate_names_the_file_the_path_and_the_fix() {
     fs::write(&file, policy).unwrap();
     let out = headgate(&["validate", "-f", path(&file)]);
     assert_eq!(out.status.code(), Some(1));
-    let said = text(&out.stdout);
+    let output = text(&out.stdout);
     for part in [
         "budget.yaml",
         "buckets[0].key[0]",
         "write tenant, model, version or header:NAME",
     ] {
-        assert!(said.contains(part), "{part} in: {said}");
+        assert!(output.contains(part), "{part} in: {output}");
     }
     let json = headgate(&["validate", "-o", "json", "-f", path(&file)]);
     let lines: Value = serde_json::from_slice(&json.stdout).unwrap();
@@ -209,7 +209,7 @@ fn validate_names_the_file_the_path_and_the_fix() {
 }
 
 #[test]
-fn a_policy_that_matches_nothing_is_said() {
+fn a_policy_without_a_match_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("p.yaml");
     let policy = "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata: {name: a}\n\
@@ -217,12 +217,12 @@ fn a_policy_that_matches_nothing_is_said() {
     fs::write(&file, policy).unwrap();
     let models = shipped("models");
     let out = headgate(&["validate", "-f", path(&models), "-f", path(&file)]);
-    let said = text(&out.stdout);
-    assert!(said.contains("no-such"), "{said}");
+    let output = text(&out.stdout);
+    assert!(output.contains("no-such"), "{output}");
 }
 
 #[test]
-fn a_policy_of_the_root_namespace_is_for_the_models_of_all() {
+fn a_policy_of_the_root_namespace_applies_to_the_models_of_all_namespaces() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("p.yaml");
     let policy = "apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata: {name: house, namespace: house}\n\
@@ -276,7 +276,7 @@ fn the_keys_of_the_labels_are_configurable() {
     assert!(text(&refused.stderr).contains("`example.com/model-name`"));
 }
 
-/// What `translate` makes of the demo's models and policies with these flags.
+/// The output of `translate` for the demo's models and policies with these flags.
 fn translated(flags: &[&str]) -> Value {
     let (models, policies, wasm) = (shipped("models"), shipped("policies"), modules());
     let args = [
@@ -309,7 +309,7 @@ fn translate_shows_what_would_be_served() {
 }
 
 #[test]
-fn what_names_no_namespace_is_in_the_default_one_whichever_that_is() {
+fn an_object_without_a_namespace_is_in_the_configured_default_namespace() {
     for (flags, namespace) in [
         (&[][..], "default"),
         (&["--default-namespace", "prod"], "prod"),
@@ -317,7 +317,7 @@ fn what_names_no_namespace_is_in_the_default_one_whichever_that_is() {
         let all = translated(flags);
         let namespaces = all["filterConfig"]["namespaces"].as_object().unwrap();
         assert_eq!(namespaces.keys().collect::<Vec<_>>(), [namespace]);
-        // Policies as well as models.
+        // Both policies and models.
         let buckets = namespaces[namespace]["buckets"].as_array().unwrap();
         assert!(!buckets.is_empty(), "{all}");
         let clusters = all["resources"]["cds"]["resources"].as_array().unwrap();
@@ -331,7 +331,7 @@ fn what_names_no_namespace_is_in_the_default_one_whichever_that_is() {
 }
 
 #[test]
-fn translate_says_what_the_plan_found_as_validate_does() {
+fn translate_reports_the_findings_of_the_plan_as_validate_does() {
     let (dir, wasm) = (tempfile::tempdir().unwrap(), modules());
     let manifest = |version: &str, label: &str| {
         format!(
@@ -350,19 +350,19 @@ fn translate_says_what_the_plan_found_as_validate_does() {
     let (models, wasm) = (path(dir.path()), path(wasm.path()));
     let out = headgate(&["translate", "--models", models, "--wasm", wasm]);
     assert!(out.status.success());
-    let said = text(&out.stderr);
+    let output = text(&out.stderr);
     let validated = text(&headgate(&["validate", "-f", models]).stdout);
     for part in ["is held at 0", "is not a weight"] {
-        let line = said.lines().find(|line| line.contains(part));
-        let line = line.unwrap_or_else(|| panic!("{part} in: {said}"));
-        // Told of the file alone by the one, by the path it was given by the other.
+        let line = output.lines().find(|line| line.contains(part));
+        let line = line.unwrap_or_else(|| panic!("{part} in: {output}"));
+        // One command gets the file alone, the other a path.
         assert!(line.contains("kubectl label deployment/m-v"), "{line}");
         assert!(validated.contains(part), "{validated}");
     }
 }
 
 #[test]
-fn validate_takes_what_kubectl_prints_from_standard_input() {
+fn validate_reads_the_output_of_kubectl_from_standard_input() {
     let list = "apiVersion: v1\nkind: List\nitems:\n\
         - {apiVersion: apps/v1, kind: Deployment, metadata: {name: a, labels: {model-name: m, model-version: v1}}}\n\
         - {apiVersion: headgate.dev/v1alpha1, kind: TokenBucketPolicy, metadata: {name: p}, spec: {models: [other], buckets: [{name: b, key: [tenent], profile: semantic}]}}\n";
@@ -374,38 +374,38 @@ fn validate_takes_what_kubectl_prints_from_standard_input() {
         .unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), list.as_bytes()).unwrap();
     let out = child.wait_with_output().unwrap();
-    let said = text(&out.stdout);
-    assert_eq!(out.status.code(), Some(1), "{said}");
+    let output = text(&out.stdout);
+    assert_eq!(out.status.code(), Some(1), "{output}");
     for part in [
         "error: standard input",
         "buckets[0].key[0]",
         "1 file, 1 errors",
     ] {
-        assert!(said.contains(part), "{part} in: {said}");
+        assert!(output.contains(part), "{part} in: {output}");
     }
 }
 
 #[test]
-fn that_no_pod_is_in_the_files_is_a_remark_and_not_an_outage() {
+fn a_model_without_endpoints_in_the_files_is_a_remark_and_not_an_error() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.yaml");
     let manifest = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: a, labels: {model-name: m, model-version: v1}}}\n";
     fs::write(&file, manifest).unwrap();
     let out = headgate(&["validate", "-f", path(&file)]);
-    let said = text(&out.stdout);
-    assert!(out.status.success(), "{said}");
-    assert!(said.contains("info: model default/m"), "{said}");
-    assert!(said.contains("headgate.dev/endpoints"), "{said}");
+    let output = text(&out.stdout);
+    assert!(out.status.success(), "{output}");
+    assert!(output.contains("info: model default/m"), "{output}");
+    assert!(output.contains("headgate.dev/endpoints"), "{output}");
 }
 
 #[test]
-fn a_dry_look_needs_no_modules_and_says_where_models_can_be() {
+fn translate_needs_no_modules_and_names_the_flags_for_models() {
     let models = shipped("models");
     let out = headgate(&["translate", "--models", path(&models), "--wasm", "/no/such"]);
-    let (shown, said) = (text(&out.stdout), text(&out.stderr));
-    assert!(out.status.success(), "{said}");
+    let (shown, output) = (text(&out.stdout), text(&out.stderr));
+    assert!(out.status.success(), "{output}");
     assert!(shown.contains("model/default/llama3-70b/v2"), "{shown}");
-    assert!(said.contains("/no/such/headgate.wasm"), "{said}");
+    assert!(output.contains("/no/such/headgate.wasm"), "{output}");
     let cases: [(&[&str], &[&str]); 4] = [
         (&[], &["--models DIR", "--kubeconfig FILE"]),
         (&["-n", "prod"], &["--namespace", "--kube"]),
@@ -414,16 +414,16 @@ fn a_dry_look_needs_no_modules_and_says_where_models_can_be() {
     ];
     for (flags, wanted) in cases {
         let out = headgate(&[&["translate"], flags].concat());
-        let said = text(&out.stderr);
-        assert_eq!(out.status.code(), Some(2), "{flags:?}: {said}");
+        let output = text(&out.stderr);
+        assert_eq!(out.status.code(), Some(2), "{flags:?}: {output}");
         for part in wanted {
-            assert!(said.contains(part), "{flags:?}: {part} in: {said}");
+            assert!(output.contains(part), "{flags:?}: {part} in: {output}");
         }
     }
 }
 
 #[test]
-fn status_without_a_control_plane_says_what_to_start() {
+fn status_without_a_control_plane_names_the_command_to_start_one() {
     let out = headgate(&["status", "--admin-address", "127.0.0.1:1"]);
     assert_eq!(out.status.code(), Some(2));
     assert!(
@@ -434,7 +434,7 @@ fn status_without_a_control_plane_says_what_to_start() {
 }
 
 #[test]
-fn serve_refuses_to_start_naming_the_flag_and_the_fix() {
+fn serve_with_an_invalid_flag_exits_with_the_flag_and_the_fix() {
     let (models, wasm) = (shipped("models"), modules());
     let (models, wasm) = (path(&models), path(wasm.path()));
     let cases: [(&[&str], &str); 6] = [

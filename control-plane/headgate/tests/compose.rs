@@ -1,5 +1,5 @@
-//! The containers. No Docker engine runs where the tests do, so what can be held without one is held: every command line is
-//! taken by the program it calls, every file is there, and the mock models are where the manifests say.
+//! The containers. No Docker engine runs where the tests do, so the tests check the rest: each program accepts its
+//! command line, every file exists, and the mock models are where the manifests say.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use headgate_testkit::envoy::find_envoy;
 use headgate_testkit::mock_model::MockArgs;
 use serde_json::Value;
 
-/// `envoy-config/…` of the checkout the test runs in.
+/// The path of `envoy-config/…` in the repository.
 fn shipped(path: &str) -> PathBuf {
     let crate_dir = std::env::var("CARGO_MANIFEST_DIR").expect("cargo says where the crate is");
     Path::new(&crate_dir).join("../../envoy-config").join(path)
@@ -48,7 +48,7 @@ fn mounts(service: &Value) -> Vec<(PathBuf, String)> {
 }
 
 #[test]
-fn the_control_plane_has_the_flags_it_is_called_with_and_its_ports_are_published() {
+fn the_control_plane_accepts_its_command_line_and_its_ports_are_published() {
     let services = services();
     let flags = command(&services["control-plane"]);
     assert_eq!(flags[0], "serve");
@@ -62,7 +62,7 @@ fn the_control_plane_has_the_flags_it_is_called_with_and_its_ports_are_published
     for flag in &flags[1..] {
         let (name, value) = flag.split_once('=').unwrap();
         assert!(help.contains(name), "{name}");
-        // Where Envoy, and the admin port, listen for who is outside of the containers.
+        // The addresses of Envoy and of the admin port outside the containers.
         if let Some(port) = value.strip_prefix("0.0.0.0:") {
             let line = format!("127.0.0.1:{port}:{port}");
             assert!(published.contains(&line), "{flag}: {published:?}");
@@ -76,7 +76,7 @@ fn the_control_plane_has_the_flags_it_is_called_with_and_its_ports_are_published
 }
 
 #[test]
-fn envoy_takes_its_command_line() {
+fn envoy_accepts_its_command_line() {
     let service = &services()["envoy"];
     let line = command(service);
     assert_eq!(line[0], "envoy");
@@ -90,12 +90,12 @@ fn envoy_takes_its_command_line() {
         .args(line[1..].iter().map(outside))
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
 }
 
 #[test]
-fn each_manifest_of_the_demo_has_its_mock_model_where_it_says() {
+fn each_manifest_of_the_demo_has_a_mock_model_at_its_address() {
     let mut mocks = BTreeSet::new();
     for (name, service) in &services() {
         if service["build"]["target"] != "mock-model" {
@@ -119,7 +119,7 @@ fn each_manifest_of_the_demo_has_its_mock_model_where_it_says() {
 }
 
 #[test]
-fn the_dockerfile_has_the_stages_that_are_built_each_with_its_program() {
+fn the_dockerfile_has_every_stage_that_is_built_with_its_program() {
     let dockerfile = read(&shipped("Dockerfile"));
     // By stage: what is copied into it from the build, and its entry point.
     let mut stages: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

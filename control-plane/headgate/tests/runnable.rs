@@ -1,5 +1,5 @@
-//! A policy that can be read can be run: generated policies, planned, written as the filters' configuration and given to the
-//! filters' own code. That the API server accepts no others is tested beside its definitions, with the same generator.
+//! Every readable policy runs: the test plans generated policies, writes the filter configuration and loads it into the
+//! filters' code. With the same generator, `headgate-kubernetes` tests that the API server accepts no others.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../../kubernetes/tests/policies/generate.rs"]
@@ -18,7 +18,7 @@ use headgate_model::{
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::Value;
 
-/// A proxy without streams: a configuration needs its memory and its clock.
+/// A proxy without streams: loading a configuration needs memory and a clock.
 #[derive(Default)]
 struct Proxy {
     memory: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
@@ -81,7 +81,7 @@ impl Host for Proxy {
     }
 }
 
-/// Models of the names that the generator gives to targets, so that what it makes leads somewhere.
+/// Models with the names that the generator uses as targets.
 fn fleet() -> Objects {
     let mut objects = Objects::default();
     for kind in ["service", "deployment"] {
@@ -119,7 +119,7 @@ fn fleet() -> Objects {
     objects
 }
 
-/// The policy, if its spec can be read.
+/// The policy, if its spec is readable.
 fn policy(kind: &str, spec: &Value) -> Option<Policy> {
     let definition = PolicyDefinition::find(kind)?;
     Some(Policy {
@@ -133,7 +133,7 @@ fn policy(kind: &str, spec: &Value) -> Option<Policy> {
     })
 }
 
-/// The configuration of the filters that a policy makes; `None` if it cannot be read.
+/// The filter configuration of a policy; `None` if the policy is unreadable.
 fn configuration(kind: &str, spec: &Value) -> Option<FilterConfig> {
     let mut objects = fleet();
     objects.insert_policy(policy(kind, spec)?);
@@ -150,11 +150,11 @@ fn configuration(kind: &str, spec: &Value) -> Option<FilterConfig> {
 }
 
 #[test]
-fn what_can_be_read_of_a_policy_the_filters_run() {
+fn the_filters_run_every_readable_policy() {
     let (led, read, unread) = (Cell::new(0), Cell::new(0), Cell::new(0));
     let mut runner = TestRunner::new(Config {
         cases: 3000,
-        // What fails is printed whole.
+        // Print a failing case completely.
         failure_persistence: None,
         ..Config::default()
     });
@@ -177,11 +177,11 @@ fn what_can_be_read_of_a_policy_the_filters_run() {
     });
     outcome.unwrap();
     println!(
-        "{} can be read, {} of them are told to filters, {} cannot",
+        "{} are readable, {} of them reach the filters, {} are not readable",
         read.get(),
         led.get(),
         unread.get()
     );
-    // A generator that makes only good or only bad ones, or good ones for nobody, would show nothing.
+    // A generator of only valid policies, only invalid ones, or only policies without a target would test nothing.
     assert!(unread.get() > 500 && read.get() > 500 && led.get() > read.get() / 2);
 }

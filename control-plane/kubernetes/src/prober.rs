@@ -65,7 +65,7 @@ mod tests {
         b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
     #[tokio::test]
-    async fn a_server_that_is_never_ready_is_not_probed_once_it_answers_the_watches() {
+    async fn a_server_that_is_never_ready_is_no_longer_probed_once_it_answers_watches() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let client = Client::try_from(kube::Config::new(url.parse().unwrap())).unwrap();

@@ -27,7 +27,7 @@ fn the_policies_are_namespaced_kinds_of_headgate_dev() {
 }
 
 #[test]
-fn a_policy_object_reads_and_writes_the_spec_as_people_write_it() {
+fn a_policy_object_reads_and_writes_the_spec_in_its_documented_form() {
     let text = r#"{"apiVersion":"headgate.dev/v1alpha1","kind":"TokenBucketPolicy","metadata":{"name":"a"},
         "spec":{"buckets":[{"name":"fair","key":["tenant"],"profile":"semantic"}]}}"#;
     let policy: TokenBucketPolicy = serde_json::from_str(text).unwrap();
@@ -70,7 +70,7 @@ fn the_committed_rights_are_the_tables() {
 }
 
 #[test]
-fn rights_are_asked_for_where_they_are_used_and_nowhere_else() {
+fn rights_are_requested_only_where_they_are_used() {
     let mut needs = Needs {
         kinds: Kind::defaults_without_and(&[], &["my.org/v1/gangs/Gang".parse().unwrap()]),
         policies: true,
@@ -120,7 +120,7 @@ fn rights_are_asked_for_where_they_are_used_and_nowhere_else() {
         needs.command(Some("keeper")),
         format!("{command} --service-account keeper --install-namespace home")
     );
-    // Policies that are files are no business of the API server's.
+    // Policies from files need no rights.
     needs.policies = false;
     assert_eq!(resources(&needs, Some("house")), ["events.events.k8s.io"]);
     assert!(

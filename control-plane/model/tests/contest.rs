@@ -1,15 +1,15 @@
 //! Precedence among random policies, compared with an oracle that checks each policy for each request.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod fixtures;
 
 use std::collections::BTreeSet;
 
+use fixtures::{Build, carrier, objects, policy};
 use headgate_contract::{Bucket, FilterConfig, Role, Target, TokenBucketPolicySpec};
 use headgate_model::{Objects, Plan, Policy};
 use proptest::prelude::*;
 use proptest::sample::select;
-use world::{Build, carrier, objects, policy};
 
 const ROOT: &str = "root";
 /// Namespace, model, versions, and the deployment that carries each version.
@@ -157,11 +157,11 @@ fn requests() -> impl Iterator<Item = (&'static str, &'static str, &'static str)
 }
 
 fn planned(list: &[Policy]) -> Plan {
-    let mut world = fleet();
+    let mut cluster = fleet();
     for policy in list {
-        world.insert_policy(policy.clone());
+        cluster.insert_policy(policy.clone());
     }
-    world::planned_under(ROOT, &world)
+    fixtures::planned_under(ROOT, &cluster)
 }
 
 proptest! {

@@ -1,10 +1,11 @@
 //! Invariants of the plan, over random objects, edits and orders.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod fixtures;
 
 use std::collections::BTreeMap;
 
+use fixtures::{Build, carrier, model_id, objects, planned, policy, version};
 use headgate_contract::{
     FilterConfig, Role, ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec, names,
 };
@@ -14,7 +15,6 @@ use headgate_model::{
 };
 use proptest::prelude::*;
 use proptest::sample::select;
-use world::{Build, carrier, model_id, objects, planned, policy, version};
 
 const NAMES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
@@ -135,23 +135,23 @@ fn served() -> impl Strategy<Value = ModelRecord> {
 }
 
 prop_compose! {
-    fn world()(
+    fn cluster()(
         served in prop::option::of(served()),
         carriers in prop::collection::vec(any_carrier(), 0..8),
         buckets in prop::collection::vec((select(vec!["p", "q", "r"]), prop::option::of(0..3_i64), bucket_spec()), 0..4),
         tags in prop::collection::vec((select(vec!["s", "t"]), prop::option::of(0..3_i64), tag_spec()), 0..3),
     ) -> Objects {
-        let mut world = objects(carriers);
+        let mut cluster = objects(carriers);
         if let Some(served) = served {
-            world.served_models.insert(("default".into(), model_id("llama")), served);
+            cluster.served_models.insert(("default".into(), model_id("llama")), served);
         }
         for (name, created, spec) in buckets {
-            world.insert_policy(policy::<TokenBucketPolicySpec>(name, created, &spec));
+            cluster.insert_policy(policy::<TokenBucketPolicySpec>(name, created, &spec));
         }
         for (name, created, spec) in tags {
-            world.insert_policy(policy::<TrafficTagPolicySpec>(name, created, spec));
+            cluster.insert_policy(policy::<TrafficTagPolicySpec>(name, created, spec));
         }
-        world
+        cluster
     }
 }
 
@@ -181,8 +181,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
-    fn weights_sum_to_100(world in world()) {
-        for model in models(&planned(&world)) {
+    fn weights_sum_to_100(cluster in cluster()) {
+        for model in models(&planned(&cluster)) {
             let sum: u32 = model.variants.values().map(|v| v.share).sum();
             prop_assert_eq!(sum, if model.plan.ready() { 1_000_000 } else { 0 });
             let by_carrier: u32 = model.carriers.iter().map(|c| c.share).sum();
@@ -202,8 +202,8 @@ proptest! {
     }
 
     #[test]
-    fn never_routes_to_nothing(world in world()) {
-        let plan = planned(&world);
+    fn never_routes_to_nothing(cluster in cluster()) {
+        let plan = planned(&cluster);
         for model in models(&plan) {
             let ready = model.variants.values().any(|v| !v.endpoints.is_empty());
             prop_assert_eq!(routes(model), ready);
@@ -213,15 +213,15 @@ proptest! {
             }
         }
         // A model that any carrier names is known, whatever the state of its versions and pods.
-        for carrier in world.carriers.values() {
+        for carrier in cluster.carriers.values() {
             prop_assert!(plan.namespaces["default"].models.contains_key(carrier.labels["model-name"].as_str()));
         }
     }
 
     #[test]
     fn plan_is_a_pure_function(
-        history in prop::collection::vec(world(), 0..3),
-        last in world(),
+        history in prop::collection::vec(cluster(), 0..3),
+        last in cluster(),
         ready_before in 0..20_u64,
     ) {
         // One replica saw other objects before, in another order; the other starts with the last ones.
@@ -235,10 +235,10 @@ proptest! {
             let scales = damper.observe(&registry.readiness(), at);
             (plan(&registry, objects, &scales), at)
         };
-        for world in history {
-            old_replica.carriers.extend(world.carriers.into_iter().rev());
-            old_replica.policies.extend(world.policies.into_iter().rev());
-            old_replica.served_models.extend(world.served_models);
+        for cluster in history {
+            old_replica.carriers.extend(cluster.carriers.into_iter().rev());
+            old_replica.policies.extend(cluster.policies.into_iter().rev());
+            old_replica.served_models.extend(cluster.served_models);
             observe(&old_replica, &mut damper, ready_before);
         }
         for (key, mut carrier) in last.carriers.clone().into_iter().rev() {
@@ -258,33 +258,33 @@ proptest! {
 
     /// The memory that a plan writes is an input of the next plan: the two must converge.
     #[test]
-    fn memory_settles(world in world()) {
-        let mut world = world;
+    fn memory_settles(cluster in cluster()) {
+        let mut cluster = cluster;
         for turn in 0.. {
-            let memories = next_memories(&planned(&world), &world, 1_800_000_000);
+            let memories = next_memories(&planned(&cluster), &cluster, 1_800_000_000);
             let mut changed = false;
             for (key, memory) in memories {
-                let served = world.served_models.entry(key).or_default();
+                let served = cluster.served_models.entry(key).or_default();
                 changed |= served.memory != memory;
                 served.memory = memory;
             }
             if !changed {
                 break;
             }
-            prop_assert!(turn < 5, "memories do not settle: {:?}", world.served_models);
+            prop_assert!(turn < 5, "memories do not settle: {:?}", cluster.served_models);
         }
     }
 
     #[test]
     fn bad_label_never_removes_traffic(
-        world in world(),
+        cluster in cluster(),
         which in any::<prop::sample::Index>(),
         label in select(vec!["", "ten", "101", "-1", "1O", "007", "5%", "NaN", "0.5"]),
     ) {
-        prop_assume!(!world.carriers.is_empty());
-        let before = planned(&world);
-        let key = which.get(&world.carriers.keys().collect::<Vec<_>>()).to_owned().clone();
-        let mut edited = world;
+        prop_assume!(!cluster.carriers.is_empty());
+        let before = planned(&cluster);
+        let key = which.get(&cluster.carriers.keys().collect::<Vec<_>>()).to_owned().clone();
+        let mut edited = cluster;
         edited.carriers.get_mut(&key).unwrap().labels.insert("canary-weight".into(), label.into());
         let after = planned(&edited);
         let name = edited.carriers[&key].labels["model-name"].clone();
@@ -302,8 +302,8 @@ proptest! {
     }
 
     #[test]
-    fn the_filters_parser_accepts_every_emitted_configuration(world in world()) {
-        let emitted = config(&planned(&world));
+    fn the_filters_parser_accepts_every_emitted_configuration(cluster in cluster()) {
+        let emitted = config(&planned(&cluster));
         let parsed = FilterConfig::parse(emitted.emit().unwrap().as_bytes());
         prop_assert_eq!(parsed, Ok(emitted));
     }

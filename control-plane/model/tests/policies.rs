@@ -1,11 +1,11 @@
 //! Policies → rules: targets, order, and findings.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod fixtures;
 
+use fixtures::{Build, carrier, objects, planned, policy};
 use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec};
 use headgate_model::{Finding, Objects, Plan, Severity, reason};
-use world::{Build, carrier, objects, planned, policy};
 
 fn fleet() -> Objects {
     objects([
@@ -19,17 +19,17 @@ fn fleet() -> Objects {
     ])
 }
 
-fn bucket(world: &mut Objects, name: &str, created: Option<i64>, target: &str, buckets: &[&str]) {
+fn bucket(cluster: &mut Objects, name: &str, created: Option<i64>, target: &str, buckets: &[&str]) {
     let list: Vec<String> = buckets
         .iter()
         .map(|b| format!(r#"{{"name":"{b}","key":["tenant"],"profile":"semantic"}}"#))
         .collect();
     let spec = format!(r#"{{{target}"buckets":[{}]}}"#, list.join(","));
-    world.insert_policy(policy::<TokenBucketPolicySpec>(name, created, &spec));
+    cluster.insert_policy(policy::<TokenBucketPolicySpec>(name, created, &spec));
 }
 
-fn tagging(world: &mut Objects, name: &str, created: Option<i64>, spec: &str) {
-    world.insert_policy(policy::<TrafficTagPolicySpec>(name, created, spec));
+fn tagging(cluster: &mut Objects, name: &str, created: Option<i64>, spec: &str) {
+    cluster.insert_policy(policy::<TrafficTagPolicySpec>(name, created, spec));
 }
 
 /// `policy:bucket` with its models, in order.
@@ -66,23 +66,23 @@ fn findings<'a>(plan: &'a Plan, reason: &str) -> Vec<&'a Finding> {
 
 #[test]
 fn targets_resolve_to_the_models_of_the_namespace() {
-    let mut world = fleet();
-    bucket(&mut world, "all", None, "", &["one"]);
+    let mut cluster = fleet();
+    bucket(&mut cluster, "all", None, "", &["one"]);
     bucket(
-        &mut world,
+        &mut cluster,
         "named",
         None,
         r#""models":["phi","llama","phi"],"#,
         &["two"],
     );
     bucket(
-        &mut world,
+        &mut cluster,
         "picked",
         None,
         r#""selector":{"matchLabels":{"team":"red","tier":"gold"}},"#,
         &["three"],
     );
-    let plan = planned(&world);
+    let plan = planned(&cluster);
     assert_eq!(
         buckets(&plan),
         [
@@ -96,25 +96,31 @@ fn targets_resolve_to_the_models_of_the_namespace() {
 
 #[test]
 fn a_selector_requires_all_labels_on_one_carrier() {
-    let mut world = fleet();
+    let mut cluster = fleet();
     let both = r#""selector":{"matchLabels":{"team":"blue","tier":"gold"}},"#;
-    bucket(&mut world, "apart", None, both, &["one"]);
-    assert_eq!(buckets(&planned(&world)), Vec::<String>::new());
+    bucket(&mut cluster, "apart", None, both, &["one"]);
+    assert_eq!(buckets(&planned(&cluster)), Vec::<String>::new());
 }
 
 #[test]
 fn a_policy_that_matches_nothing_has_a_finding() {
-    let mut world = fleet();
-    bucket(&mut world, "typo", None, r#""models":["lama"],"#, &["one"]);
+    let mut cluster = fleet();
     bucket(
-        &mut world,
+        &mut cluster,
+        "typo",
+        None,
+        r#""models":["lama"],"#,
+        &["one"],
+    );
+    bucket(
+        &mut cluster,
         "half",
         None,
         r#""models":["lama","phi"],"#,
         &["two"],
     );
     tagging(
-        &mut world,
+        &mut cluster,
         "tags",
         None,
         r#"{"selector":{"matchLabels":{"team":"green"}}}"#,
@@ -125,11 +131,11 @@ fn a_policy_that_matches_nothing_has_a_finding() {
         r#"{"buckets":[{"name":"x","key":[],"profile":"semantic"}]}"#,
     );
     elsewhere.namespace = "empty".into();
-    world.insert_policy(elsewhere);
-    let plan = planned(&world);
+    cluster.insert_policy(elsewhere);
+    let plan = planned(&cluster);
     assert_eq!(buckets(&plan), ["default/half:two for phi"]);
-    let said = findings(&plan, reason::MATCHES_NOTHING);
-    let about: Vec<_> = said.iter().map(|f| f.object.to_string()).collect();
+    let unmatched = findings(&plan, reason::MATCHES_NOTHING);
+    let about: Vec<_> = unmatched.iter().map(|f| f.object.to_string()).collect();
     assert_eq!(
         about,
         [
@@ -140,19 +146,19 @@ fn a_policy_that_matches_nothing_has_a_finding() {
         ]
     );
     assert_eq!(
-        said[0].message,
+        unmatched[0].message,
         "spec.models[0]: no carrier declares model lama"
     );
-    assert_eq!(said[1].origin, "typo.yaml");
+    assert_eq!(unmatched[1].origin, "typo.yaml");
     assert!(!plan.namespaces.contains_key("empty"));
 }
 
 #[test]
 fn a_bucket_given_by_two_equal_policies_is_an_error_of_the_younger_one() {
-    let mut world = fleet();
-    bucket(&mut world, "a-late", Some(20), "", &["fair", "extra"]);
-    bucket(&mut world, "z-early", Some(10), "", &["fair"]);
-    let plan = planned(&world);
+    let mut cluster = fleet();
+    bucket(&mut cluster, "a-late", Some(20), "", &["fair", "extra"]);
+    bucket(&mut cluster, "z-early", Some(10), "", &["fair"]);
+    let plan = planned(&cluster);
     assert_eq!(
         buckets(&plan),
         ["default/z-early:fair", "default/a-late:extra"]
@@ -171,48 +177,48 @@ fn a_bucket_given_by_two_equal_policies_is_an_error_of_the_younger_one() {
 
 #[test]
 fn findings_on_a_policy_do_not_change_when_models_come_and_go() {
-    let mut world = fleet();
-    bucket(&mut world, "z-early", Some(10), "", &["fair"]);
-    bucket(&mut world, "late", Some(20), "", &["fair"]);
+    let mut cluster = fleet();
+    bucket(&mut cluster, "z-early", Some(10), "", &["fair"]);
+    bucket(&mut cluster, "late", Some(20), "", &["fair"]);
     let typo = r#""models":["lama"],"#;
-    bucket(&mut world, "typo", None, typo, &["one"]);
+    bucket(&mut cluster, "typo", None, typo, &["one"]);
     let selects = r#""selector":{"matchLabels":{"team":"green"}},"#;
-    bucket(&mut world, "selects", None, selects, &["one"]);
+    bucket(&mut cluster, "selects", None, selects, &["one"]);
     let refers = r#""targetRefs":[{"kind":"Service","name":"none"}],"#;
-    bucket(&mut world, "refers", None, refers, &["one"]);
-    let before = planned(&world);
+    bucket(&mut cluster, "refers", None, refers, &["one"]);
+    let before = planned(&cluster);
     assert_eq!(findings(&before, reason::MATCHES_NOTHING).len(), 3);
     assert_eq!(findings(&before, reason::DUPLICATE_BUCKET).len(), 1);
     let another = carrier("another", "v1").model("another");
-    world.carriers.insert(another.key.clone(), another);
-    let after = planned(&world);
+    cluster.carriers.insert(another.key.clone(), another);
+    let after = planned(&cluster);
     assert_eq!(before.findings, after.findings);
 }
 
 #[test]
 fn buckets_are_ordered_by_age_and_name_of_their_policies() {
-    let mut world = fleet();
+    let mut cluster = fleet();
     for (name, created) in [("b", Some(2)), ("c", Some(1)), ("a", Some(2)), ("z", None)] {
-        bucket(&mut world, name, created, "", &[name]);
+        bucket(&mut cluster, name, created, "", &[name]);
     }
     assert_eq!(
-        buckets(&planned(&world)),
+        buckets(&planned(&cluster)),
         ["default/z:z", "default/c:c", "default/a:a", "default/b:b"]
     );
 }
 
 #[test]
 fn a_tagging_for_a_named_model_takes_precedence_over_one_for_all() {
-    let mut world = fleet();
-    tagging(&mut world, "all", Some(1), "{}");
+    let mut cluster = fleet();
+    tagging(&mut cluster, "all", Some(1), "{}");
     tagging(
-        &mut world,
+        &mut cluster,
         "picked",
         Some(2),
         r#"{"selector":{"matchLabels":{"tier":"gold"}}}"#,
     );
-    tagging(&mut world, "named", Some(3), r#"{"models":["llama"]}"#);
-    let plan = planned(&world);
+    tagging(&mut cluster, "named", Some(3), r#"{"models":["llama"]}"#);
+    let plan = planned(&cluster);
     let order: Vec<_> = plan.namespaces["default"]
         .config
         .tagging
@@ -231,18 +237,23 @@ fn a_tagging_for_a_named_model_takes_precedence_over_one_for_all() {
 
 #[test]
 fn a_tagging_without_effect_for_a_model_has_a_finding() {
-    let mut world = fleet();
-    tagging(&mut world, "first", None, r#"{"models":["phi"]}"#);
-    tagging(&mut world, "second", None, r#"{"models":["llama","phi"]}"#);
-    let plan = planned(&world);
-    let said = findings(&plan, reason::TAGGING_SHADOWED);
-    assert_eq!(said.len(), 1);
+    let mut cluster = fleet();
+    tagging(&mut cluster, "first", None, r#"{"models":["phi"]}"#);
+    tagging(
+        &mut cluster,
+        "second",
+        None,
+        r#"{"models":["llama","phi"]}"#,
+    );
+    let plan = planned(&cluster);
+    let shadowed = findings(&plan, reason::TAGGING_SHADOWED);
+    assert_eq!(shadowed.len(), 1);
     assert_eq!(
-        said[0].object.to_string(),
+        shadowed[0].object.to_string(),
         "TrafficTagPolicy default/second"
     );
     assert!(
-        said[0]
+        shadowed[0]
             .message
             .contains("spec: the tagging: TrafficTagPolicy default/first takes precedence, because its name sorts first")
     );
@@ -255,10 +266,10 @@ fn a_tagging_without_effect_for_a_model_has_a_finding() {
 
 #[test]
 fn a_policy_outcome_lists_namespaces_without_a_domain() {
-    let mut world = fleet();
-    bucket(&mut world, "own", None, "", &["b"]);
+    let mut cluster = fleet();
+    bucket(&mut cluster, "own", None, "", &["b"]);
     bucket(
-        &mut world,
+        &mut cluster,
         "stray",
         None,
         r#""models":["nothing"],"#,
@@ -266,14 +277,14 @@ fn a_policy_outcome_lists_namespaces_without_a_domain() {
     );
     let unserved = |served: Option<&[&str]>| -> Vec<usize> {
         let registry =
-            headgate_model::Registry::build(&world, &headgate_model::LabelKeys::default());
+            headgate_model::Registry::build(&cluster, &headgate_model::LabelKeys::default());
         let registry = match served {
             Some(served) => {
                 registry.with_served_namespaces(served.iter().map(|ns| (*ns).to_owned()).collect())
             }
             None => registry,
         };
-        let plan = headgate_model::plan(&registry, &world, &headgate_model::Scales::default());
+        let plan = headgate_model::plan(&registry, &cluster, &headgate_model::Scales::default());
         plan.policies
             .values()
             .map(|outcome| outcome.unserved.len())

@@ -1,32 +1,32 @@
 //! Findings on valid policies: a hidden `cors`, and buckets that a restart of a proxy resets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod fixtures;
 
+use fixtures::{carrier, objects, policy};
 use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec, TrafficTagPolicySpec};
 use headgate_model::{Finding, Objects, Plan, PolicyOutcome, Severity, condition_reason, reason};
-use world::{carrier, objects, policy};
 
 const ROOT: &str = "headgate-system";
 const CORS: &str = r#"{"cors":{"allowOrigins":["https://a.example"]}}"#;
 
-fn planned(world: &Objects) -> Plan {
-    world::planned_under(ROOT, world)
+fn planned(cluster: &Objects) -> Plan {
+    fixtures::planned_under(ROOT, cluster)
 }
 
 /// A plan of model `llama` in `default` with these tagging policies (namespace, name, spec), the oldest first.
 fn tagged(policies: &[(&str, &str, &str)]) -> Plan {
-    let mut world = objects([carrier("a", "v1")]);
+    let mut cluster = objects([carrier("a", "v1")]);
     for (created, (namespace, name, spec)) in (0..).zip(policies) {
         let mut policy = policy::<TrafficTagPolicySpec>(name, Some(created), spec);
         policy.namespace = (*namespace).to_owned();
-        world.insert_policy(policy);
+        cluster.insert_policy(policy);
     }
-    planned(&world)
+    planned(&cluster)
 }
 
 fn outcome<'a>(plan: &'a Plan, namespace: &str, name: &str) -> &'a PolicyOutcome {
-    world::outcome(plan, TrafficTagPolicySpec::KIND, namespace, name)
+    fixtures::outcome(plan, TrafficTagPolicySpec::KIND, namespace, name)
 }
 
 fn found<'a>(plan: &'a Plan, reason: &str) -> Vec<&'a Finding> {
@@ -87,9 +87,9 @@ fn a_bucket_that_takes_longer_than_an_hour_to_fill_has_a_finding_about_restarts(
             .map(|(i, profile)| format!(r#"{{"name":"b{i}","key":["tenant"],{profile}}}"#))
             .collect();
         let spec = format!(r#"{{"buckets":[{}]}}"#, buckets.join(","));
-        let mut world = objects([carrier("a", "v1")]);
-        world.insert_policy(policy::<TokenBucketPolicySpec>("p", None, &spec));
-        planned(&world).findings
+        let mut cluster = objects([carrier("a", "v1")]);
+        cluster.insert_policy(policy::<TokenBucketPolicySpec>("p", None, &spec));
+        planned(&cluster).findings
     };
     let tokens = |capacity: u32, refill: &str| {
         format!(

@@ -1,17 +1,17 @@
 //! The damped scale, with time as an argument.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod fixtures;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fixtures::{Build, carrier, llama, model_id, objects};
 use headgate_contract::Scale;
 use headgate_model::{
     Address, Carrier, LabelKeys, Objects, OwnerShare, Readiness, Registry, ScaleDamper, Scales,
     Tick, plan,
 };
-use world::{Build, carrier, llama, model_id, objects};
 
 fn at(seconds: f64) -> Tick {
     Tick {
@@ -69,7 +69,7 @@ fn a_change_is_held_back_ten_seconds_and_flapping_does_not_postpone_it() {
 }
 
 #[test]
-fn a_scale_other_than_100_carries_the_epoch_and_wakes_when_it_ends() {
+fn a_scale_other_than_100_has_the_epoch_and_is_due_when_the_epoch_ends() {
     let mut damper = ScaleDamper::default();
     assert_eq!(damper.wake_after(at(0.0)), None);
     let scale = observe(&mut damper, 1, 2, at(100.0)).unwrap();
@@ -96,13 +96,13 @@ fn a_model_without_ready_replicas_restarts_with_its_first_reading() {
 
 #[test]
 fn only_serving_carriers_count_as_ready_or_desired() {
-    let world = objects([
+    let cluster = objects([
         carrier("a", "v1").created(1).desired(4).ready(3),
         carrier("canary", "v2").weight("5").desired(1).unready(1),
         carrier("held", "v3").created(2).desired(8).unready(8),
         carrier("dark", "v4").weight("0").desired(8),
     ]);
-    let registry = Registry::build(&world, &LabelKeys::default());
+    let registry = Registry::build(&cluster, &LabelKeys::default());
     let readings = registry.readiness();
     let reading = readings[&("default".to_owned(), model_id("llama"))];
     assert_eq!(
@@ -113,14 +113,14 @@ fn only_serving_carriers_count_as_ready_or_desired() {
         }
     );
     let scales = ScaleDamper::default().observe(&readings, at(0.0));
-    let planned = plan(&registry, &world, &scales);
+    let planned = plan(&registry, &cluster, &scales);
     assert_eq!(llama(&planned).plan.scale.unwrap().percent, 75);
-    let still = plan(&registry, &world, &Scales::default());
+    let still = plan(&registry, &cluster, &Scales::default());
     assert_eq!(llama(&still).plan.scale, None);
 }
 
 #[test]
-fn a_canary_misses_at_most_its_percent_of_all_replicas() {
+fn a_canary_lowers_the_scale_by_at_most_its_percent() {
     for (weight, ready, expected) in [
         // Its pods still load: a canary with 5 % of the sessions must not halve a budget.
         ("5", 0, (2, 2)),
@@ -137,11 +137,11 @@ fn a_canary_misses_at_most_its_percent_of_all_replicas() {
             0 => canary.unready(2),
             _ => canary.ready(ready),
         };
-        let world = objects([
+        let cluster = objects([
             carrier("a", "v1").created(1).desired(2).ready(2),
             canary.desired(2),
         ]);
-        let registry = Registry::build(&world, &LabelKeys::default());
+        let registry = Registry::build(&cluster, &LabelKeys::default());
         let reading = registry.readiness()[&("default".to_owned(), model_id("llama"))];
         let got = (reading.ready, reading.desired);
         assert_eq!(got, expected, "{weight} %, {ready} ready");
@@ -165,8 +165,8 @@ fn of_rollout(name: &str, version: &str, total: u32, desired: u32, pods: &[(u8, 
     carrier
 }
 
-fn counted(world: &Objects) -> (u32, u32) {
-    let registry = Registry::build(world, &LabelKeys::default());
+fn counted(cluster: &Objects) -> (u32, u32) {
+    let registry = Registry::build(cluster, &LabelKeys::default());
     let reading = registry.readiness()[&("default".to_owned(), model_id("llama"))];
     (reading.ready, reading.desired)
 }
@@ -254,21 +254,21 @@ fn services_of_one_version_count_the_replicas_of_the_owner_once() {
     // The stable and the canary Service while the stable pods stay: all five pods serve the one version.
     let stable = of_rollout("stable", "v1", 4, 4, &all).created(1);
     let canary = of_rollout("canary", "v1", 4, 1, &up([5])).created(2);
-    let world = objects([stable, canary]);
-    assert_eq!(counted(&world), (5, 4));
-    let registry = Registry::build(&world, &LabelKeys::default());
-    let still = plan(&registry, &world, &Scales::default());
+    let cluster = objects([stable, canary]);
+    assert_eq!(counted(&cluster), (5, 4));
+    let registry = Registry::build(&cluster, &LabelKeys::default());
+    let still = plan(&registry, &cluster, &Scales::default());
     assert_eq!(llama(&still).carriers[0].desired, 4);
 }
 
 #[test]
 fn models_that_share_pods_each_count_all_of_them() {
     let pods = [up([1, 2, 3]), down([4])].concat();
-    let world = objects([
+    let cluster = objects([
         of_rollout("front", "v1", 4, 4, &pods),
         of_rollout("tuned", "v1", 4, 4, &pods).model("tuned"),
     ]);
-    let registry = Registry::build(&world, &LabelKeys::default());
+    let registry = Registry::build(&cluster, &LabelKeys::default());
     for model in ["llama", "tuned"] {
         let reading = registry.readiness()[&("default".to_owned(), model_id(model))];
         assert_eq!((reading.ready, reading.desired), (3, 4), "{model}");

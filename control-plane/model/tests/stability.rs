@@ -1,15 +1,15 @@
 //! Readiness over time: canaries that flap, pods that become available, versions that never start.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod fixtures;
 
 use std::time::Duration;
 
+use fixtures::{Build, carrier, llama, model_id, objects, reasons};
 use headgate_model::{
     Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, Registry, Scales, Stability,
     StoredCarrier, Tick, Verdicts, plan, reason,
 };
-use world::{Build, carrier, llama, model_id, objects, reasons};
 
 const START: u64 = 1_800_000_000;
 
@@ -60,7 +60,7 @@ fn canary() -> Carrier {
 }
 
 #[test]
-fn a_flapping_canary_takes_no_sessions_until_it_is_calm() {
+fn a_flapping_canary_takes_no_sessions_until_it_is_stable() {
     let mut stability = Tracker::default();
     for second in 0..4 {
         let up = plan_of(&mut stability, &[base(), canary()], second * 10);

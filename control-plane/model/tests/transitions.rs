@@ -1,12 +1,12 @@
 //! Findings on changes of carriers between plans.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod fixtures;
 
 use std::sync::Arc;
 
+use fixtures::{Build, carrier, objects, planned};
 use headgate_model::{Carrier, Finding, LabelKeys, Plan, Transitions};
-use world::{Build, carrier, objects, planned};
 
 fn one() -> Carrier {
     carrier("v1", "one").created(1)

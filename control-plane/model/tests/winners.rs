@@ -1,11 +1,11 @@
 //! Precedence for one bucket name of one model: a test for each row of the table, with the status of the loser.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod fixtures;
 
+use fixtures::{Build, carrier, objects, policy};
 use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec, TrafficTagPolicySpec};
 use headgate_model::{CarrierKey, Objects, Plan, PolicyId, PolicyOutcome, condition_reason};
-use world::{Build, carrier, objects, policy};
 
 const ROOT: &str = "headgate-system";
 
@@ -20,7 +20,7 @@ fn fleet() -> Objects {
 }
 
 /// A policy with the bucket `fair`, and one of its own name.
-fn add_buckets(world: &mut Objects, namespace: &str, name: &str, created: i64, target: &str) {
+fn add_buckets(cluster: &mut Objects, namespace: &str, name: &str, created: i64, target: &str) {
     let bucket =
         |name: &str| format!(r#"{{"name":"{name}","key":["tenant"],"profile":"semantic"}}"#);
     let spec = format!(
@@ -30,17 +30,17 @@ fn add_buckets(world: &mut Objects, namespace: &str, name: &str, created: i64, t
     );
     let mut policy = policy::<TokenBucketPolicySpec>(name, Some(created), &spec);
     policy.namespace = namespace.to_owned();
-    world.insert_policy(policy);
+    cluster.insert_policy(policy);
 }
 
-fn add_tagging(world: &mut Objects, namespace: &str, name: &str, spec: &str) {
+fn add_tagging(cluster: &mut Objects, namespace: &str, name: &str, spec: &str) {
     let mut policy = policy::<TrafficTagPolicySpec>(name, None, spec);
     policy.namespace = namespace.to_owned();
-    world.insert_policy(policy);
+    cluster.insert_policy(policy);
 }
 
-fn planned(world: &Objects) -> Plan {
-    world::planned_under(ROOT, world)
+fn planned(cluster: &Objects) -> Plan {
+    fixtures::planned_under(ROOT, cluster)
 }
 
 /// The policy whose bucket `name` a request for this model and version spends. There is never more than one.
@@ -55,17 +55,17 @@ fn spent(plan: &Plan, namespace: &str, model: &str, version: &str, name: &str) -
 }
 
 /// The policy whose bucket `fair` applies to llama, v1.
-fn winner(world: &Objects) -> String {
-    spent(&planned(world), "default", "llama", "v1", "fair").unwrap()
+fn winner(cluster: &Objects) -> String {
+    spent(&planned(cluster), "default", "llama", "v1", "fair").unwrap()
 }
 
 fn outcome<'a>(plan: &'a Plan, namespace: &str, name: &str) -> &'a PolicyOutcome {
-    world::outcome(plan, TokenBucketPolicySpec::KIND, namespace, name)
+    fixtures::outcome(plan, TokenBucketPolicySpec::KIND, namespace, name)
 }
 
 /// The `Accepted` message of a policy that lost its first bucket, `fair`.
-fn lost(world: &Objects, namespace: &str, name: &str) -> String {
-    let plan = planned(world);
+fn lost(cluster: &Objects, namespace: &str, name: &str) -> String {
+    let plan = planned(cluster);
     outcome(&plan, namespace, name).accepted.message.clone()
 }
 
@@ -82,12 +82,12 @@ const SELECTOR: &str = r#""selector":{"matchLabels":{"team":"red"}},"#;
 
 #[test]
 fn all_buckets_of_all_policies_that_match_apply() {
-    let mut world = fleet();
-    add_buckets(&mut world, "default", "a", 1, MODELS);
-    add_buckets(&mut world, "default", "b", 2, SELECTOR);
-    add_buckets(&mut world, "default", "c", 3, "");
-    add_buckets(&mut world, ROOT, "d", 4, "");
-    let plan = planned(&world);
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, "default", "a", 1, MODELS);
+    add_buckets(&mut cluster, "default", "b", 2, SELECTOR);
+    add_buckets(&mut cluster, "default", "c", 3, "");
+    add_buckets(&mut cluster, ROOT, "d", 4, "");
+    let plan = planned(&cluster);
     for (name, owner) in [
         ("a", "default/a"),
         ("b", "default/b"),
@@ -103,25 +103,25 @@ fn all_buckets_of_all_policies_that_match_apply() {
 
 #[test]
 fn a_policy_that_names_the_model_precedes_one_that_selects_it() {
-    let mut world = fleet();
-    add_buckets(&mut world, "default", "a", 1, SELECTOR);
-    add_buckets(&mut world, "default", "z", 2, MODELS);
-    assert_eq!(winner(&world), "default/z");
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, "default", "a", 1, SELECTOR);
+    add_buckets(&mut cluster, "default", "z", 2, MODELS);
+    assert_eq!(winner(&cluster), "default/z");
     let expected = sentence(
         "model llama (1 of its 1 models)",
         "default/z",
         "it names the model",
     );
-    assert_eq!(lost(&world, "default", "a"), expected);
+    assert_eq!(lost(&cluster, "default", "a"), expected);
 }
 
 #[test]
 fn a_selector_precedes_the_namespace() {
-    let mut world = fleet();
-    add_buckets(&mut world, "default", "a", 1, "");
-    add_buckets(&mut world, "default", "z", 2, SELECTOR);
-    let plan = planned(&world);
-    assert_eq!(winner(&world), "default/z");
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, "default", "a", 1, "");
+    add_buckets(&mut cluster, "default", "z", 2, SELECTOR);
+    let plan = planned(&cluster);
+    assert_eq!(winner(&cluster), "default/z");
     // The exception does not change other models.
     assert_eq!(
         spent(&plan, "default", "phi", "v1", "fair").unwrap(),
@@ -132,16 +132,16 @@ fn a_selector_precedes_the_namespace() {
         "default/z",
         "it selects the model by labels",
     );
-    assert_eq!(lost(&world, "default", "a"), expected);
+    assert_eq!(lost(&cluster, "default", "a"), expected);
 }
 
 #[test]
 fn the_namespace_precedes_the_root_namespace() {
-    let mut world = fleet();
-    add_buckets(&mut world, ROOT, "a", 1, MODELS);
-    add_buckets(&mut world, "default", "z", 2, "");
-    let plan = planned(&world);
-    assert_eq!(winner(&world), "default/z");
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, ROOT, "a", 1, MODELS);
+    add_buckets(&mut cluster, "default", "z", 2, "");
+    let plan = planned(&cluster);
+    assert_eq!(winner(&cluster), "default/z");
     let accepted = &outcome(&plan, ROOT, "a").accepted;
     assert_eq!(accepted.reason, condition_reason::PARTLY_OVERRIDDEN);
     let expected = sentence(
@@ -154,10 +154,10 @@ fn the_namespace_precedes_the_root_namespace() {
 
 #[test]
 fn a_policy_of_the_root_namespace_is_the_default_of_every_namespace() {
-    let mut world = fleet();
-    add_buckets(&mut world, ROOT, "a", 1, "");
-    let plan = planned(&world);
-    assert_eq!(winner(&world), "headgate-system/a");
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, ROOT, "a", 1, "");
+    let plan = planned(&cluster);
+    assert_eq!(winner(&cluster), "headgate-system/a");
     assert_eq!(
         spent(&plan, "other", "gpt", "v1", "fair").unwrap(),
         "headgate-system/a"
@@ -170,11 +170,11 @@ fn a_policy_of_the_root_namespace_is_the_default_of_every_namespace() {
 
 #[test]
 fn an_override_is_a_ceiling_that_tenants_cannot_lift() {
-    let mut world = fleet();
-    add_buckets(&mut world, ROOT, "ceiling", 9, r#""override":true,"#);
-    add_buckets(&mut world, "default", "a", 1, MODELS);
-    let plan = planned(&world);
-    assert_eq!(winner(&world), "headgate-system/ceiling");
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, ROOT, "ceiling", 9, r#""override":true,"#);
+    add_buckets(&mut cluster, "default", "a", 1, MODELS);
+    let plan = planned(&cluster);
+    assert_eq!(winner(&cluster), "headgate-system/ceiling");
     let lost = &outcome(&plan, "default", "a").accepted;
     assert!(lost.holds, "its other bucket counts");
     let expected = sentence(
@@ -187,11 +187,11 @@ fn an_override_is_a_ceiling_that_tenants_cannot_lift() {
 
 #[test]
 fn an_override_outside_the_root_namespace_is_reported() {
-    let mut world = fleet();
-    add_buckets(&mut world, "default", "a", 1, r#""override":true,"#);
-    add_buckets(&mut world, "default", "z", 2, MODELS);
-    let plan = planned(&world);
-    assert_eq!(winner(&world), "default/z");
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, "default", "a", 1, r#""override":true,"#);
+    add_buckets(&mut cluster, "default", "z", 2, MODELS);
+    let plan = planned(&cluster);
+    assert_eq!(winner(&cluster), "default/z");
     let accepted = &outcome(&plan, "default", "a").accepted;
     assert!(
         accepted.holds
@@ -203,43 +203,43 @@ fn an_override_outside_the_root_namespace_is_reported() {
 
 #[test]
 fn among_equals_the_oldest_wins_then_the_first_by_name() {
-    let mut world = fleet();
-    add_buckets(&mut world, "default", "b", 7, MODELS);
-    add_buckets(&mut world, "default", "a", 8, MODELS);
-    assert_eq!(winner(&world), "default/b");
-    add_buckets(&mut world, "default", "aa", 7, MODELS);
-    assert_eq!(winner(&world), "default/aa");
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, "default", "b", 7, MODELS);
+    add_buckets(&mut cluster, "default", "a", 8, MODELS);
+    assert_eq!(winner(&cluster), "default/b");
+    add_buckets(&mut cluster, "default", "aa", 7, MODELS);
+    assert_eq!(winner(&cluster), "default/aa");
     for (name, because) in [("b", "its name sorts first"), ("a", "it is older")] {
         let expected = sentence("model llama (1 of its 1 models)", "default/aa", because);
-        assert_eq!(lost(&world, "default", name), expected);
+        assert_eq!(lost(&cluster, "default", name), expected);
     }
 }
 
 #[test]
 fn every_winner_is_named_with_its_part() {
-    let mut world = fleet();
-    add_buckets(&mut world, "default", "a", 1, "");
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, "default", "a", 1, "");
     let section = |version: &str| {
         format!(
             r#""targetRefs":[{{"kind":"Deployment","name":"llama-{version}","sectionName":"{version}"}}],"#
         )
     };
-    add_buckets(&mut world, "default", "part", 2, &section("v2"));
-    add_buckets(&mut world, "default", "phi", 3, r#""models":["phi"],"#);
+    add_buckets(&mut cluster, "default", "part", 2, &section("v2"));
+    add_buckets(&mut cluster, "default", "phi", 3, r#""models":["phi"],"#);
     let parts = [
         "version v2 of model llama (a part of 1 of its 2 models), TokenBucketPolicy default/part takes precedence, because it names the \
          version",
         "for model phi (1 of its 2 models)",
     ];
     let expected = sentence(&parts.join("; "), "default/phi", "it names the model");
-    assert_eq!(lost(&world, "default", "a"), expected);
+    assert_eq!(lost(&cluster, "default", "a"), expected);
 
     // The third policy loses one version to each of the other two.
-    let mut world = fleet();
-    add_buckets(&mut world, "default", "part", 1, &section("v2"));
-    add_buckets(&mut world, "default", "named", 2, MODELS);
-    add_buckets(&mut world, "default", "a", 3, SELECTOR);
-    let message = lost(&world, "default", "a");
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, "default", "part", 1, &section("v2"));
+    add_buckets(&mut cluster, "default", "named", 2, MODELS);
+    add_buckets(&mut cluster, "default", "a", 3, SELECTOR);
+    let message = lost(&cluster, "default", "a");
     for part in [
         "for version v1 of model llama (a part of 1 of its 1 models), TokenBucketPolicy default/named takes precedence, because it names",
         "for version v2 of model llama (a part of 1 of its 1 models), TokenBucketPolicy default/part takes precedence, because it names",
@@ -253,13 +253,13 @@ fn a_message_does_not_grow_with_the_fleet() {
     let all: Vec<_> = (0..300)
         .map(|n| carrier(&format!("c{n}"), "v1").model(&format!("m{n}")))
         .collect();
-    let mut world = objects(all);
-    add_buckets(&mut world, "default", "a", 1, "");
+    let mut cluster = objects(all);
+    add_buckets(&mut cluster, "default", "a", 1, "");
     for n in 0..300 {
         let target = format!(r#""models":["m{n}"],"#);
-        add_buckets(&mut world, "default", &format!("p{n}"), 2, &target);
+        add_buckets(&mut cluster, "default", &format!("p{n}"), 2, &target);
     }
-    let message = lost(&world, "default", "a");
+    let message = lost(&cluster, "default", "a");
     assert!(
         message.contains("; and 280 more policies take precedence. To apply both"),
         "{message}"
@@ -269,31 +269,31 @@ fn a_message_does_not_grow_with_the_fleet() {
 
 #[test]
 fn a_target_reference_names_the_model_of_its_object() {
-    let mut world = fleet();
-    add_buckets(&mut world, "default", "a", 1, SELECTOR);
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, "default", "a", 1, SELECTOR);
     add_buckets(
-        &mut world,
+        &mut cluster,
         "default",
         "z",
         2,
         r#""targetRefs":[{"kind":"Deployment","name":"llama-v2"}],"#,
     );
-    assert_eq!(winner(&world), "default/z");
+    assert_eq!(winner(&cluster), "default/z");
     let expected = sentence(
         "model llama (1 of its 1 models)",
         "default/z",
         "it names the model",
     );
-    assert_eq!(lost(&world, "default", "a"), expected);
+    assert_eq!(lost(&cluster, "default", "a"), expected);
 }
 
 #[test]
 fn a_section_is_a_version_and_precedes_the_model() {
-    let mut world = fleet();
-    add_buckets(&mut world, "default", "a", 1, MODELS);
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, "default", "a", 1, MODELS);
     let section = r#""targetRefs":[{"group":"apps","kind":"Deployment","name":"llama-v2","sectionName":"v2"}],"#;
-    add_buckets(&mut world, "default", "z", 2, section);
-    let plan = planned(&world);
+    add_buckets(&mut cluster, "default", "z", 2, section);
+    let plan = planned(&cluster);
     assert_eq!(
         spent(&plan, "default", "llama", "v1", "fair").unwrap(),
         "default/a"
@@ -307,7 +307,7 @@ fn a_section_is_a_version_and_precedes_the_model() {
         "default/z",
         "it names the version",
     );
-    assert_eq!(lost(&world, "default", "a"), expected);
+    assert_eq!(lost(&cluster, "default", "a"), expected);
     // Uncontested buckets apply to all versions of the one policy, and to the version of the other.
     assert_eq!(
         spent(&plan, "default", "llama", "v2", "a").unwrap(),
@@ -331,24 +331,24 @@ fn a_section_is_a_version_and_precedes_the_model() {
 
 #[test]
 fn a_group_stands_for_the_carriers_that_it_selects() {
-    let mut world = fleet();
+    let mut cluster = fleet();
     let key = |kind: &str, name: &str| CarrierKey {
         namespace: "default".into(),
         kind: kind.into(),
         name: name.into(),
     };
-    world.groups.insert(
+    cluster.groups.insert(
         key("inferencepool", "pool"),
         [key("deployment", "phi")].into(),
     );
     add_buckets(
-        &mut world,
+        &mut cluster,
         "default",
         "a",
         1,
         r#""targetRefs":[{"kind":"InferencePool","name":"pool"}],"#,
     );
-    let plan = planned(&world);
+    let plan = planned(&cluster);
     assert_eq!(
         spent(&plan, "default", "phi", "v1", "fair").unwrap(),
         "default/a"
@@ -358,14 +358,14 @@ fn a_group_stands_for_the_carriers_that_it_selects() {
 
 #[test]
 fn a_target_of_an_unread_kind_is_reported_unread_and_not_missing() {
-    let mut world = fleet();
+    let mut cluster = fleet();
     let kind = |within: Option<&str>| (within.map(str::to_owned), "inferencepool".to_owned());
-    world.unread.kinds = [kind(Some("default"))].into();
+    cluster.unread.kinds = [kind(Some("default"))].into();
     let pool = r#""targetRefs":[{"kind":"InferencePool","name":"pool"}],"#;
     let both = r#""targetRefs":[{"kind":"InferencePool","name":"pool"},{"kind":"Deployment","name":"phi"}],"#;
-    add_buckets(&mut world, "default", "a", 1, pool);
-    add_buckets(&mut world, "default", "b", 2, both);
-    let plan = planned(&world);
+    add_buckets(&mut cluster, "default", "a", 1, pool);
+    add_buckets(&mut cluster, "default", "b", 2, both);
+    let plan = planned(&cluster);
     for name in ["a", "b"] {
         let resolved = &outcome(&plan, "default", name).resolved;
         assert_eq!((resolved.holds, resolved.reason), (false, "TargetUnread"));
@@ -386,8 +386,8 @@ fn a_target_of_an_unread_kind_is_reported_unread_and_not_missing() {
     let unread = plan.findings.iter().filter(|f| f.reason == "TargetUnread");
     assert_eq!(unread.count(), 2);
     // If the kind is unread only in another namespace, a missing target is missing.
-    world.unread.kinds = [kind(Some("other"))].into();
-    let plan = planned(&world);
+    cluster.unread.kinds = [kind(Some("other"))].into();
+    let plan = planned(&cluster);
     assert_eq!(
         outcome(&plan, "default", "a").resolved.reason,
         "MatchesNothing"
@@ -396,25 +396,25 @@ fn a_target_of_an_unread_kind_is_reported_unread_and_not_missing() {
 
 #[test]
 fn unresolved_targets_are_reported_by_field() {
-    let mut world = fleet();
+    let mut cluster = fleet();
     add_buckets(
-        &mut world,
+        &mut cluster,
         "default",
         "none",
         1,
         r#""targetRefs":[{"kind":"Service","name":"llama"}],"#,
     );
     add_buckets(
-        &mut world,
+        &mut cluster,
         "default",
         "half",
         2,
         r#""models":["llama","lama"],"#,
     );
     let section = r#""targetRefs":[{"kind":"Deployment","name":"llama-v1"},{"kind":"Deployment","name":"llama-v1","sectionName":"v9"}],"#;
-    add_buckets(&mut world, "default", "section", 3, section);
-    add_buckets(&mut world, "empty", "far", 4, "");
-    let plan = planned(&world);
+    add_buckets(&mut cluster, "default", "section", 3, section);
+    add_buckets(&mut cluster, "empty", "far", 4, "");
+    let plan = planned(&cluster);
     let cases = [
         (
             "default",
@@ -461,7 +461,7 @@ fn unresolved_targets_are_reported_by_field() {
 
 #[test]
 fn a_policy_without_effect_is_not_accepted() {
-    let mut world = fleet();
+    let mut cluster = fleet();
     let only = |created| {
         policy::<TokenBucketPolicySpec>(
             "x",
@@ -469,15 +469,15 @@ fn a_policy_without_effect_is_not_accepted() {
             r#"{"models":["phi"],"buckets":[{"name":"fair","key":[],"profile":"semantic"}]}"#,
         )
     };
-    world.insert_policy(headgate_model::Policy {
+    cluster.insert_policy(headgate_model::Policy {
         name: "first".into(),
         ..only(1)
     });
-    world.insert_policy(headgate_model::Policy {
+    cluster.insert_policy(headgate_model::Policy {
         name: "second".into(),
         ..only(2)
     });
-    let plan = planned(&world);
+    let plan = planned(&cluster);
     let accepted = &outcome(&plan, "default", "second").accepted;
     assert_eq!(
         (accepted.holds, accepted.reason),
@@ -496,20 +496,20 @@ fn a_policy_without_effect_is_not_accepted() {
 
 #[test]
 fn taggings_follow_the_same_precedence() {
-    let mut world = fleet();
-    add_tagging(&mut world, ROOT, "house", "{}");
-    add_tagging(&mut world, "default", "all", "{}");
-    add_tagging(&mut world, "default", "llama", r#"{"models":["llama"]}"#);
-    let order = |world: &Objects, namespace: &str| -> Vec<String> {
-        let plan = planned(world);
+    let mut cluster = fleet();
+    add_tagging(&mut cluster, ROOT, "house", "{}");
+    add_tagging(&mut cluster, "default", "all", "{}");
+    add_tagging(&mut cluster, "default", "llama", r#"{"models":["llama"]}"#);
+    let order = |cluster: &Objects, namespace: &str| -> Vec<String> {
+        let plan = planned(cluster);
         let rules = plan.namespaces[namespace].config.tagging.iter();
         rules.map(|r| r.policy.clone()).collect()
     };
-    assert_eq!(order(&world, "default"), ["default/llama", "default/all"]);
-    assert_eq!(order(&world, "other"), ["headgate-system/house"]);
-    add_tagging(&mut world, ROOT, "law", r#"{"override":true}"#);
-    assert_eq!(order(&world, "default"), ["headgate-system/law"]);
-    let plan = planned(&world);
+    assert_eq!(order(&cluster, "default"), ["default/llama", "default/all"]);
+    assert_eq!(order(&cluster, "other"), ["headgate-system/house"]);
+    add_tagging(&mut cluster, ROOT, "law", r#"{"override":true}"#);
+    assert_eq!(order(&cluster, "default"), ["headgate-system/law"]);
+    let plan = planned(&cluster);
     let id = |name: &str| PolicyId {
         kind: TrafficTagPolicySpec::KIND,
         namespace: "default".into(),

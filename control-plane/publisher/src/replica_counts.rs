@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_holds_what_it_acked_and_not_what_it_was_sent() {
+    fn a_proxy_counts_for_acked_and_not_for_sent_versions() {
         let old = runs(&[
             ("headgate.token-bucket", "old"),
             ("headgate.traffic-tag", "new"),

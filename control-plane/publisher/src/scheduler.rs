@@ -77,7 +77,7 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     #[test]
-    fn a_lost_endpoint_goes_out_as_soon_as_a_label_however_much_else_comes_and_goes() {
+    fn a_lost_endpoint_is_published_as_soon_as_a_label_despite_other_changes() {
         let t = Instant::now();
         let mut scheduler = PublishScheduler::default();
         for n in 0..100 {
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn hundreds_of_losses_are_a_few_publications_and_none_waits_long() {
+    fn hundreds_of_losses_are_few_publications_with_short_waits() {
         let t = Instant::now();
         let (mut scheduler, mut published) = (PublishScheduler::default(), 0);
         let mut waits = None;
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_rests_after_losses_alone_not_after_a_label() {
+    fn a_loss_waits_only_after_other_losses_and_not_after_a_label() {
         let t = Instant::now();
         let mut scheduler = PublishScheduler::default();
         scheduler.changed(Some(Change::Loss), t);
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intent_does_not_wait_for_losses_to_rest() {
+    fn an_intent_does_not_wait_for_losses() {
         let t = Instant::now();
         let mut scheduler = PublishScheduler::default();
         scheduler.changed(Some(Change::Loss), t);

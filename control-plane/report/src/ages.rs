@@ -1,7 +1,7 @@
 //! Ages of labels and weights: when each took its current value.
 //!
 //! Pure: times are arguments. Invariant: the time of a value stays until the value changes; an object that is deleted and created
-//! again starts anew. A value of the first sample may be older than recorded: compare with [`AgeTracker::first`].
+//! starts again. A value of the first sample may be older than recorded: compare with [`AgeTracker::first`].
 
 use std::collections::BTreeMap;
 
@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
 
-    fn world(weight: &str) -> Objects {
+    fn objects_with(weight: &str) -> Objects {
         let key = |name: &str| CarrierKey {
             namespace: "default".into(),
             kind: "deployment".into(),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     fn look(ages: &mut AgeTracker, publication: u64, weight: &str) -> [f64; 4] {
-        let (objects, keys) = (world(weight), LabelKeys::default());
+        let (objects, keys) = (objects_with(weight), LabelKeys::default());
         let plan = plan(
             &Registry::build(&objects, &keys),
             &objects,
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_begins_with_the_change_of_the_thing_itself() {
+    fn an_age_starts_with_the_change_of_its_own_value() {
         let mut ages = AgeTracker::default();
         assert_eq!(look(&mut ages, 1, "10"), [10.0, 10.0, 10.0, 10.0]);
         assert_eq!(look(&mut ages, 2, "10"), [10.0, 10.0, 10.0, 10.0]);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_comes_late_changes_nothing() {
+    fn a_late_sample_changes_nothing() {
         let mut ages = AgeTracker::default();
         look(&mut ages, 2, "10");
         assert_eq!(look(&mut ages, 1, "30"), [20.0, 20.0, 20.0, 20.0]);

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_model_is_asked_for_by_its_id_its_namespace_and_id_or_what_clients_write() {
+    fn a_query_names_a_model_by_id_namespace_and_id_or_client_name() {
         let names = ["meta-llama/Llama-3.1".to_owned()];
         for (query, wanted) in [
             (query("llama", None), true),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finding_concerns_the_models_of_its_object_whatever_its_reason_and_whether_it_carries() {
+    fn a_finding_belongs_to_the_models_of_its_object_also_if_the_object_is_not_a_carrier() {
         let of = |subject: Subject, reason, query: &Query| {
             let shown = |model: &str| ModelReport {
                 namespace: "prod".to_owned(),

@@ -18,12 +18,12 @@ pub fn join(
     watch::Receiver<Arc<Observed>>,
     impl Future<Output = ()> + Send,
 ) {
-    let mut seen = [
+    let mut previous = [
         carriers.borrow_and_update().clone(),
         policies.borrow_and_update().clone(),
         models.borrow_and_update().clone(),
     ];
-    let first = joined(&seen, &Observed::default(), Some(Change::Intent));
+    let first = joined(&previous, &Observed::default(), Some(Change::Intent));
     let (publish, observed) = watch::channel(Arc::new(first));
     let task = async move {
         loop {
@@ -42,12 +42,12 @@ pub fn join(
             ];
             let changes = now
                 .iter()
-                .zip(&seen)
-                .map(|(now, seen)| now.change_since(seen));
+                .zip(&previous)
+                .map(|(now, previous)| now.change_since(previous));
             let change = changes.max().flatten();
             let next = joined(&now, &publish.borrow(), change);
             publish.send_replace(Arc::new(next));
-            seen = now;
+            previous = now;
         }
     };
     (observed, task)
@@ -97,20 +97,20 @@ mod tests {
                            annotations: {headgate.dev/endpoints: '127.0.0.1:1'}}}\n";
     const POLICY: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {name: NAME}, spec: {tenantHeader: x-team}}\n";
 
-    fn world(before: &Observed, text: &str) -> Arc<Observed> {
+    fn observe(before: &Observed, text: &str) -> Arc<Observed> {
         let mut reducer = Reducer::new("default", LabelKeys::default());
         reducer.apply("f", text.as_bytes(), 0);
         Arc::new(reducer.observe(before).unwrap())
     }
 
     #[tokio::test]
-    async fn carriers_policies_and_models_come_from_one_source_each_and_changes_from_all() {
+    async fn carriers_policies_and_models_come_from_one_source_each_and_changes_from_all_sources() {
         let nothing = Observed::default();
         let carrier = CARRIER.replace("NAME", "c");
         let not_from_here = "---\n".to_owned() + &POLICY.replace("NAME", "not-from-here");
-        let first = world(&nothing, &(carrier + &not_from_here));
+        let first = observe(&nothing, &(carrier + &not_from_here));
         let (carriers, from) = watch::channel(first.clone());
-        let tags = world(
+        let tags = observe(
             &nothing,
             &(CARRIER.replace("NAME", "nor-this") + "---\n" + &POLICY.replace("NAME", "t")),
         );
@@ -120,15 +120,15 @@ mod tests {
             ..Observed::default()
         }));
         let (mut joined, task) = join(from, of, models);
-        let names = |seen: &Observed| -> Vec<String> {
-            let carriers = seen.objects.carriers.keys().map(|key| key.name.clone());
+        let names = |observed: &Observed| -> Vec<String> {
+            let carriers = observed.objects.carriers.keys().map(|key| key.name.clone());
             carriers
-                .chain(seen.objects.policies.keys().map(|id| id.name.clone()))
+                .chain(observed.objects.policies.keys().map(|id| id.name.clone()))
                 .collect()
         };
-        let begun = joined.borrow_and_update().clone();
+        let first_observed = joined.borrow_and_update().clone();
         assert_eq!(
-            (names(&begun), begun.generation),
+            (names(&first_observed), first_observed.generation),
             (vec!["c".to_owned(), "t".to_owned()], 1)
         );
 
@@ -141,9 +141,9 @@ mod tests {
         carriers.send(Arc::new(churn)).unwrap();
         joined.changed().await.unwrap();
         let churned = joined.borrow_and_update().clone();
-        assert_eq!(churned.change_since(&begun), Some(Change::Churn));
+        assert_eq!(churned.change_since(&first_observed), Some(Change::Churn));
         policies
-            .send(world(&tags, &POLICY.replace("NAME", "u")))
+            .send(observe(&tags, &POLICY.replace("NAME", "u")))
             .unwrap();
         joined.changed().await.unwrap();
         let edited = joined.borrow_and_update().clone();

@@ -86,12 +86,12 @@ fn policy(specs: &[&str]) -> Option<CorsPolicy> {
 #[test]
 fn an_edit_of_cors_sends_routes_and_no_listener() {
     let mut cache = Cache::default();
-    let worlds: [&[&str]; 3] = [
+    let taggings: [&[&str]; 3] = [
         &[],
         &[r#"{"cors": {"allowOrigins": ["https://a.example"]}}"#],
         &[r#"{"cors": {"allowOrigins": ["https://b.example"]}}"#],
     ];
-    let snapshots = worlds.map(|specs| translated(&mut cache, specs));
+    let snapshots = taggings.map(|specs| translated(&mut cache, specs));
     for (before, after) in snapshots.iter().zip(&snapshots[1..]) {
         let changed = |kind: Kind| {
             let mut all = after.of(kind);

@@ -361,7 +361,7 @@ fn a_weight_edit_encodes_one_endpoint_resource_again() {
     assert_eq!(encoded(Kind::Route), Vec::<String>::new());
 }
 
-fn worlds() -> impl Strategy<Value = Vec<Spec>> {
+fn plans_of_carriers() -> impl Strategy<Value = Vec<Spec>> {
     let one = (
         prop::sample::select(vec!["default", "team", "elsewhere"]),
         "[ab]",
@@ -377,7 +377,7 @@ proptest! {
     /// Routes follow the filter: every model and version of the filter's configuration leads to its cluster, and every other version of
     /// the model to the model's cluster.
     #[test]
-    fn filter_and_route_agree(specs in worlds()) {
+    fn filter_and_route_agree(specs in plans_of_carriers()) {
         let snapshot = translated(&specs);
         let table: RouteConfiguration = decode(&snapshot, Kind::Route, names::ROUTE_CONFIG);
         let routes = routed(&table);
@@ -398,7 +398,7 @@ proptest! {
 
     /// Every cluster that a route names is in the snapshot with its endpoints, and the route table requires it.
     #[test]
-    fn no_route_without_cluster(specs in worlds()) {
+    fn no_route_without_cluster(specs in plans_of_carriers()) {
         let snapshot = translated(&specs);
         let table: RouteConfiguration = decode(&snapshot, Kind::Route, names::ROUTE_CONFIG);
         let requires: BTreeSet<String> = snapshot
@@ -417,7 +417,7 @@ proptest! {
 
     /// Equal plans give equal bytes. Hash maps differ in order within one process, so two translations would show a difference.
     #[test]
-    fn equal_plans_give_equal_bytes(specs in worlds()) {
+    fn equal_plans_give_equal_bytes(specs in plans_of_carriers()) {
         let (once, again) = (translated(&specs), translated(&specs));
         for kind in Kind::PUSH_ORDER {
             let bytes = |s: &Snapshot| s.of(kind).map(|r| (r.name().to_owned(), r.body().clone())).collect::<Vec<_>>();
@@ -427,23 +427,23 @@ proptest! {
 
     /// With any history, the cache gives the same result as a new translation: bytes, requirements and rejections.
     #[test]
-    fn the_cache_does_not_change_the_result(history in prop::collection::vec(worlds(), 1..6)) {
+    fn the_cache_does_not_change_the_result(history in prop::collection::vec(plans_of_carriers(), 1..6)) {
         let mut cache = Cache::default();
         for specs in history {
             let plan = planned(&specs);
             let cached = snapshot_with(&mut cache, &plan, &scope(), &options()).unwrap();
-            let anew = snapshot(&plan, &scope(), &options()).unwrap();
-            prop_assert_eq!(&cached.rejected, &anew.rejected);
+            let uncached = snapshot(&plan, &scope(), &options()).unwrap();
+            prop_assert_eq!(&cached.rejected, &uncached.rejected);
             for kind in Kind::PUSH_ORDER {
                 let all = |s: &Snapshot| s.of(kind).map(|r| (r.key().clone(), r.body().clone(), r.requires().to_vec())).collect::<Vec<_>>();
-                prop_assert_eq!(all(&cached.snapshot), all(&anew.snapshot));
+                prop_assert_eq!(all(&cached.snapshot), all(&uncached.snapshot));
             }
         }
     }
 
     /// The weights of the localities of a model's cluster sum to a million, and none is zero.
     #[test]
-    fn weights_sum_to_100(specs in worlds()) {
+    fn weights_sum_to_100(specs in plans_of_carriers()) {
         let plan = planned(&specs);
         let snapshot = translated(&specs);
         for namespace in ["default", "team"] {

@@ -1,4 +1,4 @@
-//! From what became of a policy to the status that is written, and when.
+//! The status of a policy from its outcome, and the time of its write.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,7 +25,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap()
 }
 
-fn good(generation: i64) -> PolicyOutcome {
+fn accepted(generation: i64) -> PolicyOutcome {
     let holds = |reason, message: &str| PolicyCondition {
         holds: true,
         reason,
@@ -44,21 +44,21 @@ fn counts(acked: u32, connected: u32) -> PolicyRollup {
     PolicyRollup { connected, acked }
 }
 
-/// `Type=Status Reason: message` of each.
-fn told(conditions: &[Condition]) -> Vec<String> {
+/// Each condition as `Type=Status Reason: message`.
+fn lines(conditions: &[Condition]) -> Vec<String> {
     let line = |c: &Condition| format!("{}={} {}: {}", c.type_, c.status, c.reason, c.message);
     conditions.iter().map(line).collect()
 }
 
 fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> String {
-    told(&to_write(outcome, counts, &[], at(0)).unwrap())
+    lines(&to_write(outcome, counts, &[], at(0)).unwrap())
         .pop()
         .unwrap()
 }
 
 #[test]
-fn programmed_is_true_when_every_connected_proxy_has_it() {
-    let outcome = good(3);
+fn programmed_is_true_when_every_connected_proxy_has_the_policy() {
+    let outcome = accepted(3);
     for (acked, connected, expected) in [
         (
             0,
@@ -74,42 +74,42 @@ fn programmed_is_true_when_every_connected_proxy_has_it() {
 }
 
 #[test]
-fn a_policy_that_no_proxy_is_told_of_says_why() {
-    let mut replaced = good(1);
+fn a_policy_that_no_proxy_gets_has_the_reason_in_its_condition() {
+    let mut replaced = accepted(1);
     replaced.accepted = PolicyCondition {
         holds: false,
         reason: condition_reason::OVERRIDDEN,
         message: "no part of it takes effect: TokenBucketPolicy default/x takes precedence".into(),
     };
-    let said = programmed(&replaced, counts(2, 2));
+    let line = programmed(&replaced, counts(2, 2));
     assert_eq!(
-        said,
+        line,
         "Programmed=False Overridden: no part of it takes effect: TokenBucketPolicy default/x takes precedence"
     );
 
-    let mut nothing = good(1);
+    let mut nothing = accepted(1);
     nothing.namespaces.clear();
     nothing.resolved = PolicyCondition {
         holds: false,
         reason: condition_reason::MATCHES_NOTHING,
         message: "matches no model: spec.models[0]: no carrier declares model lama".into(),
     };
-    let said = programmed(&nothing, counts(2, 2));
+    let line = programmed(&nothing, counts(2, 2));
     assert_eq!(
-        said,
+        line,
         "Programmed=False MatchesNothing: matches no model: spec.models[0]: no carrier declares model lama"
     );
 }
 
 #[test]
 fn a_condition_keeps_its_time_until_its_status_changes() {
-    let first = to_write(&good(1), counts(1, 2), &[], at(100)).unwrap();
+    let first = to_write(&accepted(1), counts(1, 2), &[], at(100)).unwrap();
     assert!(
         first
             .iter()
             .all(|c| c.last_transition_time.0 == at(100) && c.observed_generation == Some(1))
     );
-    let edited = to_write(&good(2), counts(2, 2), &first, at(200)).unwrap();
+    let edited = to_write(&accepted(2), counts(2, 2), &first, at(200)).unwrap();
     let times: Vec<_> = edited.iter().map(|c| c.last_transition_time.0).collect();
     assert_eq!(times, [at(100), at(100), at(200)]);
     assert!(edited.iter().all(|c| c.observed_generation == Some(2)));
@@ -147,7 +147,7 @@ fn outcomes() -> impl Strategy<Value = PolicyOutcome> {
 
 proptest! {
     #[test]
-    fn what_is_written_asks_for_nothing_more(
+    fn a_written_status_needs_no_further_write(
         before in outcomes(), after in outcomes(), acked in 0u32..3, more in 0u32..3,
     ) {
         let counts = counts(acked, acked + more);
@@ -173,7 +173,7 @@ fn standing(acked: u32) -> PolicyStates {
 fn standing_of(uid: &str, acked: u32) -> PolicyStates {
     let standing = PolicyState {
         uid: uid.to_owned(),
-        outcome: good(1),
+        outcome: accepted(1),
         counts: counts(acked, 9),
     };
     [(id("a"), standing)].into()
@@ -193,7 +193,7 @@ fn stored(
     [(id("a"), status)].into()
 }
 
-/// An object without a status, or with this one, is known to be there.
+/// A stored object, optionally with this status.
 fn there(scheduler: &mut StatusScheduler, conditions: &[Condition]) {
     scheduler.stored(stored("", conditions, None), at(0), Duration::ZERO);
 }
@@ -216,7 +216,7 @@ fn an_object_is_written_at_once_then_at_most_every_ten_seconds_and_the_newest_wi
         assert_eq!(due.next, Some(second(100) + MIN_INTERVAL));
     }
     let due = scheduler.due(at(0), second(110));
-    assert!(told(&due.writes[0].conditions)[2].ends_with("3 of 9 proxies have it"));
+    assert!(lines(&due.writes[0].conditions)[2].ends_with("3 of 9 proxies have it"));
     assert_eq!(due.next, None);
     assert!(
         scheduler.due(at(0), second(200)).writes.is_empty(),
@@ -225,7 +225,7 @@ fn an_object_is_written_at_once_then_at_most_every_ten_seconds_and_the_newest_wi
 }
 
 #[test]
-fn who_takes_over_keeps_the_pace_of_who_wrote_before() {
+fn a_new_leader_keeps_the_write_interval_of_the_previous_one() {
     let second = Duration::from_secs;
     let takes_over = |wrote: i64| {
         let mut scheduler = StatusScheduler::default();
@@ -234,10 +234,10 @@ fn who_takes_over_keeps_the_pace_of_who_wrote_before() {
         let due = scheduler.due(at(1000), second(50));
         (due.writes.len(), due.next)
     };
-    // The API server tells whole seconds: 997 may have been almost 998.
+    // The API server has whole seconds: 997 may have been almost 998.
     assert_eq!(takes_over(997), (0, Some(second(58))));
     assert_eq!(takes_over(989), (1, None));
-    // A clock that is ahead costs no more than one pace, however often it is looked at.
+    // A clock that is ahead delays a write by one interval at most, however often it is due.
     assert_eq!(takes_over(2000), (0, Some(second(60))));
     let mut scheduler = StatusScheduler::default();
     scheduler.want(standing(0));
@@ -248,7 +248,7 @@ fn who_takes_over_keeps_the_pace_of_who_wrote_before() {
 }
 
 #[test]
-fn a_write_that_was_not_tried_is_due_at_once() {
+fn an_untried_write_is_due_at_once() {
     let mut scheduler = StatusScheduler::default();
     scheduler.want(standing(0));
     there(&mut scheduler, &[]);
@@ -258,7 +258,7 @@ fn a_write_that_was_not_tried_is_due_at_once() {
 }
 
 #[test]
-fn a_write_that_failed_is_tried_again_at_its_pace() {
+fn a_failed_write_is_tried_again_after_the_write_interval() {
     let mut scheduler = StatusScheduler::default();
     scheduler.want(standing(0));
     there(&mut scheduler, &[]);
@@ -272,7 +272,7 @@ fn a_write_that_failed_is_tried_again_at_its_pace() {
 }
 
 #[test]
-fn a_write_that_failed_leaves_the_moments_of_conditions_that_did_not_change() {
+fn a_failed_write_keeps_the_times_of_unchanged_conditions() {
     let mut scheduler = StatusScheduler::default();
     scheduler.want(standing(0));
     there(&mut scheduler, &[]);
@@ -298,43 +298,43 @@ fn a_write_that_failed_leaves_the_moments_of_conditions_that_did_not_change() {
 }
 
 #[test]
-fn what_was_said_of_an_object_is_never_written_to_another_one_of_its_name() {
+fn the_status_of_an_object_is_never_written_to_a_recreated_one() {
     let second = Duration::from_secs;
     let mut scheduler = StatusScheduler::default();
     scheduler.want(standing_of("old", 9));
     scheduler.stored(stored("old", &[], None), at(0), second(0));
     assert_eq!(scheduler.due(at(0), second(0)).writes[0].uid, "old");
-    // It was recreated, and nothing is known of the new one yet.
+    // It was recreated, and the new object has no outcome yet.
     scheduler.stored(stored("new", &[], None), at(1), second(1));
     assert_eq!(scheduler.due(at(1), second(1)), Default::default());
-    // Its first status comes at once, whenever that of the other one was written.
+    // Its first status is written at once, whenever the status of the old object was written.
     scheduler.want(standing_of("new", 0));
     let due = scheduler.due(at(2), second(2));
     assert_eq!((due.writes[0].uid.as_str(), due.next), ("new", None));
-    assert!(told(&due.writes[0].conditions)[2].starts_with("Programmed=False"));
-    // The other way round: the world has the new one, and the store has not.
+    assert!(lines(&due.writes[0].conditions)[2].starts_with("Programmed=False"));
+    // The other way round: the outcome is of the new object, and the cache has the old one.
     scheduler.stored(stored("old", &[], None), at(3), second(30));
     assert_eq!(scheduler.due(at(3), second(30)), Default::default());
 }
 
 #[test]
 fn a_policy_of_a_namespace_without_a_domain_is_not_programmed_and_says_which_flag_is_missing() {
-    let mut outcome = good(1);
+    let mut outcome = accepted(1);
     outcome.unserved = ["default".to_owned()].into();
     let why = "no domain is configured for namespace default, so no proxy serves it: start headgate with --domain default=<domain>";
-    let said = programmed(&outcome, counts(0, 0));
-    assert_eq!(said, format!("Programmed=False NoDomain: {why}"));
-    // A policy of the root namespace counts elsewhere, too.
+    let line = programmed(&outcome, counts(0, 0));
+    assert_eq!(line, format!("Programmed=False NoDomain: {why}"));
+    // A policy of the root namespace also applies to other namespaces.
     outcome.namespaces.insert("team".to_owned());
-    let said = programmed(&outcome, counts(2, 2));
+    let line = programmed(&outcome, counts(2, 2));
     assert_eq!(
-        said,
+        line,
         format!("Programmed=True Programmed: 2 of 2 proxies have it; {why}")
     );
     outcome.namespaces.clear();
     outcome.resolved.message = "matches nothing".to_owned();
-    let said = programmed(&outcome, counts(0, 0));
-    assert!(said.ends_with(&format!("matches nothing; {why}")), "{said}");
+    let line = programmed(&outcome, counts(0, 0));
+    assert!(line.ends_with(&format!("matches nothing; {why}")), "{line}");
 }
 
 #[test]
@@ -380,34 +380,37 @@ fn object(name: &str, generation: i64, spec: Value) -> StoredPolicy {
 }
 
 #[test]
-fn a_policy_that_cannot_be_read_is_left_out_and_told() {
+fn an_unreadable_policy_is_left_out_and_reported() {
     let fair = json!({"buckets": [{"name": "fair", "key": [], "profile": "semantic"}]});
-    let mut seen = PolicyCache::default();
-    seen.apply(object("good", 1, fair.clone()));
-    seen.apply(object("bad", 7, json!({"buckets": [], "x": 1})));
-    assert_eq!(seen.policies[&id("good")].created, Some(1_769_860_800));
-    assert!(!seen.policies.contains_key(&id("bad")));
+    let mut observed = PolicyCache::default();
+    observed.apply(object("good", 1, fair.clone()));
+    observed.apply(object("bad", 7, json!({"buckets": [], "x": 1})));
+    assert_eq!(observed.policies[&id("good")].created, Some(1_769_860_800));
+    assert!(!observed.policies.contains_key(&id("bad")));
     let error = ConfigError::new(
         "spec.x",
         "unknown field `x`, expected one of `targetRefs`, `models`, `selector`, `override`, `buckets`",
     );
-    assert_eq!(seen.invalid[&id("bad")], PolicyOutcome::invalid(7, &error));
-    assert_eq!(seen.stored.len(), 2);
-    // Mended, it is as if it had never been bad.
-    let mut fresh = seen.clone();
-    seen.apply(object("bad", 8, fair.clone()));
+    assert_eq!(
+        observed.invalid[&id("bad")],
+        PolicyOutcome::invalid(7, &error)
+    );
+    assert_eq!(observed.stored.len(), 2);
+    // After a fix there is no trace of the invalid spec.
+    let mut fresh = observed.clone();
+    observed.apply(object("bad", 8, fair.clone()));
     for name in ["good", "bad"] {
         fresh.delete(&id(name));
     }
     fresh.apply(object("bad", 8, fair.clone()));
     fresh.apply(object("good", 1, fair));
-    assert_eq!(seen, fresh);
-    assert!(seen.invalid.is_empty());
+    assert_eq!(observed, fresh);
+    assert!(observed.invalid.is_empty());
     let (kind, none) = (&TokenBucketPolicySpec::KIND, BTreeSet::new());
-    seen.keep(kind, Some("other"), &none);
-    assert_eq!(seen, fresh);
-    seen.keep(kind, None, &[id("good")].into());
-    assert_eq!(seen.stored.keys().collect::<Vec<_>>(), [&id("good")]);
-    seen.keep(kind, None, &none);
-    assert_eq!(seen, PolicyCache::default());
+    observed.keep(kind, Some("other"), &none);
+    assert_eq!(observed, fresh);
+    observed.keep(kind, None, &[id("good")].into());
+    assert_eq!(observed.stored.keys().collect::<Vec<_>>(), [&id("good")]);
+    observed.keep(kind, None, &none);
+    assert_eq!(observed, PolicyCache::default());
 }

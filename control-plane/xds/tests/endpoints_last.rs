@@ -48,9 +48,12 @@ fn the_last_endpoints_stay_until_the_filters_that_no_longer_use_them_are_acked()
         let status = &harness.session.status()[&Kind::Endpoints];
         assert!(status.waiting["c"].clusters.is_empty() && !status.is_settled());
         harness.settle();
-        assert_eq!(harness.client.held(Kind::Extension, "f"), Some("does not"));
         assert_eq!(
-            harness.client.held(Kind::Endpoints, "c"),
+            harness.client.applied(Kind::Extension, "f"),
+            Some("does not")
+        );
+        assert_eq!(
+            harness.client.applied(Kind::Endpoints, "c"),
             Some("none"),
             "{protocol:?}"
         );
@@ -74,13 +77,13 @@ fn endpoints_wait_for_a_rejected_filter_no_longer_than_for_a_cluster_to_warm() {
         harness.set_snapshot(snapshot_of(none_left(), "bad"));
         harness.settle_for(Duration::from_secs(14));
         assert_eq!(
-            harness.client.held(Kind::Endpoints, "c"),
+            harness.client.applied(Kind::Endpoints, "c"),
             Some("some"),
             "{protocol:?}"
         );
         harness.settle_for(Duration::from_secs(2));
         assert_eq!(
-            harness.client.held(Kind::Endpoints, "c"),
+            harness.client.applied(Kind::Endpoints, "c"),
             Some("none"),
             "{protocol:?}"
         );
@@ -105,12 +108,12 @@ fn endpoints_do_not_wait_if_no_filter_changes_or_the_proxy_has_none() {
         let mut harness = Harness::new(protocol, snapshot_of(none_left(), "same"), &NAMES);
         harness.settle();
         assert_eq!(
-            harness.client.held(Kind::Endpoints, "c"),
+            harness.client.applied(Kind::Endpoints, "c"),
             Some("none"),
             "{protocol:?}"
         );
         assert_eq!(
-            harness.client.held(Kind::Extension, "f"),
+            harness.client.applied(Kind::Extension, "f"),
             Some("same"),
             "{protocol:?}"
         );

@@ -93,14 +93,14 @@ fn rule_02_a_restarted_proxy_is_offered_the_last_good_version_of_a_resource_that
             scope.publish(&mut harness, snapshot_of(what, "1", &["c"]));
             scope.publish(&mut harness, snapshot_of(what, "bad", &["c"]));
             assert_eq!(
-                harness.client.held(kind, name),
+                harness.client.applied(kind, name),
                 Some("1"),
                 "it keeps what it has"
             );
             scope.restart(&mut harness);
             harness.settle();
             assert_eq!(
-                harness.client.held(kind, name),
+                harness.client.applied(kind, name),
                 Some("1"),
                 "{protocol:?} {kind}"
             );
@@ -115,7 +115,7 @@ fn rule_02_a_restarted_proxy_is_offered_the_last_good_version_of_a_resource_that
             // Next it gets the newest other version, as usual.
             scope.publish(&mut harness, snapshot_of(what, "2", &["c"]));
             assert_eq!(
-                harness.client.held(kind, name),
+                harness.client.applied(kind, name),
                 Some("2"),
                 "{protocol:?} {kind}"
             );
@@ -138,7 +138,11 @@ fn rule_02_a_last_good_version_with_a_missing_requirement_is_not_offered() {
             scope.restart(&mut harness);
             // Longer than the longest wait.
             harness.settle_for(Duration::from_secs(100));
-            assert_eq!(harness.client.held(kind, name), None, "{protocol:?} {kind}");
+            assert_eq!(
+                harness.client.applied(kind, name),
+                None,
+                "{protocol:?} {kind}"
+            );
         }
     }
 }
@@ -161,7 +165,7 @@ fn rule_02_if_the_last_good_version_is_rejected_too_the_one_before_is_offered() 
             ["bad for all", "bad for one", "1"]
         );
         assert_eq!(
-            harness.client.held(Kind::Route, "r"),
+            harness.client.applied(Kind::Route, "r"),
             Some("1"),
             "{protocol:?}"
         );
@@ -184,7 +188,7 @@ fn rule_02_old_endpoints_and_clusters_are_not_offered() {
         scope.restart(&mut harness);
         harness.settle();
         assert_eq!(
-            harness.client.held(Kind::Endpoints, "c"),
+            harness.client.applied(Kind::Endpoints, "c"),
             None,
             "{protocol:?}"
         );
@@ -192,7 +196,7 @@ fn rule_02_old_endpoints_and_clusters_are_not_offered() {
         scope.restart(&mut harness);
         harness.settle();
         assert_eq!(
-            harness.client.held(Kind::Cluster, "c"),
+            harness.client.applied(Kind::Cluster, "c"),
             None,
             "{protocol:?}"
         );

@@ -234,14 +234,14 @@ fn assert_equal(harness: &Harness) -> Result<(), TestCaseError> {
     for kind in Kind::PUSH_ORDER {
         let client = &harness.client.kinds[&kind];
         let mut names = client.names.clone();
-        names.extend(client.held.keys().cloned());
+        names.extend(client.applied.keys().cloned());
         if client.wildcard {
             names.extend(harness.snapshot.of(kind).map(|r| r.name().to_owned()));
         }
         for name in names {
             if let Some(expected) = expected(harness, kind, &name) {
-                let held = harness.client.held(kind, &name).map(str::to_owned);
-                prop_assert_eq!(held, expected, "{} {}", kind, name);
+                let applied = harness.client.applied(kind, &name).map(str::to_owned);
+                prop_assert_eq!(applied, expected, "{} {}", kind, name);
             }
         }
     }
@@ -286,7 +286,7 @@ proptest! {
 }
 
 #[test]
-fn a_version_that_was_a_suspect_is_offered_when_it_is_wanted_again() {
+fn a_former_suspect_version_is_offered_when_it_is_current_again() {
     let content = |clusters, endpoints| Content {
         clusters,
         endpoints,
@@ -307,5 +307,5 @@ fn a_version_that_was_a_suspect_is_offered_when_it_is_wanted_again() {
         Step::Snapshot(content([None, None, Some(1), None], [0; 4])),
     ];
     let harness = run(Protocol::StateOfTheWorld, &first, &steps);
-    assert_eq!(harness.client.held(Kind::Cluster, "c2"), Some("rev1"));
+    assert_eq!(harness.client.applied(Kind::Cluster, "c2"), Some("rev1"));
 }

@@ -187,17 +187,17 @@ async fn rule_05_nothing_carries_a_ttl() {
     send.send(ask(Kind::Cluster, &["*"])).await.unwrap();
     send.send(ask(Kind::Listener, &["*"])).await.unwrap();
     send.send(ask(Kind::Extension, &["f"])).await.unwrap();
-    let mut seen = Vec::new();
+    let mut names = Vec::new();
     for _ in subscribed {
         let response = next(&mut stream).await;
         let [resource] = response.resources.as_slice() else {
             panic!("{response:?}");
         };
         assert_eq!(resource.ttl, None, "{response:?}");
-        seen.push(resource.name.clone());
+        names.push(resource.name.clone());
     }
-    seen.sort_unstable();
-    assert_eq!(seen, ["c", "f", "l"]);
+    names.sort_unstable();
+    assert_eq!(names, ["c", "f", "l"]);
 }
 
 #[tokio::test]
@@ -280,7 +280,7 @@ async fn rule_07_memory_is_bounded_for_a_client_that_stops_reading_and_its_reque
     for revision in 1..=300 {
         running.set(big(revision));
         let wanted = big(revision).version(Kind::Extension).to_owned();
-        let seen = |_: &u64| {
+        let names = |_: &u64| {
             let kinds = fleet
                 .proxies()
                 .pop()
@@ -290,7 +290,7 @@ async fn rule_07_memory_is_bounded_for_a_client_that_stops_reading_and_its_reque
                 .get(&Kind::Extension)
                 .is_some_and(|p| p.status.wanted == wanted)
         };
-        within(changes.wait_for(seen)).await.unwrap();
+        within(changes.wait_for(names)).await.unwrap();
     }
     let grown = resident_bytes().saturating_sub(before);
     assert!(

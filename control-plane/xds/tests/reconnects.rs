@@ -39,7 +39,7 @@ fn rule_02_a_rejected_version_is_not_resent_on_the_proxys_next_stream() {
         harness.settle_for(Duration::from_secs(100));
         assert!(!was_sent(&harness, "bad"), "{protocol:?}");
         assert_eq!(
-            harness.client.held(Kind::Cluster, "c"),
+            harness.client.applied(Kind::Cluster, "c"),
             Some("1"),
             "{protocol:?}"
         );
@@ -51,7 +51,7 @@ fn rule_02_a_rejected_version_is_not_resent_on_the_proxys_next_stream() {
         harness.set_snapshot(clusters(&[("c", "2"), ("d", "1")]));
         harness.settle();
         assert_eq!(
-            harness.client.held(Kind::Cluster, "c"),
+            harness.client.applied(Kind::Cluster, "c"),
             Some("2"),
             "{protocol:?}"
         );
@@ -89,7 +89,7 @@ fn rule_02_a_version_rejected_by_the_last_request_of_a_stream_is_not_resent_on_t
         harness.settle();
         assert!(!was_sent(&harness, "bad"), "{protocol:?}");
         assert_eq!(
-            harness.client.held(Kind::Listener, "l"),
+            harness.client.applied(Kind::Listener, "l"),
             None,
             "{protocol:?}"
         );
@@ -111,13 +111,13 @@ fn rule_03_a_vanished_cluster_lingers_over_a_reconnect() {
         harness.reconnect();
         harness.settle_for(Duration::from_secs(50));
         assert_eq!(
-            harness.client.held(Kind::Cluster, "c"),
+            harness.client.applied(Kind::Cluster, "c"),
             Some("1"),
             "{protocol:?}"
         );
         harness.settle_for(Duration::from_secs(20));
         assert_eq!(
-            harness.client.held(Kind::Cluster, "c"),
+            harness.client.applied(Kind::Cluster, "c"),
             None,
             "{protocol:?}"
         );
@@ -143,13 +143,13 @@ fn rule_03_a_vanished_cluster_lingers_whichever_of_several_responses_was_applied
         harness.reconnect();
         harness.settle_for(Duration::from_secs(50));
         assert_eq!(
-            harness.client.held(Kind::Cluster, "c"),
+            harness.client.applied(Kind::Cluster, "c"),
             Some("1"),
             "{protocol:?}"
         );
         harness.settle_for(Duration::from_secs(100));
         assert_eq!(
-            harness.client.held(Kind::Cluster, "c"),
+            harness.client.applied(Kind::Cluster, "c"),
             None,
             "{protocol:?}"
         );
@@ -177,7 +177,7 @@ fn rule_03_a_route_that_was_in_flight_to_a_late_cluster_waits_again_on_the_next_
         harness.reconnect();
         harness.settle();
         assert_eq!(
-            harness.client.held(Kind::Route, "r"),
+            harness.client.applied(Kind::Route, "r"),
             Some("1"),
             "{protocol:?}"
         );
@@ -190,13 +190,13 @@ fn rule_03_a_first_route_waits_for_the_version_of_a_rejected_cluster_that_the_cl
     for protocol in BOTH {
         let mut harness = Harness::new(protocol, clusters(&[("c", "bad")]), &[(Kind::Route, "r")]);
         harness.settle();
-        // A good version is accepted and warms when the stream breaks and the rejected one is wanted again. Other endpoints,
+        // A valid version is accepted and warms when the stream breaks and the rejected one is current again. Other endpoints,
         // which the client rejects, delay its own.
-        let beside = [
+        let others = [
             resource(Kind::Cluster, "a", "1", &[]),
             resource(Kind::Endpoints, "a", "bad", &[]),
         ];
-        let with = |text: &str| beside.clone().into_iter().chain(cluster("c", text));
+        let with = |text: &str| others.clone().into_iter().chain(cluster("c", text));
         harness.set_snapshot(snapshot(with("1")));
         harness.send_response();
         harness.deliver_response();
@@ -205,7 +205,7 @@ fn rule_03_a_first_route_waits_for_the_version_of_a_rejected_cluster_that_the_cl
         harness.reconnect();
         harness.settle();
         assert_eq!(
-            harness.client.held(Kind::Route, "r"),
+            harness.client.applied(Kind::Route, "r"),
             Some("1"),
             "{protocol:?}"
         );
@@ -225,15 +225,15 @@ fn rule_04_endpoints_that_vanished_alone_are_reported_on_reconnect() {
     let names = [(Kind::Endpoints, "x"), (Kind::Endpoints, "y")];
     let mut harness = Harness::new(Protocol::Delta, both, &names);
     harness.settle();
-    assert_eq!(harness.client.held(Kind::Endpoints, "x"), Some("1"));
+    assert_eq!(harness.client.applied(Kind::Endpoints, "x"), Some("1"));
     harness.snapshot = snapshot([endpoints("y")]);
     harness.reconnect();
     harness.settle();
     let of_kind = harness.log.iter().filter(|r| r.kind == Kind::Endpoints);
     let removed: Vec<_> = of_kind.flat_map(|r| r.removed.clone()).collect();
     assert_eq!(removed, ["x"]);
-    assert_eq!(harness.client.held(Kind::Endpoints, "x"), None);
-    assert_eq!(harness.client.held(Kind::Endpoints, "y"), Some("1"));
+    assert_eq!(harness.client.applied(Kind::Endpoints, "x"), None);
+    assert_eq!(harness.client.applied(Kind::Endpoints, "y"), Some("1"));
 }
 
 #[test]
@@ -257,6 +257,9 @@ fn rule_09_a_filter_that_was_not_answered_before_the_stream_broke_is_sent_in_oth
     );
     harness.reconnect();
     harness.settle();
-    assert_eq!(harness.client.held(Kind::Extension, "f"), Some("1 again 1"));
+    assert_eq!(
+        harness.client.applied(Kind::Extension, "f"),
+        Some("1 again 1")
+    );
     assert!(harness.session.status()[&Kind::Extension].is_settled());
 }

@@ -41,7 +41,7 @@ fn rule_03_a_first_route_waits_for_the_good_version_of_a_rejected_cluster_that_i
         harness.settle();
         harness.set_snapshot(snapshot_of(&[("a", "1"), ("c", "1")], []));
         while harness.send_response() {}
-        // The client has not received the good version yet when the rejected one is wanted again.
+        // The client has not received the valid version yet when the rejected one is current again.
         harness.set_snapshot(snapshot_of(
             &[("a", "1"), ("c", "bad")],
             [route("r", "1", &["c"])],
@@ -54,11 +54,11 @@ fn rule_03_a_first_route_waits_for_the_good_version_of_a_rejected_cluster_that_i
         );
         harness.settle();
         assert_eq!(
-            harness.client.held(Kind::Route, "r"),
+            harness.client.applied(Kind::Route, "r"),
             Some("1"),
             "{protocol:?}"
         );
-        assert_eq!(harness.client.held(Kind::Cluster, "c"), Some("1"));
+        assert_eq!(harness.client.applied(Kind::Cluster, "c"), Some("1"));
         assert_eq!(harness.client.violations, Vec::<String>::new());
     }
 }
@@ -76,7 +76,7 @@ fn rule_03_a_cluster_is_removed_once_its_vanished_route_is_found_to_be_rejected(
         harness.set_snapshot(snapshot_of(&[], []));
         harness.settle_for(Duration::from_secs(120));
         assert_eq!(
-            harness.client.held(Kind::Cluster, "c"),
+            harness.client.applied(Kind::Cluster, "c"),
             None,
             "{protocol:?}"
         );
@@ -96,9 +96,9 @@ fn rule_03_a_cluster_stays_if_its_vanished_route_was_applied_from_a_rejected_res
         while harness.send_response() {}
         harness.set_snapshot(snapshot_of(&[], []));
         harness.settle_for(Duration::from_secs(3600));
-        assert_eq!(harness.client.held(Kind::Route, "a"), Some("1"));
+        assert_eq!(harness.client.applied(Kind::Route, "a"), Some("1"));
         assert_eq!(
-            harness.client.held(Kind::Cluster, "c"),
+            harness.client.applied(Kind::Cluster, "c"),
             Some("1"),
             "{protocol:?}"
         );
@@ -118,7 +118,7 @@ fn rule_03_a_cluster_is_removed_if_a_later_version_of_its_only_route_is_rejected
         harness.set_snapshot(snapshot_of(&[], [route("a", "bad", &[])]));
         harness.settle_for(Duration::from_secs(120));
         assert_eq!(
-            harness.client.held(Kind::Cluster, "c"),
+            harness.client.applied(Kind::Cluster, "c"),
             None,
             "{protocol:?}"
         );
@@ -147,6 +147,6 @@ fn rule_03_a_route_in_flight_while_the_client_resubscribes_counts_as_held() {
         [route("r", "2", &["c"])],
     ));
     harness.settle();
-    assert_eq!(harness.client.held(Kind::Route, "r"), Some("1"));
+    assert_eq!(harness.client.applied(Kind::Route, "r"), Some("1"));
     assert_eq!(harness.client.violations, Vec::<String>::new());
 }

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_meant_is_refused_with_its_field() {
+    fn invalid_values_are_refused_with_their_field() {
         for (json, field) in [
             (r#"{"allowOrigins":[]}"#, "allowOrigins"),
             (r#"{"allowOrigins":["chat.example"]}"#, "allowOrigins[0]"),

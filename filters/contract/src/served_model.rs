@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_what_is_out_of_range_is_refused_by_its_field() {
+    fn a_written_spec_is_read_back_and_a_value_out_of_range_is_refused_with_its_field() {
         let whole = r#"{"modelName":"Llama_3","names":["gpt-x"],"minReadyPercent":0,"baseGrace":"5m","aliasGrace":"24h","onBaseLost":"hold",
             "contextLength":131072,"defaultMaxTokens":"context","controllerName":"example.com/own"}"#;
         let spec = read(whole).unwrap();

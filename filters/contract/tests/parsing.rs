@@ -1,4 +1,4 @@
-//! What the contract accepts, what it refuses, and whether the refusal helps.
+//! What the contract accepts, what it refuses, and the text of the refusals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_contract::{
@@ -149,14 +149,14 @@ fn a_refusal_names_the_path_and_the_fix() {
         let got = refusal::<TokenBucketPolicySpec>(json);
         assert!(
             got.contains(expected),
-            "{json}\n  said {got}\n  not  {expected}"
+            "{json}\n  got      {got}\n  expected {expected}"
         );
     }
 }
 
-/// As Kubernetes stores it.
+/// The object as Kubernetes stores it.
 #[test]
-fn a_field_that_is_null_is_not_there() {
+fn a_null_field_counts_as_missing() {
     let json = r#"{"models":null,"buckets":[{"name":"a","key":[],"profile":"semantic","semantic":null,"maxDebt":null}]}"#;
     let read = parse_json::<TokenBucketPolicySpec>(json.as_bytes());
     let plain = r#"{"buckets":[{"name":"a","key":[],"profile":"semantic"}]}"#;
@@ -202,14 +202,14 @@ fn a_bucket_name_given_twice_for_one_model_is_refused_across_policies() {
 }
 
 #[test]
-fn a_client_name_means_one_model() {
+fn a_client_name_belongs_to_one_model() {
     let json = r#"{"namespaces":{"default":{"models":{"a":{"names":["x"]},"b":{"names":["x"]}}}}}"#;
     let got = refusal::<FilterConfig>(json);
     assert!(got.contains("claimed by a and b"), "{got}");
 }
 
 #[test]
-fn percents_that_cannot_be_served_are_refused() {
+fn impossible_percents_are_refused() {
     let carrier = |w: u32| {
         format!(
             r#"{{"carrier":"deployment/c{w}","weight":{w},"versions":[{{"version":"v1","endpoints":1}}]}}"#
@@ -244,7 +244,7 @@ fn a_base_that_holds_has_no_stand_in() {
 }
 
 #[test]
-fn own_tags_cannot_pose_as_headgates() {
+fn own_tags_cannot_have_the_names_of_builtin_tags() {
     let got = refusal::<TrafficTagPolicySpec>(r#"{"tags":[{"name":"lane","value":"x"}]}"#);
     assert!(
         got.contains("tags[0]") && got.contains("Headgate's own"),
@@ -253,7 +253,7 @@ fn own_tags_cannot_pose_as_headgates() {
 }
 
 #[test]
-fn an_own_tag_is_given_once() {
+fn an_own_tag_given_twice_is_refused() {
     let twice = r#"{"tags":[{"name":"team","value":"a"},{"name":"team","header":"x-team"}]}"#;
     let got = refusal::<Tagging>(twice);
     assert!(got.contains("tags") && got.contains("given twice"), "{got}");
@@ -268,7 +268,7 @@ fn an_empty_policy_means_the_defaults_for_every_model() {
 }
 
 #[test]
-fn a_tag_cannot_be_made_of_a_header_whose_client_sent_value_is_not_believed() {
+fn a_tag_source_cannot_be_a_header_that_headgate_strips() {
     let fix = "name the header that clients send";
     let tenant = r#"{"tenantHeader":"x-headgate-tenant"}"#;
     assert!(refusal::<TrafficTagPolicySpec>(tenant).contains(fix));
@@ -283,7 +283,7 @@ fn a_tag_cannot_be_made_of_a_header_whose_client_sent_value_is_not_believed() {
 }
 
 #[test]
-fn weights_beyond_any_sum_are_refused() {
+fn weights_whose_sum_overflows_are_refused() {
     let canary = r#"{"carrier":"d/a","weight":9000000000,"versions":[]}"#;
     let many = vec![canary; 2100].join(",");
     let plan = refusal::<ModelPlan>(&format!(r#"{{"canaries":[{many}]}}"#));
@@ -291,14 +291,14 @@ fn weights_beyond_any_sum_are_refused() {
 }
 
 #[test]
-fn a_conversation_comes_before_a_user_among_the_default_session_keys() {
+fn among_the_default_session_keys_a_conversation_precedes_a_user() {
     let keys: Vec<String> = headgate_contract::Tagging::default()
         .session_keys
         .into_iter()
         .map(String::from)
         .collect();
     let place = |key: &str| keys.iter().position(|k| k == key).unwrap();
-    // Every header is a name, and a policy that writes them all is taken.
+    // Every header is a valid name, and a policy that sets all of them is accepted.
     assert_eq!(keys.iter().filter(|k| k.starts_with("header:")).count(), 14);
     let all = serde_json::json!({ "sessionKeys": keys }).to_string();
     assert!(parse_json::<TrafficTagPolicySpec>(all.as_bytes()).is_ok());
@@ -310,7 +310,7 @@ fn a_conversation_comes_before_a_user_among_the_default_session_keys() {
         assert!(place(conversation) < place("header:x-user-id"));
     }
     assert_eq!(place("fingerprint"), keys.len() - 1);
-    // What the reference says is what there is.
+    // The reference lists exactly the existing names.
     let raw = include_str!("../src/policy/traffic_tag.rs");
     for header in keys.iter().filter_map(|key| key.strip_prefix("header:")) {
         assert!(raw.contains(&format!("`{header}`")), "{header}");
@@ -318,7 +318,7 @@ fn a_conversation_comes_before_a_user_among_the_default_session_keys() {
 }
 
 #[test]
-fn stages_are_a_list_of_at_least_one_and_each_once() {
+fn stages_are_a_list_of_at_least_one_without_repeats() {
     let read = |stages: &str| {
         let json = format!(r#"{{{stages}"namespaces":{{}}}}"#);
         FilterConfig::parse(json.as_bytes()).map(|config| config.stages)
@@ -352,7 +352,7 @@ fn stages_are_a_list_of_at_least_one_and_each_once() {
 }
 
 #[test]
-fn a_configuration_emitted_for_several_stages_differs_in_nothing_else() {
+fn configurations_for_different_stages_differ_only_in_the_stages() {
     let json = r#"{"stages":["limit"],"role":"follow","retry":3,"maxBodyBytes":4096,"namespaces":{"a":{"models":{"m":{"names":["x"]}}},"b":{"models":{}}}}"#;
     let config = FilterConfig::parse(json.as_bytes()).unwrap();
     assert_eq!(config.emit().unwrap(), json);

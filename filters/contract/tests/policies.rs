@@ -73,7 +73,7 @@ fn an_error_names_the_path_within_the_spec() {
 }
 
 #[test]
-fn a_kind_of_another_release_is_read_and_written_unchanged() {
+fn an_unknown_kind_is_read_and_written_unchanged() {
     let kind: PolicyKind = serde_json::from_str(r#""QueuePolicy""#).unwrap();
     assert_eq!(kind.as_str(), "QueuePolicy");
     assert_eq!(serde_json::to_string(&kind).unwrap(), r#""QueuePolicy""#);

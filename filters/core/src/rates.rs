@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_is_that_of_recent_answers() {
+    fn a_rate_follows_recent_answers() {
         let (mut rates, v1) = (Rates::default(), served("v1"));
         assert_eq!(rates.tokens(&v1, SECOND), None);
         rates.learn(&v1, 31, SECOND, 0);

@@ -1,12 +1,11 @@
-//! `never_over_admits`: whatever happens to a bucket, no stretch of `t` ns admits more than `T + t`
-//! net of what was given back in it and with what was used beyond reserves. The world has several workers,
-//! interleaved reserves, lost swaps, ways that change hands, settlements, VM deaths, configuration and code
-//! swaps.
+//! `never_over_admits`: whatever happens to a bucket, no interval of `t` ns admits more than `T + t`,
+//! less its refunds and including use above reserves. The simulation has several workers, interleaved
+//! reserves, lost swaps, evictions, settlements, crashes of VMs, new configurations and new modules.
 // proptest does not run in the wasm of a browser; `web.rs` does.
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod ledger_world;
+mod ledger_memory;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,7 +17,7 @@ use headgate_core::ledger::{
     Ledger, MILLION, OnContention, Reservations, Rule, RuleSpec, Settled, Spend, Window,
 };
 use headgate_core::ports::{CasMismatch, Cells};
-use ledger_world::{Dice, Log, Memory, START, open, semantic, spec, tokens};
+use ledger_memory::{FixedEntropy, Log, Memory, START, open, semantic, spec, tokens};
 use proptest::prelude::*;
 
 const WORKERS: usize = 3;
@@ -30,24 +29,24 @@ enum Op {
     Reserve {
         worker: usize,
         wants: Vec<Want>,
-        disturb: u64,
-        intruder: Option<(usize, Want)>,
+        lost_swaps: u64,
+        interference: Option<(usize, Want)>,
     },
     Settle {
         stream: usize,
         /// Share of the reservation that was used, percent; above 100 is debt.
         used: u64,
-        disturb: u64,
+        lost_swaps: u64,
     },
     /// Time passes, in thousandths of the window.
     Advance(u64),
     Tick(usize),
-    /// The VM dies with its streams and unwritten changes.
+    /// The VM crashes and loses its streams and unwritten changes.
     Kill(usize),
-    /// A new configuration, which this worker has first: new rule handles for the same buckets, perhaps with
+    /// A new configuration, first on this worker: new rule handles for the same buckets, possibly with
     /// more sets.
     Reconfigure(usize, u32),
-    /// New code: what is unwritten is written, a new VM starts, streams end unsettled.
+    /// A new module: unwritten changes are written, a new VM starts, and streams end without a settlement.
     Replace(usize),
 }
 
@@ -74,14 +73,14 @@ fn want() -> impl Strategy<Value = Want> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let disturb = prop_oneof![5 => Just(0), 2 => 0u64..8, 1 => Just(u64::MAX)];
+    let lost_swaps = prop_oneof![5 => Just(0), 2 => 0u64..8, 1 => Just(u64::MAX)];
     let wants = prop::collection::vec(want(), 1..3);
-    let intruder = prop::option::weighted(0.3, (0..WORKERS, want()));
+    let interference = prop::option::weighted(0.3, (0..WORKERS, want()));
     prop_oneof![
-        12 => (0..WORKERS, wants, disturb.clone(), intruder).prop_map(
-            |(worker, wants, disturb, intruder)| Op::Reserve { worker, wants, disturb, intruder }),
-        8 => (any::<usize>(), prop_oneof![2 => Just(0u64), 2 => 0u64..100, 1 => 100u64..300], disturb)
-            .prop_map(|(stream, used, disturb)| Op::Settle { stream, used, disturb }),
+        12 => (0..WORKERS, wants, lost_swaps.clone(), interference).prop_map(
+            |(worker, wants, lost_swaps, interference)| Op::Reserve { worker, wants, lost_swaps, interference }),
+        8 => (any::<usize>(), prop_oneof![2 => Just(0u64), 2 => 0u64..100, 1 => 100u64..300], lost_swaps)
+            .prop_map(|(stream, used, lost_swaps)| Op::Settle { stream, used, lost_swaps }),
         4 => prop_oneof![3 => 0u64..60, 2 => 60u64..400, 1 => 400u64..1500].prop_map(Op::Advance),
         1 => (0..WORKERS).prop_map(Op::Tick),
         1 => (0..WORKERS).prop_map(Op::Kill),
@@ -91,7 +90,7 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-struct World {
+struct Simulation {
     memory: Rc<Memory>,
     spec: RuleSpec,
     /// By worker.
@@ -102,7 +101,7 @@ struct World {
     now: u64,
 }
 
-impl World {
+impl Simulation {
     fn new(spec: RuleSpec) -> Self {
         let memory = Rc::new(Memory::default());
         let rule = open(spec.clone(), &memory);
@@ -122,21 +121,21 @@ impl World {
             Op::Reserve {
                 worker,
                 wants,
-                disturb,
-                intruder,
+                lost_swaps,
+                interference,
             } => {
-                self.memory.disturb(disturb);
-                if let Some((other, want)) = intruder.filter(|(other, _)| *other != worker) {
+                self.memory.lose_swaps(lost_swaps);
+                if let Some((other, want)) = interference.filter(|(other, _)| *other != worker) {
                     let (ledger, rule) = (self.workers[other].clone(), self.rules[other].clone());
                     let (log, now) = (self.log.clone(), self.now);
                     // Its stream is never settled.
-                    self.memory.intrude(move |memory| {
+                    self.memory.run_before_next_swap(move |memory| {
                         attempt(&mut ledger.borrow_mut(), &rule, &[want], now, memory, &log);
                     });
                 }
                 let rule = self.rules[worker].clone();
                 let ledger = self.workers[worker].clone();
-                let held = attempt(
+                let reservation = attempt(
                     &mut ledger.borrow_mut(),
                     &rule,
                     &wants,
@@ -144,22 +143,24 @@ impl World {
                     &self.memory,
                     &self.log,
                 );
-                self.streams.extend(held.map(|held| (worker, held, wants)));
+                self.streams
+                    .extend(reservation.map(|reservation| (worker, reservation, wants)));
             }
             Op::Settle {
                 stream,
                 used,
-                disturb,
+                lost_swaps,
             } if !self.streams.is_empty() => {
-                self.memory.disturb(disturb);
-                let (worker, held, wants) = self.streams.swap_remove(stream % self.streams.len());
-                let cells: Vec<u64> = held
+                self.memory.lose_swaps(lost_swaps);
+                let (worker, reservation, wants) =
+                    self.streams.swap_remove(stream % self.streams.len());
+                let cells: Vec<u64> = reservation
                     .spends()
                     .iter()
                     .map(|s| s.cells() * used / 100)
                     .collect();
                 let mut ledger = self.workers[worker].borrow_mut();
-                let settled = ledger.settle(held, &cells, self.now, &*self.memory);
+                let settled = ledger.settle(reservation, &cells, self.now, &*self.memory);
                 note_carried(&mut ledger, self.now, &self.log);
                 let rule = &self.rules[worker];
                 for (want, settled) in wants.iter().zip(settled) {
@@ -186,11 +187,11 @@ impl World {
                 self.restart(worker);
             }
         }
-        self.memory.calm();
+        self.memory.stop_interference();
         self.check_debt();
     }
 
-    /// No bucket is further beyond empty than what was used beyond reserves since it last admitted.
+    /// The debt of a bucket is at most the use above reserves since it last admitted a request.
     fn check_debt(&self) {
         let rule = &self.rules[0];
         for key in 0..KEYS {
@@ -235,8 +236,8 @@ fn attempt(
     let outcome = ledger.reserve(spends.iter().copied(), now, memory);
     note_carried(ledger, now, log);
     let reserved = outcome.ok()?;
-    for (spend, held) in spends.iter().zip(reserved.spends()) {
-        let balance = held.balance();
+    for (spend, reservation) in spends.iter().zip(reserved.spends()) {
+        let balance = reservation.balance();
         log.reserved(rule, spend, balance.cells, now);
     }
     Some(reserved)
@@ -276,39 +277,39 @@ proptest! {
     #[test]
     fn never_over_admits(rule in rule(), ops in prop::collection::vec(op(), 1..160)) {
         let window = rule.window;
-        let mut world = World::new(rule);
+        let mut simulation = Simulation::new(rule);
         for op in ops {
-            world.run(op);
+            simulation.run(op);
         }
-        let (cells, exact) = world.log.worst(&window);
+        let (cells, exact) = simulation.log.worst(&window);
         prop_assert!(cells <= 0, "over by {cells} ns of cells");
         prop_assert!(exact <= window.span() as f64 * 1e-9, "over by {exact} ns of cost/refill");
     }
 }
 
-/// The property above would also hold of a ledger that refuses everything.
+/// The property above also holds for a ledger that refuses everything, so check what is admitted.
 #[test]
-fn a_full_window_is_really_admitted() {
-    let mut world = World::new(spec("world", semantic()));
+fn a_full_window_is_admitted() {
+    let mut simulation = Simulation::new(spec("world", semantic()));
     for turn in 0..300 {
-        world.run(Op::Reserve {
+        simulation.run(Op::Reserve {
             worker: turn % WORKERS,
             wants: vec![Want {
                 key: 0,
                 percent: 1,
                 capacity: 100,
             }],
-            disturb: 0,
-            intruder: None,
+            lost_swaps: 0,
+            interference: None,
         });
     }
-    assert_eq!(world.log.len(), 100);
+    assert_eq!(simulation.log.len(), 100);
 }
 
-/// Requests that use more than they reserve: those in flight may take the bucket beyond empty, then nothing
-/// is admitted until that is paid off.
+/// Requests that use more than they reserve: those in flight may put the bucket into debt; then no request
+/// is admitted until the debt is refilled.
 #[test]
-fn a_debt_is_paid_off_before_anything_is_admitted() {
+fn a_debt_is_refilled_before_a_request_is_admitted() {
     let memory = Memory::default();
     let window = semantic();
     let rule = open(
@@ -319,24 +320,25 @@ fn a_debt_is_paid_off_before_anything_is_admitted() {
         &memory,
     );
     let mut workers = [Ledger::new(), Ledger::new()];
-    let mut ask = |turn: usize, now| {
-        ledger_world::reserve(&mut workers[turn % 2], &rule, "k", 25, 100, now, &memory)
+    let mut try_reserve = |turn: usize, now| {
+        ledger_memory::reserve(&mut workers[turn % 2], &rule, "k", 25, 100, now, &memory)
     };
-    let held: Vec<_> = (0..4).map(|turn| ask(turn, START).unwrap()).collect();
-    assert!(ask(4, START).is_err());
+    let reservations: Vec<_> = (0..4)
+        .map(|turn| try_reserve(turn, START).unwrap())
+        .collect();
+    assert!(try_reserve(4, START).is_err());
     let mut ledger = Ledger::new();
-    for held in held {
-        let cells = held.spends()[0].cells();
-        ledger.settle(held, &[2 * cells], START, &memory);
+    for reservation in reservations {
+        let cells = reservation.spends()[0].cells();
+        ledger.settle(reservation, &[2 * cells], START, &memory);
     }
-    // One window of reserves, one of excess; a quarter has to come back beyond that.
+    // One window of reserves and one of excess; a quarter has to be refilled beyond that.
     let paid = START + window.span() + window.span() / 4;
-    assert!(ask(5, paid - 1).is_err());
-    assert!(ask(6, paid).is_ok());
+    assert!(try_reserve(5, paid - 1).is_err());
+    assert!(try_reserve(6, paid).is_ok());
 }
 
-/// Real threads, real races, some of them lost, from the first one for the hash key and the set: one hot key,
-/// clock frozen.
+/// Real threads and races, also for the hash key and the set: one hot key and a frozen clock.
 #[test]
 fn threads_on_one_hot_key_admit_exactly_one_window() {
     let memory = Shared::default();
@@ -345,7 +347,7 @@ fn threads_on_one_hot_key_admit_exactly_one_window() {
             on_contention: OnContention::Refuse,
             ..spec("hot", semantic())
         };
-        Ledger::configure(vec![spec], memory, &Dice(seed))
+        Ledger::configure(vec![spec], memory, &FixedEntropy(seed))
             .unwrap()
             .remove(0)
     };
@@ -357,7 +359,7 @@ fn threads_on_one_hot_key_admit_exactly_one_window() {
             let (rule, mut ledger) = (open(memory, seed), Ledger::new());
             (0..400)
                 .filter(|_| {
-                    let spend = ledger_world::spend(&rule, "hot", 1, 100);
+                    let spend = ledger_memory::spend(&rule, "hot", 1, 100);
                     ledger.reserve([spend].into_iter(), START, memory).is_ok()
                 })
                 .count()
@@ -366,7 +368,7 @@ fn threads_on_one_hot_key_admit_exactly_one_window() {
         threads.into_iter().map(|t| t.join().unwrap()).sum()
     });
     assert_eq!(admitted, 100);
-    // Otherwise the threads never met, and this shows nothing.
+    // Otherwise there was no race, and the test shows nothing.
     let lost = memory.lost.into_inner();
     assert!(lost > 0, "no swap came too late");
 }
@@ -375,14 +377,14 @@ fn threads_on_one_hot_key_admit_exactly_one_window() {
 #[derive(Default)]
 struct Shared {
     values: Mutex<BTreeMap<String, (Vec<u8>, u32)>>,
-    /// Swaps that came too late.
+    /// The number of lost swaps.
     lost: AtomicUsize,
 }
 
 impl Cells for Shared {
     fn get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
         let found = self.values.lock().unwrap().get(key).cloned();
-        // Between reading and writing is where another may come.
+        // Another thread may write between this read and the write.
         std::thread::yield_now();
         found
     }

@@ -1,15 +1,15 @@
-//! What one shared cell per key gives: a budget can be spent whole (`a_budget_is_spent_whole`), and what a
-//! client is told is what the ledger holds (`remaining_is_the_ledgers`).
+//! Guarantees of one shared cell per key: a budget can be spent completely, and clients get the balance of the
+//! ledger.
 // proptest does not run in the wasm of a browser; `web.rs` does.
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod ledger_world;
+mod ledger_memory;
 
 use headgate_core::ledger::{
     Balance, Ledger, OnContention, Reason, Reservations, Rule, RuleSpec, Spend, Window,
 };
-use ledger_world::{Memory, START, open, reserve, semantic, spec, spend, tokens};
+use ledger_memory::{Memory, START, open, reserve, semantic, spec, spend, tokens};
 use proptest::prelude::*;
 
 const WORKERS: usize = 3;
@@ -24,8 +24,8 @@ fn window() -> impl Strategy<Value = Window> {
     ])
 }
 
-/// A request: what it reserves and uses in tokens, how long it takes and how long after the one before it is
-/// sent, in thousandths of the window.
+/// A request: its reserved and used tokens, its duration, and the time since the request before it, in thousandths
+/// of the window.
 #[derive(Clone, Copy, Debug)]
 struct Request {
     worker: usize,
@@ -33,7 +33,7 @@ struct Request {
     used: u128,
     takes: u64,
     after: u64,
-    /// Of several that end at one instant, the lowest settles first.
+    /// Among requests that end at the same time, the lowest value settles first.
     turn: u8,
 }
 
@@ -84,7 +84,7 @@ impl Budget {
 }
 
 struct InFlight {
-    held: Reservations,
+    reservation: Reservations,
     request: Request,
     ends: u64,
 }
@@ -92,12 +92,12 @@ struct InFlight {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
-    /// As long as the budget covers a request, it is admitted, but for one cell a request, by which costs are
-    /// rounded up. In sequence that is all. Concurrently, a refund gives back only what time has not given
-    /// back since the stream's own reserve: what flows back from the start of the oldest of the overlapping
-    /// streams to the end of the youngest may be lost, which is at most twice the longest stream.
+    /// A request is admitted if the budget covers it, except one cell for each request, by which costs are
+    /// rounded up. In sequence that is exact. Concurrently, a refund leaves out what time has refilled since
+    /// the reserve of the stream: the refill from the start of the oldest of the overlapping streams to the
+    /// end of the youngest may be lost, which is at most twice the longest stream.
     #[test]
-    fn a_budget_is_spent_whole(
+    fn a_budget_can_be_spent_completely(
         window in window(),
         requests in prop::collection::vec(request(), 1..120),
         sequential in any::<bool>(),
@@ -117,10 +117,10 @@ proptest! {
             }
             in_flight.sort_by_key(|stream| (stream.ends, stream.request.turn));
             let ended = in_flight.partition_point(|stream| stream.ends <= now);
-            for InFlight { held, request, ends } in in_flight.drain(..ended) {
+            for InFlight { reservation, request, ends } in in_flight.drain(..ended) {
                 budget.pass(ends);
                 let used = rule.window().cells(request.used, CAPACITY);
-                let settled = workers[request.worker].settle(held, &[used], ends, &memory)[0];
+                let settled = workers[request.worker].settle(reservation, &[used], ends, &memory)[0];
                 prop_assert!(settled.clipped == 0 && settled.unwritten == 0 && !settled.evicted);
                 budget.change((request.reserve as i128 - request.used as i128) * span);
             }
@@ -128,13 +128,13 @@ proptest! {
             let cost = request.reserve as i128 * span;
             let waived = if sequential { 0 } else { i128::from(2 * longest) * CAPACITY as i128 };
             let covered = budget.level - waived - rounding >= cost;
-            let asked = reserve(&mut workers[request.worker], &rule, "k", request.reserve, CAPACITY, now, &memory);
-            match asked {
-                Ok(held) => {
+            let result = reserve(&mut workers[request.worker], &rule, "k", request.reserve, CAPACITY, now, &memory);
+            match result {
+                Ok(reservation) => {
                     budget.change(-cost);
                     let takes = thousandth * request.takes;
                     longest = longest.max(takes);
-                    in_flight.push(InFlight { held, request, ends: now + takes });
+                    in_flight.push(InFlight { reservation, request, ends: now + takes });
                     rounding += i128::from(window.period()) * CAPACITY as i128;
                 }
                 Err(refused) => prop_assert!(!covered, "refused with {} of {cost}: {refused:?}", budget.level),
@@ -149,7 +149,7 @@ struct Step {
     worker: usize,
     keys: Vec<(u8, u128)>,
     settle: Option<(usize, u64)>,
-    disturb: u64,
+    lost_swaps: u64,
     after: u64,
 }
 
@@ -158,19 +158,19 @@ fn step() -> impl Strategy<Value = Step> {
     let keys = (keys, prop::collection::vec(0u128..400, 2))
         .prop_map(|(keys, costs)| keys.into_iter().zip(costs).collect());
     let settle = prop::option::weighted(0.4, (any::<usize>(), 0u64..250));
-    let disturb = prop_oneof![6 => Just(0), 2 => any::<u64>(), 1 => Just(u64::MAX)];
-    (0..WORKERS, keys, settle, disturb, 0u64..100).prop_map(
-        |(worker, keys, settle, disturb, after)| Step {
+    let lost_swaps = prop_oneof![6 => Just(0), 2 => any::<u64>(), 1 => Just(u64::MAX)];
+    (0..WORKERS, keys, settle, lost_swaps, 0u64..100).prop_map(
+        |(worker, keys, settle, lost_swaps, after)| Step {
             worker,
             keys,
             settle,
-            disturb,
+            lost_swaps,
             after,
         },
     )
 }
 
-/// What the shared cell holds of a bucket: cells left, and ns until it is full.
+/// The state of a bucket in the shared cell: remaining cells, and ns until it is full.
 fn holds(rule: &Rule, key: &str, now: u64, memory: &Memory) -> (u64, u64) {
     let start = memory.start(rule, rule.fingerprint(&[key]), now);
     let window = rule.window();
@@ -178,17 +178,17 @@ fn holds(rule: &Rule, key: &str, now: u64, memory: &Memory) -> (u64, u64) {
     (left / window.period(), start - now)
 }
 
-fn told(balance: &Balance) -> (u64, u64) {
+fn reported(balance: &Balance) -> (u64, u64) {
     (balance.remaining, balance.reset_ns)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
-    /// What a client is told is what the shared cell holds at that instant, whichever worker answers, admitted
-    /// or refused. What is outside of it is only what could not be written yet.
+    /// Clients get the state of the shared cell at that time from every worker, for admitted and refused
+    /// requests. Only changes that could not be written yet are missing in it.
     #[test]
-    fn remaining_is_the_ledgers(
+    fn clients_get_the_balance_of_the_ledger(
         window in window(),
         admit in any::<bool>(),
         steps in prop::collection::vec(step(), 1..80),
@@ -198,16 +198,16 @@ proptest! {
         let rule = open(RuleSpec { on_contention, ..spec("r", window) }, &memory);
         let mut workers: Vec<_> = (0..WORKERS).map(|_| Ledger::new()).collect();
         let (mut now, mut streams, mut unwritten) = (START, Vec::<Reservations>::new(), [0; WORKERS]);
-        for Step { worker, keys, settle, disturb, after } in steps {
+        for Step { worker, keys, settle, lost_swaps, after } in steps {
             now += window.span() / 1000 * after;
             let ledger = &mut workers[worker];
-            memory.disturb(disturb);
+            memory.lose_swaps(lost_swaps);
             if let Some((which, used)) = settle.filter(|_| !streams.is_empty()) {
-                let held = streams.swap_remove(which % streams.len());
-                let used: Vec<_> = held.spends().iter().map(|s| s.cells() * used / 100).collect();
-                let settled = ledger.settle(held, &used, now, &memory);
+                let reservation = streams.swap_remove(which % streams.len());
+                let used: Vec<_> = reservation.spends().iter().map(|s| s.cells() * used / 100).collect();
+                let settled = ledger.settle(reservation, &used, now, &memory);
                 unwritten[worker] += settled.iter().map(|s| s.unwritten).sum::<u64>();
-                memory.calm();
+                memory.stop_interference();
                 continue;
             }
             let names: Vec<_> = keys.iter().map(|(key, _)| key.to_string()).collect();
@@ -215,38 +215,38 @@ proptest! {
                 .map(|(name, (_, cost))| spend(&rule, name, *cost, CAPACITY))
                 .collect();
             let before = ledger.unwritten();
-            let asked = ledger.reserve(spends.iter().copied(), now, &memory);
-            memory.calm();
-            match asked {
-                Ok(held) => {
-                    for (spend, name) in held.spends().iter().zip(&names) {
+            let result = ledger.reserve(spends.iter().copied(), now, &memory);
+            memory.stop_interference();
+            match result {
+                Ok(reservation) => {
+                    for (spend, name) in reservation.spends().iter().zip(&names) {
                         let balance = spend.balance();
                         if balance.owed {
                             ledger.flush(now, &memory);
                             let shown = holds(&rule, name, now, &memory);
                             if before == 0 {
-                                prop_assert_eq!(told(balance), shown, "all that was owed is this");
+                                prop_assert_eq!(reported(balance), shown, "the unwritten change is exactly this");
                             }
                             let apart = i128::from(shown.1) - i128::from(balance.reset_ns);
                             prop_assert!(apart.unsigned_abs() <= u128::from(unwritten[worker]));
                         } else {
-                            prop_assert_eq!(told(balance), holds(&rule, name, now, &memory));
+                            prop_assert_eq!(reported(balance), holds(&rule, name, now, &memory));
                         }
                     }
-                    streams.push(held);
+                    streams.push(reservation);
                 }
                 Err(refused) if before == 0 && ledger.unwritten() == 0 => {
                     let name = &names[refused.which];
                     if let Reason::OverBudget { retry_after_ns } = refused.reason {
                         let shown = holds(&rule, name, now, &memory);
                         prop_assert_eq!((refused.remaining, refused.reset_ns), shown);
-                        // And it is true: then, and not earlier.
-                        let ask = |now| ledger_at(&memory, &spends, now);
-                        prop_assert!(!ask(now + retry_after_ns - 1));
-                        prop_assert!(ask(now + retry_after_ns));
+                        // The wait is exact: the request is admitted then and not earlier.
+                        let admits = |now| ledger_at(&memory, &spends, now);
+                        prop_assert!(!admits(now + retry_after_ns - 1));
+                        prop_assert!(admits(now + retry_after_ns));
                     }
                 }
-                // What was given back may be unwritten too.
+                // A refund may be unwritten too.
                 Err(_) => {
                     let cells = keys.iter().map(|(_, cost)| rule.window().cells(*cost, CAPACITY));
                     unwritten[worker] += cells.sum::<u64>() * window.period();
@@ -256,7 +256,7 @@ proptest! {
     }
 }
 
-/// Whether another worker would admit it at that instant; nothing stays taken.
+/// Whether another worker would admit it at that time; the memory is restored.
 fn ledger_at(memory: &Memory, spends: &[Spend<'_>], now: u64) -> bool {
     let before = memory.save();
     let admitted = Ledger::new().reserve(spends.iter().copied(), now, memory);

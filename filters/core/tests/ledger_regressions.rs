@@ -1,16 +1,16 @@
-//! Mistakes that rate limiters have made, each held down by name.
+//! Known mistakes of rate limiters, with a regression test for each.
 // proptest does not run in the wasm of a browser; `web.rs` does.
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod ledger_world;
+mod ledger_memory;
 
 use headgate_core::ledger::{
     Ledger, MILLION, OnContention, Reason, Rule, RuleSpec, Settled, Spend,
 };
-use ledger_world::{Memory, START, crowd, open, reserve, semantic, spec, spend, tokens};
+use ledger_memory::{Memory, START, fill_set, open, reserve, semantic, spec, spend, tokens};
 
-/// A long window, so that time gives nothing back during a test: a million tokens a day.
+/// A long window, so that time refills nothing during a test: a million tokens a day.
 fn setup() -> (Memory, Rule, Ledger) {
     let memory = Memory::default();
     let rule = open(spec("r", tokens(1_000_000, 86_400)), &memory);
@@ -25,19 +25,20 @@ fn remaining(ledger: &mut Ledger, rule: &Rule, memory: &Memory) -> u128 {
 }
 
 #[test]
-fn hanging_up_before_the_usage_is_not_free() {
+fn disconnecting_before_the_usage_is_not_free() {
     let (memory, rule, mut ledger) = setup();
-    let held = reserve(&mut ledger, &rule, "k", 900_000, 1_000_000, START, &memory).unwrap();
-    drop(held);
+    let reservation = reserve(&mut ledger, &rule, "k", 900_000, 1_000_000, START, &memory).unwrap();
+    drop(reservation);
     assert_eq!(remaining(&mut ledger, &rule, &memory), 100_000);
 }
 
 #[test]
 fn usage_is_charged_also_when_the_bucket_is_already_empty() {
     let (memory, rule, mut ledger) = setup();
-    let mut ask = |cost| reserve(&mut ledger, &rule, "k", cost, 1_000_000, START, &memory).unwrap();
-    let (first, _second) = (ask(500_000), ask(500_000));
-    // allow_n-style charging would take nothing here, as nothing is left.
+    let mut try_reserve =
+        |cost| reserve(&mut ledger, &rule, "k", cost, 1_000_000, START, &memory).unwrap();
+    let (first, _second) = (try_reserve(500_000), try_reserve(500_000));
+    // Charging as `allow_n` does would take nothing here, because nothing is left.
     let debit = rule.window().cells(700_000, 1_000_000);
     let settled = ledger.settle(first, &[debit], START, &memory)[0];
     let cells = debit - rule.window().cells(500_000, 1_000_000);
@@ -46,14 +47,14 @@ fn usage_is_charged_also_when_the_bucket_is_already_empty() {
     let Reason::OverBudget { retry_after_ns } = refused.reason else {
         panic!("{refused:?}")
     };
-    // 200 000 tokens of debt and one to spend are 17 280 s and a bit.
+    // 200 000 tokens of debt and one token refill in a little more than 17 280 s.
     assert_eq!(retry_after_ns / 1_000_000_000, 17_280);
 }
 
 #[test]
-fn debt_is_capped_and_what_is_clipped_is_counted() {
+fn debt_is_capped_and_the_clipped_part_is_counted() {
     let (memory, rule, mut ledger) = setup();
-    let held = reserve(
+    let reservation = reserve(
         &mut ledger,
         &rule,
         "k",
@@ -65,7 +66,7 @@ fn debt_is_capped_and_what_is_clipped_is_counted() {
     .unwrap();
     let five = 5 * u64::from(rule.window().burst().get());
     let span = rule.window().span();
-    let settled = ledger.settle(held, &[five], START, &memory)[0];
+    let settled = ledger.settle(reservation, &[five], START, &memory)[0];
     let expected = Settled {
         debited: span,
         clipped: 3 * span,
@@ -112,7 +113,7 @@ fn a_second_bucket_that_refuses_rolls_the_first_back() {
 #[test]
 fn a_refund_never_lifts_a_bucket_above_its_capacity() {
     let (memory, rule, mut ledger) = setup();
-    let held = reserve(
+    let reservation = reserve(
         &mut ledger,
         &rule,
         "k",
@@ -123,14 +124,14 @@ fn a_refund_never_lifts_a_bucket_above_its_capacity() {
     )
     .unwrap();
     let later = START + rule.window().span() / 2;
-    let settled = ledger.settle(held, &[0], later, &memory)[0];
+    let settled = ledger.settle(reservation, &[0], later, &memory)[0];
     assert_eq!(
         settled.refunded,
         rule.window().span() - rule.window().span() / 2
     );
     let spend = spend(&rule, "k", 1_000_000, 1_000_000);
-    let held = ledger.reserve([spend].into_iter(), later, &memory).unwrap();
-    let balance = held.spends()[0].balance();
+    let reservation = ledger.reserve([spend].into_iter(), later, &memory).unwrap();
+    let balance = reservation.spends()[0].balance();
     assert_eq!(balance.remaining, 0);
     assert!(ledger.reserve([spend].into_iter(), later, &memory).is_err());
 }
@@ -139,7 +140,7 @@ fn a_refund_never_lifts_a_bucket_above_its_capacity() {
 fn nothing_wraps_just_after_boot() {
     let (memory, rule, mut ledger) = setup();
     for now in [0, 1, 5] {
-        let held = reserve(
+        let reservation = reserve(
             &mut ledger,
             &rule,
             "boot",
@@ -150,7 +151,7 @@ fn nothing_wraps_just_after_boot() {
         )
         .unwrap();
         assert!(reserve(&mut ledger, &rule, "boot", 1, 1_000_000, now, &memory).is_err());
-        ledger.settle(held, &[0], now, &memory);
+        ledger.settle(reservation, &[0], now, &memory);
     }
 }
 
@@ -165,9 +166,9 @@ fn governor_admits_exactly_the_burst_also_when_idle() {
 }
 
 #[test]
-fn a_cost_above_capacity_is_not_told_to_wait() {
+fn a_cost_above_capacity_has_no_retry_after() {
     let (memory, rule, mut ledger) = setup();
-    let mut ask = |cost: u128, capacity: u128| {
+    let mut try_reserve = |cost: u128, capacity: u128| {
         let spend = Spend {
             capacity: capacity * MILLION,
             ..spend(&rule, "k", cost, 1_000_000)
@@ -175,22 +176,22 @@ fn a_cost_above_capacity_is_not_told_to_wait() {
         ledger.reserve([spend].into_iter(), START, &memory)
     };
     assert_eq!(
-        ask(1_000_001, 1_000_000).unwrap_err().reason,
+        try_reserve(1_000_001, 1_000_000).unwrap_err().reason,
         Reason::ExceedsCapacity
     );
     assert_eq!(
-        ask(1_000_001, 500_000).unwrap_err().reason,
+        try_reserve(1_000_001, 500_000).unwrap_err().reason,
         Reason::ExceedsCapacity
     );
-    let scaled = ask(600_000, 500_000).unwrap_err().reason;
+    let scaled = try_reserve(600_000, 500_000).unwrap_err().reason;
     assert!(
         matches!(scaled, Reason::ExceedsScaledCapacity { retry_after_ns } if retry_after_ns > 0)
     );
     assert!(matches!(
-        ask(1, 0).unwrap_err().reason,
+        try_reserve(1, 0).unwrap_err().reason,
         Reason::ExceedsScaledCapacity { .. }
     ));
-    assert!(ask(500_000, 500_000).is_ok());
+    assert!(try_reserve(500_000, 500_000).is_ok());
 }
 
 #[test]
@@ -204,9 +205,9 @@ fn a_cost_of_zero_takes_nothing_and_a_tiny_one_something() {
     assert_eq!(memory.swaps.get(), swaps);
     assert_eq!(remaining(&mut ledger, &rule, &memory), 1_000_000);
     // Reserved at zero, used more: charged.
-    let held = reserve(&mut ledger, &rule, "k", 0, 1_000_000, START, &memory).unwrap();
+    let reservation = reserve(&mut ledger, &rule, "k", 0, 1_000_000, START, &memory).unwrap();
     ledger.settle(
-        held,
+        reservation,
         &[rule.window().cells(250_000, 1_000_000)],
         START,
         &memory,
@@ -219,16 +220,16 @@ fn limits_do_not_multiply_with_workers() {
     let memory = Memory::default();
     let rule = open(spec("r", semantic()), &memory);
     let mut workers: Vec<_> = (0..8).map(|_| Ledger::new()).collect();
-    let mut ask = |turn: usize| {
+    let mut try_reserve = |turn: usize| {
         let ledger = &mut workers[turn % 8];
         reserve(ledger, &rule, "k", 1, 100, START, &memory).is_ok()
     };
-    assert_eq!((0..1600).filter(|turn| ask(*turn)).count(), 100);
+    assert_eq!((0..1600).filter(|turn| try_reserve(*turn)).count(), 100);
 }
 
 /// 100 000 tokens, requests that reserve 512 and use 34: with worker slices 54 638 were usable.
 #[test]
-fn refunds_are_not_swallowed_on_one_busy_key() {
+fn refunds_are_not_lost_on_one_busy_key() {
     let memory = Memory::default();
     let rule = open(spec("r", tokens(100_000, 86_400)), &memory);
     let mut workers = [Ledger::new(), Ledger::new()];
@@ -236,10 +237,10 @@ fn refunds_are_not_swallowed_on_one_busy_key() {
     let mut admitted = 0;
     for turn in 0..3000 {
         let ledger = &mut workers[turn % 2];
-        let Ok(held) = reserve(ledger, &rule, "k", 512, 100_000, START, &memory) else {
+        let Ok(reservation) = reserve(ledger, &rule, "k", 512, 100_000, START, &memory) else {
             break;
         };
-        ledger.settle(held, &[used], START, &memory);
+        ledger.settle(reservation, &[used], START, &memory);
         admitted += 1;
     }
     assert_eq!(admitted, (100_000 - 512) / 34 + 1);
@@ -252,8 +253,8 @@ fn the_remaining_balance_moves_with_every_request() {
     let mut ledger = Ledger::new();
     let mut last = u64::from(rule.window().burst().get());
     for turn in 0..100 {
-        let held = reserve(&mut ledger, &rule, "k", 1, 100, START, &memory).unwrap();
-        let balance = held.spends()[0].balance();
+        let reservation = reserve(&mut ledger, &rule, "k", 1, 100, START, &memory).unwrap();
+        let balance = reservation.spends()[0].balance();
         assert_eq!(balance.remaining, last - balance.cells, "request {turn}");
         last = balance.remaining;
     }
@@ -263,15 +264,15 @@ fn the_remaining_balance_moves_with_every_request() {
 fn a_reserve_and_a_settlement_are_one_write_each() {
     let (memory, rule, mut ledger) = setup();
     let swaps = memory.swaps.get();
-    let held = reserve(&mut ledger, &rule, "k", 10, 1_000_000, START, &memory).unwrap();
+    let reservation = reserve(&mut ledger, &rule, "k", 10, 1_000_000, START, &memory).unwrap();
     assert_eq!(memory.swaps.get() - swaps, 1);
-    ledger.settle(held, &[0], START, &memory);
+    ledger.settle(reservation, &[0], START, &memory);
     assert_eq!(memory.swaps.get() - swaps, 2);
 }
 
 #[test]
-fn a_reserve_that_loses_every_swap_is_refused_or_owed_by_policy() {
-    for (policy, owed) in [(OnContention::Refuse, false), (OnContention::Admit, true)] {
+fn a_reserve_that_loses_every_swap_is_refused_or_charged_later_by_policy() {
+    for (policy, admits) in [(OnContention::Refuse, false), (OnContention::Admit, true)] {
         let memory = Memory::default();
         let rule = open(
             RuleSpec {
@@ -281,36 +282,42 @@ fn a_reserve_that_loses_every_swap_is_refused_or_owed_by_policy() {
             &memory,
         );
         let mut ledger = Ledger::new();
-        memory.disturb(u64::MAX);
+        memory.lose_swaps(u64::MAX);
         let outcome = reserve(&mut ledger, &rule, "k", 60, 100, START, &memory);
-        memory.calm();
+        memory.stop_interference();
         match outcome {
-            Err(refused) => assert_eq!((refused.reason, owed), (Reason::Contention, false)),
-            Ok(held) => assert_eq!((held.spends()[0].balance().owed, owed), (true, true)),
+            Err(refused) => assert_eq!((refused.reason, admits), (Reason::Contention, false)),
+            Ok(reservation) => assert_eq!(
+                (reservation.spends()[0].balance().owed, admits),
+                (true, true)
+            ),
         }
-        // The debt goes with this worker's next write, here the next reserve.
+        // The next write of this worker, here a reserve, includes the debt.
         let next = reserve(&mut ledger, &rule, "k", 50, 100, START, &memory);
-        assert_eq!(next.is_err(), owed);
+        assert_eq!(next.is_err(), admits);
         ledger.flush(START, &memory);
         let other = reserve(&mut Ledger::new(), &rule, "k", 41, 100, START, &memory);
-        assert!(!owed || other.is_err(), "after the tick everybody sees it");
+        assert!(
+            !admits || other.is_err(),
+            "after the tick all workers have it"
+        );
     }
 }
 
-/// Of 32 tries one is enough, for a reserve and for a settlement.
+/// One of 32 attempts is enough for a reserve and for a settlement.
 #[test]
-fn thirty_one_lost_swaps_are_made_good() {
+fn a_write_succeeds_after_thirty_one_lost_swaps() {
     let (memory, rule, mut ledger) = setup();
     let lost = u64::from(u32::MAX >> 1);
-    memory.disturb(lost);
-    let held = reserve(&mut ledger, &rule, "k", 10, 1_000_000, START, &memory).unwrap();
-    memory.disturb(lost);
-    let settled = ledger.settle(held, &[0], START, &memory)[0];
+    memory.lose_swaps(lost);
+    let reservation = reserve(&mut ledger, &rule, "k", 10, 1_000_000, START, &memory).unwrap();
+    memory.lose_swaps(lost);
+    let settled = ledger.settle(reservation, &[0], START, &memory)[0];
     assert_eq!(settled.unwritten, 0);
     assert_eq!(remaining(&mut ledger, &rule, &memory), 1_000_000);
 }
 
-/// A client that waits as long as it is told is admitted: the longest wait counts, not the first refusal's.
+/// A client that waits for `retry-after` is admitted: the longest wait counts, not that of the first refusal.
 #[test]
 fn retry_after_is_the_longest_wait_over_all_buckets() {
     let (memory, long, mut ledger) = setup();
@@ -325,37 +332,40 @@ fn retry_after_is_the_longest_wait_over_all_buckets() {
         spend(&short, "free", 1, 10),
         spend(&long, "k", 100_000, 1_000_000),
     ];
-    let mut ask = |now| ledger.reserve(spends.iter().copied(), now, &memory);
-    let refused = ask(START).unwrap_err();
+    let mut try_reserve = |now| ledger.reserve(spends.iter().copied(), now, &memory);
+    let refused = try_reserve(START).unwrap_err();
     assert_eq!(refused.which, 0);
     let Reason::OverBudget { retry_after_ns } = refused.reason else {
         panic!("{refused:?}")
     };
     assert_eq!(retry_after_ns / 1_000_000_000, 8_640);
-    assert_eq!(ask(START + retry_after_ns - 1).unwrap_err().which, 2);
-    assert!(ask(START + retry_after_ns).is_ok());
+    assert_eq!(
+        try_reserve(START + retry_after_ns - 1).unwrap_err().which,
+        2
+    );
+    assert!(try_reserve(START + retry_after_ns).is_ok());
 }
 
 #[test]
-fn a_settlement_that_loses_every_swap_goes_with_the_next_write() {
+fn a_settlement_that_loses_every_swap_is_part_of_the_next_write() {
     let (memory, rule, mut ledger) = setup();
-    let ask = |ledger: &mut Ledger| {
+    let try_reserve = |ledger: &mut Ledger| {
         reserve(ledger, &rule, "k", 400_000, 1_000_000, START, &memory).unwrap()
     };
-    let (refunding, debiting) = (ask(&mut ledger), ask(&mut ledger));
+    let (refunding, debiting) = (try_reserve(&mut ledger), try_reserve(&mut ledger));
     let of = |tokens| rule.window().cells(tokens, 1_000_000);
-    memory.disturb(u64::MAX);
+    memory.lose_swaps(u64::MAX);
     let first = ledger.settle(refunding, &[of(100_000)], START, &memory)[0];
-    memory.disturb(u64::MAX);
+    memory.lose_swaps(u64::MAX);
     let second = ledger.settle(debiting, &[of(500_000)], START, &memory)[0];
-    memory.calm();
+    memory.stop_interference();
     assert!(first.unwritten > 0 && second.unwritten > 0 && first.refunded + second.debited == 0);
     assert_eq!(
         remaining(&mut ledger, &rule, &memory),
         200_000,
         "not written yet"
     );
-    ask(&mut ledger);
+    try_reserve(&mut ledger);
     assert_eq!(remaining(&mut ledger, &rule, &memory), 0);
     let carried = ledger.carried();
     assert_eq!(carried.len(), 1);
@@ -368,13 +378,20 @@ fn a_settlement_without_a_cell_drops_refunds_and_charges_debits_from_now() {
     let memory = Memory::default();
     let rule = open(spec("r", semantic()), &memory);
     let mut ledger = Ledger::new();
-    let ask = |ledger: &mut Ledger, key: &str, now| {
+    let try_reserve = |ledger: &mut Ledger, key: &str, now| {
         reserve(ledger, &rule, key, 10, 100, now, &memory).unwrap()
     };
-    let (refunding, debiting) = (ask(&mut ledger, "a", START), ask(&mut ledger, "a", START));
+    let (refunding, debiting) = (
+        try_reserve(&mut ledger, "a", START),
+        try_reserve(&mut ledger, "a", START),
+    );
     let cells = refunding.spends()[0].cells();
-    crowd(&rule, 1, 50, START, &memory);
-    assert!(ask(&mut ledger, "b", START).spends()[0].balance().evicted);
+    fill_set(&rule, 1, 50, START, &memory);
+    assert!(
+        try_reserve(&mut ledger, "b", START).spends()[0]
+            .balance()
+            .evicted
+    );
     let before = memory.image();
     let settled = ledger.settle(refunding, &[0], START, &memory)[0];
     let dropped = Settled {
@@ -398,47 +415,46 @@ fn a_settlement_without_a_cell_drops_refunds_and_charges_debits_from_now() {
 }
 
 #[test]
-fn a_refund_that_waited_is_dropped_if_the_cell_is_lost_meanwhile() {
+fn a_waiting_refund_is_dropped_if_the_cell_is_lost_meanwhile() {
     let memory = Memory::default();
     let rule = open(spec("r", semantic()), &memory);
     let (mut ledger, mut other) = (Ledger::new(), Ledger::new());
     let waiting = reserve(&mut ledger, &rule, "a", 60, 100, START, &memory).unwrap();
-    memory.disturb(u64::MAX);
+    memory.lose_swaps(u64::MAX);
     let settled = ledger.settle(waiting, &[0], START, &memory)[0];
-    memory.calm();
+    memory.stop_interference();
     assert!(settled.unwritten > 0);
-    crowd(&rule, 1, 70, START, &memory);
+    fill_set(&rule, 1, 70, START, &memory);
     reserve(&mut other, &rule, "b", 10, 100, START, &memory).unwrap();
-    // Back as a newcomer behind one that had used 70 of 100: they stay gone.
+    // The key returns in the cell of a key that had used 70 of 100, and gets no refund.
     assert!(reserve(&mut ledger, &rule, "a", 31, 100, START, &memory).is_err());
     reserve(&mut ledger, &rule, "a", 30, 100, START, &memory).unwrap();
     assert_eq!(ledger.carried()[0].settled.evaporated, settled.unwritten);
 }
 
 #[test]
-fn a_value_that_is_no_set_follows_the_contention_policy_and_never_traps() {
+fn a_corrupt_set_follows_the_contention_policy_and_never_traps() {
     let (memory, rule, mut ledger) = setup();
-    let held = reserve(&mut ledger, &rule, "k", 10, 1_000_000, START, &memory).unwrap();
-    memory.spoil();
+    let reservation = reserve(&mut ledger, &rule, "k", 10, 1_000_000, START, &memory).unwrap();
+    memory.corrupt();
     let outcome = reserve(&mut ledger, &rule, "k", 1, 1_000_000, START, &memory);
     assert_eq!(outcome.unwrap_err().reason, Reason::Contention);
-    assert!(ledger.settle(held, &[0], START, &memory)[0].unwritten > 0);
+    assert!(ledger.settle(reservation, &[0], START, &memory)[0].unwritten > 0);
     ledger.flush(START, &memory);
 }
 
-/// Envoy restarted: the streams of before are gone, and if one of them settled all the same, it would be by the
-/// rule for a cell that is gone.
+/// Envoy restarted: the earlier streams are gone. A settlement of one of them follows the rule for a missing cell.
 #[test]
 fn a_restart_begins_with_full_buckets() {
     let (before, rule, mut ledger) = setup();
-    let ask = |ledger: &mut Ledger, memory: &Memory| {
+    let try_reserve = |ledger: &mut Ledger, memory: &Memory| {
         reserve(ledger, &rule, "k", 600_000, 1_000_000, START, memory).unwrap()
     };
-    let refunding = ask(&mut ledger, &before);
+    let refunding = try_reserve(&mut ledger, &before);
     let memory = Memory::default();
     ledger.settle(refunding, &[0], START, &memory);
     assert_eq!(memory.size(), (0, 0), "nothing is created for a refund");
-    let debiting = ask(&mut Ledger::new(), &memory);
+    let debiting = try_reserve(&mut Ledger::new(), &memory);
     assert_eq!(remaining(&mut ledger, &rule, &memory), 400_000);
     let elsewhere = Memory::default();
     let used = rule.window().cells(700_000, 1_000_000);

@@ -1,16 +1,16 @@
-//! What settlement promises: nothing is created or lost (`conservation`), refunds go where they came
-//! from (`refund_goes_home`), order does not matter (`order_independent_settlement`), and what time
-//! has given back is not given back again (`late_refund_buys_nothing`).
+//! Guarantees of settlement: nothing is created or lost (`conservation`), a refund changes only its own
+//! cell (`a_refund_changes_only_its_own_cell`), order does not matter (`settlement_does_not_depend_on_order`), and a refund leaves
+//! out what time has refilled (`a_late_refund_has_no_effect`).
 // proptest does not run in the wasm of a browser; `web.rs` does.
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod ledger_world;
+mod ledger_memory;
 
 use headgate_core::ledger::{
     Ledger, MILLION, OnContention, Reservations, Rule, RuleSpec, Settled, Spend,
 };
-use ledger_world::{Memory, START, open, reserve, semantic, spec, tokens};
+use ledger_memory::{Memory, START, open, reserve, semantic, spec, tokens};
 use proptest::prelude::*;
 
 /// A stream: cost in percent, share used in percent of that, disturbance of reserve and settle.
@@ -18,26 +18,26 @@ use proptest::prelude::*;
 struct Stream {
     percent: u64,
     used: u64,
-    disturb: (u64, u64),
+    lost_swaps: (u64, u64),
     /// Its worker dies before it settles.
     dies: bool,
 }
 
 fn streams(most: usize, dying: bool) -> impl Strategy<Value = Vec<Stream>> {
-    let disturb = || prop_oneof![4 => Just(0), 1 => 0u64..16, 1 => Just(u64::MAX)];
+    let lost_swaps = || prop_oneof![4 => Just(0), 1 => 0u64..16, 1 => Just(u64::MAX)];
     let dies = if dying { 0.2 } else { 0.0 };
     let stream = (
         1u64..12,
         0u64..200,
-        disturb(),
-        disturb(),
+        lost_swaps(),
+        lost_swaps(),
         prop::bool::weighted(dies),
     );
     prop::collection::vec(
         stream.prop_map(|(percent, used, before, after, dies)| Stream {
             percent,
             used,
-            disturb: (before, after),
+            lost_swaps: (before, after),
             dies,
         }),
         1..most,
@@ -81,36 +81,36 @@ proptest! {
             ..spec("r", semantic())
         }, &memory);
         let span = rule.window().span();
-        let (mut live, mut doomed) = (Ledger::new(), Ledger::new());
-        let mut held: Vec<(Reservations, Stream)> = Vec::new();
-        let (mut reserved, mut stands, mut owed_by_the_dead) = (0, 0, false);
+        let (mut live, mut killed) = (Ledger::new(), Ledger::new());
+        let mut reservations: Vec<(Reservations, Stream)> = Vec::new();
+        let (mut reserved, mut stands, mut killed_had_unwritten) = (0, 0, false);
         for stream in &streams {
-            memory.disturb(stream.disturb.0);
-            let ledger = if stream.dies { &mut doomed } else { &mut live };
+            memory.lose_swaps(stream.lost_swaps.0);
+            let ledger = if stream.dies { &mut killed } else { &mut live };
             let percent = u128::from(stream.percent);
             let outcome = reserve(ledger, &rule, "k", percent, 100, START, &memory);
-            memory.calm();
+            memory.stop_interference();
             let Ok(outcome) = outcome else { continue };
             let ns = outcome.spends()[0].cells();
             reserved += ns;
             if stream.dies {
                 stands += ns;
-                owed_by_the_dead |= outcome.spends()[0].balance().owed;
+                killed_had_unwritten |= outcome.spends()[0].balance().owed;
             } else {
-                held.push((outcome, *stream));
+                reservations.push((outcome, *stream));
             }
         }
-        drop(doomed);
+        drop(killed);
         let now = START + span / 1000 * pause;
         let (mut used, mut sum) = (0, Sum::default());
-        for (held, stream) in held {
-            let cells = held.spends()[0].cells() * stream.used / 100;
+        for (reservation, stream) in reservations {
+            let cells = reservation.spends()[0].cells() * stream.used / 100;
             used += cells;
-            memory.disturb(stream.disturb.1);
-            sum.add(&live.settle(held, &[cells], now, &memory)[0]);
-            memory.calm();
+            memory.lose_swaps(stream.lost_swaps.1);
+            sum.add(&live.settle(reservation, &[cells], now, &memory)[0]);
+            memory.stop_interference();
         }
-        // Moves owed by this worker were counted as unwritten and come back as carried.
+        // Unwritten changes of this worker are counted as unwritten and later as carried.
         live.flush(now, &memory);
         let mut carried = Sum::default();
         live.carried().iter().for_each(|c| carried.add(&c.settled));
@@ -125,25 +125,25 @@ proptest! {
             let clipped = sum.clipped + carried.clipped;
             prop_assert_eq!(charged + clipped, settled + evaporated);
         }
-        // With the clock frozen the cell itself must show the very same sum.
+        // With a frozen clock the cell has exactly the same sum.
         let clipped = sum.clipped + carried.clipped;
-        if pause == 0 && reserved > 0 && !owed_by_the_dead && clipped == 0 {
+        if pause == 0 && reserved > 0 && !killed_had_unwritten && clipped == 0 {
             let tat = memory.cell(&rule, rule.fingerprint(&["k"])).unwrap_or(START);
             prop_assert_eq!(tat - START, used + stands);
         }
     }
 
-    /// A refund changes the cell it was taken from and nothing else, also when the configuration
-    /// has changed meanwhile to another window; then it gives back the same share.
+    /// A refund changes only the cell of its reservation, also if the window has changed meanwhile; then it
+    /// gives back the same share.
     #[test]
-    fn refund_goes_home(
+    fn a_refund_changes_only_its_own_cell(
         percents in prop::collection::vec(1u128..50, 1..6),
         which in any::<prop::sample::Index>(),
     ) {
         let memory = Memory::default();
         let rule = open(spec("r", semantic()), &memory);
         let mut ledger = Ledger::new();
-        let mut held: Vec<_> = percents.iter().enumerate().map(|(i, p)| {
+        let mut reservations: Vec<_> = percents.iter().enumerate().map(|(i, p)| {
             reserve(&mut ledger, &rule, &i.to_string(), *p, 100, START, &memory).unwrap()
         }).collect();
         let changed = open(spec("r", tokens(100, 60)), &memory);
@@ -155,7 +155,7 @@ proptest! {
         };
         let (before, stood) = (memory.image(), cells(&rule));
         let mine = which.index(percents.len());
-        let stream = held.swap_remove(mine);
+        let stream = reservations.swap_remove(mine);
         let reserved = stream.spends()[0].cells();
         let settled = ledger.settle(stream, &[0], START, &memory);
         prop_assert!(settled[0].refunded <= reserved && settled[0].refunded + 2 >= reserved);
@@ -172,9 +172,9 @@ proptest! {
 
     /// Settlements of one instant with no reserve between them leave the same cells in any order.
     /// Some streams have settled earlier: then refunds may reach below now, where any clamp or lift
-    /// would tell the orders apart.
+    /// would make a difference between orders.
     #[test]
-    fn order_independent_settlement(
+    fn settlement_does_not_depend_on_order(
         streams in streams(12, false),
         early in prop::collection::vec(any::<bool>(), 12),
         step in 0u64..20,
@@ -184,26 +184,26 @@ proptest! {
         let run = |shuffled: bool| {
             let memory = Memory::default();
             let rule = open(RuleSpec {
-                    // Debt that is clipped is clipped where it stands: leave room for all of it.
+                    // Clipping of debt depends on the order, so leave enough space for all debts.
                 max_debt: semantic().debt(Some(100 * 1_000_000)),
                 ..spec("r", semantic())
             }, &memory);
             let (mut ledger, mut now) = (Ledger::new(), START);
-            let mut held: Vec<_> = streams.iter().map(|stream| {
+            let mut reservations: Vec<_> = streams.iter().map(|stream| {
                 now += rule.window().span() / 1000 * step;
                 let percent = u128::from(stream.percent);
                 reserve(&mut ledger, &rule, "k", percent, 100, now, &memory).ok()
             }).collect();
-            for (slot, _) in held.iter_mut().zip(&early).filter(|(_, early)| **early) {
+            for (slot, _) in reservations.iter_mut().zip(&early).filter(|(_, early)| **early) {
                 if let Some(reserved) = slot.take() {
                     ledger.settle(reserved, &[0], now, &memory);
                 }
             }
             now += rule.window().span() / 1000 * pause;
-            let order: Vec<_> = order.iter().copied().filter(|i| *i < held.len()).collect();
+            let order: Vec<_> = order.iter().copied().filter(|i| *i < reservations.len()).collect();
             let mut clipped = 0;
-            for i in if shuffled { order } else { (0..held.len()).collect() } {
-                let Some(reserved) = held[i].take() else { continue };
+            for i in if shuffled { order } else { (0..reservations.len()).collect() } {
+                let Some(reserved) = reservations[i].take() else { continue };
                 let cells = reserved.spends()[0].cells() * streams[i].used / 100;
                 clipped += ledger.settle(reserved, &[cells], now, &memory)[0].clipped;
             }
@@ -214,11 +214,11 @@ proptest! {
         prop_assert_eq!(straight.1, shuffled.1);
     }
 
-    /// A refund that comes when time has given back the stream's whole reserve changes nothing; one
-    /// that comes earlier gives back at most what is still ahead. Reserving and refunding in turn
-    /// at one instant therefore never lets through more than a window and what is still ahead.
+    /// A refund after time has refilled the whole reserve of the stream changes nothing; an earlier one
+    /// gives back at most the part that is still ahead. Reserving and refunding in turn at one instant
+    /// therefore admits at most a window and the part that is still ahead.
     #[test]
-    fn late_refund_buys_nothing(
+    fn a_late_refund_has_no_effect(
         reserves in prop::collection::vec((1u128..=100, 0u64..700), 1..40),
         pause in 0u64..1200,
     ) {
@@ -245,9 +245,9 @@ proptest! {
                 *admitted += r.spends()[0].cells();
             }
         };
-        for (held, cells, end) in streams {
+        for (reservation, cells, end) in streams {
             let before = memory.image();
-            let settled = ledger.settle(held, &[0], now, &memory)[0];
+            let settled = ledger.settle(reservation, &[0], now, &memory)[0];
             prop_assert_eq!(settled.refunded + settled.evaporated, cells);
             prop_assert!(settled.refunded <= end.saturating_sub(now));
             if end <= now {
@@ -261,9 +261,9 @@ proptest! {
     }
 }
 
-/// The attack that a refund without that bound fell to: 61 windows of work in one instant.
+/// Regression: a refund without that bound admitted 61 windows of work in one instant.
 #[test]
-fn sixty_one_old_streams_refund_nothing() {
+fn sixty_one_old_streams_get_no_refund() {
     let memory = Memory::default();
     let rule = open(spec("r", semantic()), &memory);
     let span = rule.window().span();
@@ -285,8 +285,8 @@ fn sixty_one_old_streams_refund_nothing() {
     }
     let now = START + 61 * span;
     let mut passed = 0;
-    for held in old {
-        ledger.settle(held, &[0], now, &memory);
+    for reservation in old {
+        ledger.settle(reservation, &[0], now, &memory);
         let (spend, now) = full(now);
         passed += usize::from(ledger.reserve([spend].into_iter(), now, &memory).is_ok());
     }

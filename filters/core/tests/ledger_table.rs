@@ -1,17 +1,19 @@
-//! What the shared table and requests over several buckets promise: `all_or_nothing`,
-//! `eviction_is_never_free`, `bounded_memory`.
+//! Guarantees of the shared table and of requests over several buckets: `all_or_nothing`,
+//! `an_eviction_never_refills_a_bucket`, `bounded_memory`.
 // proptest does not run in the wasm of a browser; `web.rs` does.
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod ledger_world;
+mod ledger_memory;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use headgate_core::ledger::{Ledger, OnContention, Reservations, Rule, RuleSpec};
 use headgate_core::ports::{CasMismatch, Cells};
-use ledger_world::{Dice, Memory, START, crowd, open, reserve, semantic, spec, spend, tokens};
+use ledger_memory::{
+    FixedEntropy, Memory, START, fill_set, open, reserve, semantic, spec, spend, tokens,
+};
 use proptest::prelude::*;
 
 proptest! {
@@ -23,14 +25,14 @@ proptest! {
     fn all_or_nothing(
         before in prop::collection::vec((0..3usize, 1u128..10), 0..12),
         wants in prop::collection::vec((0..3usize, 1u128..10), 0..5),
-        disturb in prop_oneof![
+        lost_swaps in prop_oneof![
             2 => Just(0u64),
             1 => any::<u64>(),
             1 => (0u32..64).prop_map(|bits| u64::MAX >> bits),
             1 => (1u64..8).prop_map(|first| u64::MAX << first),
         ],
     ) {
-        let left = |asks: bool| {
+        let left = |reserves: bool| {
             let memory = Memory::default();
             let rule = |i| spec(&format!("r{i}"), semantic());
             let rules: Vec<_> = (0..3).map(|i| open(rule(i), &memory)).collect();
@@ -40,13 +42,13 @@ proptest! {
             for (rule, cost) in &before {
                 let _ = reserve(&mut ledger, &rules[*rule], "k", *cost, 100, START, &memory);
             }
-            if asks {
+            if reserves {
                 let mut spends: Vec<_> =
                     wants.iter().map(|(rule, cost)| spend(&rules[*rule], "k", *cost, 100)).collect();
                 spends.push(spend(&empty, "k", 1, 10));
-                memory.disturb(disturb);
+                memory.lose_swaps(lost_swaps);
                 assert!(ledger.reserve(spends.iter().copied(), START, &memory).is_err());
-                memory.calm();
+                memory.stop_interference();
             }
             ledger.flush(START, &memory);
             assert_eq!(ledger.unwritten(), 0);
@@ -61,11 +63,11 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Against a table with room for everybody: whatever a set that is too small for its keys admits, a
-    /// roomy one would have admitted too. (Without refunds: what others give back can make an evicted key's
-    /// bucket fuller, which no table of bounded size prevents.)
+    /// Compared with a table that has a cell for every key: a set that is too small for its keys admits nothing that the
+    /// large table would refuse. (Without refunds: the refunds of others can make the bucket of an evicted key fuller,
+    /// which no table of bounded size prevents.)
     #[test]
-    fn eviction_is_never_free(
+    fn an_eviction_never_refills_a_bucket(
         ops in prop::collection::vec((0..80usize, 1u64..60, 0u64..4, 0u64..100), 1..200),
     ) {
         let memory = Memory::default();
@@ -78,8 +80,8 @@ proptest! {
         for (key, percent, step, more) in start.chain(ops) {
             now += span / 1000 * step;
             let cost = u128::from(percent);
-            let asked = reserve(&mut ledger, &rule, &key.to_string(), cost, 100, now, &memory);
-            let Ok(reserved) = asked else { continue };
+            let result = reserve(&mut ledger, &rule, &key.to_string(), cost, 100, now, &memory);
+            let Ok(reserved) = result else { continue };
             let tat = ideal.entry(key).or_default();
             let spend = &reserved.spends()[0];
             *tat = now.max(*tat) + spend.cells();
@@ -117,7 +119,7 @@ proptest! {
         let mut ledger = Ledger::new();
         for key in 0..keys {
             if contended {
-                memory.disturb(u64::MAX);
+                memory.lose_swaps(u64::MAX);
             }
             let _ = reserve(&mut ledger, &rule, &key.to_string(), 1, 10_000, START, &memory);
             prop_assert!(ledger.unwritten() <= 1024);
@@ -128,7 +130,7 @@ proptest! {
     }
 }
 
-/// Up to `maxKeys` no bucket is touched by another's. A million random tenants and a hot one, all of them live.
+/// Up to `maxKeys` no bucket affects another one. A million random tenants and a hot one, all of them active.
 #[test]
 fn up_to_max_keys_no_bucket_loses_its_cell() {
     let memory = Sets(RefCell::new(vec![None; (1 << 16) + 2]));
@@ -136,32 +138,32 @@ fn up_to_max_keys_no_bucket_loses_its_cell() {
         max_keys: 1 << 20,
         ..spec("r", tokens(1_000_000, 86_400))
     };
-    let rule = Ledger::configure(vec![spec], &memory, &Dice(7))
+    let rule = Ledger::configure(vec![spec], &memory, &FixedEntropy(7))
         .unwrap()
         .remove(0);
     let mut ledger = Ledger::new();
-    let mut ask = |key: &str, cost| {
+    let mut try_reserve = |key: &str, cost| {
         let spends = [spend(&rule, key, cost, 1_000_000)];
-        let held = ledger.reserve(spends.into_iter(), START, &memory).unwrap();
-        *held.spends()[0].balance()
+        let reservation = ledger.reserve(spends.into_iter(), START, &memory).unwrap();
+        *reservation.spends()[0].balance()
     };
     let mut hot = 0;
     for tenant in 0..1_000_000 {
         if tenant % 20_000 == 0 {
-            hot += ask("hot", 2000).cells;
+            hot += try_reserve("hot", 2000).cells;
         }
-        let balance = ask(&tenant.to_string(), 1);
+        let balance = try_reserve(&tenant.to_string(), 1);
         assert!(!balance.evicted, "tenant {tenant}");
     }
-    let balance = ask("hot", 0);
+    let balance = try_reserve("hot", 0);
     assert_eq!(balance.limit - balance.remaining, hot);
     let sets = memory.0.borrow();
     let longest = sets.iter().flatten().map(|(set, _)| set.len()).max();
     assert!(longest < Some(40 + 64 * 16), "not even one set is full");
 }
 
-/// Shared data of one large table, found by the number at the end of a key: a map of names takes ten times
-/// as long.
+/// The shared data of one large table, indexed by the number at the end of a key: a map of names would be ten times
+/// slower.
 struct Sets(RefCell<Vec<Option<Versioned>>>);
 
 type Versioned = (Vec<u8>, u32);
@@ -194,7 +196,7 @@ impl Cells for Sets {
     }
 }
 
-/// A set holds one way for each key, until keys whose buckets are full leave theirs to others.
+/// A set has one way for each key, until keys with full buckets give their way to other keys.
 #[test]
 fn a_set_grows_by_one_way_at_a_time() {
     let memory = Memory::default();
@@ -205,31 +207,32 @@ fn a_set_grows_by_one_way_at_a_time() {
         "nothing before the first use"
     );
     let ways = || (memory.sets(&rule)[0].len() - 40) / 16;
-    let mut ask = |key: usize, now| {
-        let held = reserve(&mut ledger, &rule, &key.to_string(), 50, 100, now, &memory).unwrap();
-        held.spends()[0].balance().evicted
+    let mut try_reserve = |key: usize, now| {
+        let reservation =
+            reserve(&mut ledger, &rule, &key.to_string(), 50, 100, now, &memory).unwrap();
+        reservation.spends()[0].balance().evicted
     };
     for key in 0..64 {
-        assert!(!ask(key, START));
+        assert!(!try_reserve(key, START));
         assert_eq!(ways(), key + 1);
     }
-    assert!(ask(64, START), "the 65th live key");
+    assert!(try_reserve(64, START), "the 65th live key");
     assert_eq!(ways(), 64);
     let later = START + rule.window().span();
     for key in 100..164 {
-        assert!(!ask(key, later), "all are full again");
+        assert!(!try_reserve(key, later), "all are full again");
     }
     assert_eq!(ways(), 64);
 }
 
 /// Two VMs create the same set at once: one creates it, the other adds to it.
 #[test]
-fn a_set_that_two_create_at_once_keeps_what_both_wrote() {
+fn a_set_that_two_workers_create_at_once_keeps_both_writes() {
     for other in ["mine", "another"] {
         let memory = Memory::default();
         let rule = open(spec("r", semantic()), &memory);
         let theirs = rule.clone();
-        memory.intrude(move |memory| {
+        memory.run_before_next_swap(move |memory| {
             reserve(&mut Ledger::new(), &theirs, other, 30, 100, START, memory).unwrap();
         });
         let mut ledger = Ledger::new();
@@ -245,53 +248,53 @@ fn a_set_that_two_create_at_once_keeps_what_both_wrote() {
 #[test]
 fn the_hash_key_is_drawn_once() {
     let memory = Memory::default();
-    memory.intrude(|memory| {
+    memory.run_before_next_swap(|memory| {
         let specs = vec![spec("r", semantic())];
-        Ledger::configure(specs, memory, &Dice(1)).unwrap();
+        Ledger::configure(specs, memory, &FixedEntropy(1)).unwrap();
     });
     let of = |dice| {
         let specs = vec![spec("r", semantic())];
-        let rules = Ledger::configure(specs, &memory, &Dice(dice)).unwrap();
+        let rules = Ledger::configure(specs, &memory, &FixedEntropy(dice)).unwrap();
         rules[0].fingerprint(&["k"])
     };
     assert_eq!(of(2), of(3));
     let alone = Memory::default();
-    let rules = Ledger::configure(vec![spec("r", semantic())], &alone, &Dice(1)).unwrap();
+    let rules = Ledger::configure(vec![spec("r", semantic())], &alone, &FixedEntropy(1)).unwrap();
     assert_eq!(rules[0].fingerprint(&["k"]), of(4));
 }
 
-/// Who comes back after losing the cell starts where the evicted one stood, and counts as an eviction.
+/// A key that returns after it lost its cell starts with the balance of the cell that it gets, and counts as an eviction.
 #[test]
 fn an_evicted_key_is_not_refilled() {
     let memory = Memory::default();
     let rule = open(spec("r", semantic()), &memory);
     let mut ledger = Ledger::new();
-    crowd(&rule, 2, 100, START, &memory);
-    let mut ask = |key: &str, cost, now| {
-        let held = reserve(&mut ledger, &rule, key, cost, 100, now, &memory).ok()?;
-        Some(held.spends()[0].balance().evicted)
+    fill_set(&rule, 2, 100, START, &memory);
+    let mut try_reserve = |key: &str, cost, now| {
+        let reservation = reserve(&mut ledger, &rule, key, cost, 100, now, &memory).ok()?;
+        Some(reservation.spends()[0].balance().evicted)
     };
-    assert_eq!(ask("a", 60, START), Some(false));
-    assert_eq!(ask("b", 100, START), Some(false));
+    assert_eq!(try_reserve("a", 60, START), Some(false));
+    assert_eq!(try_reserve("b", 100, START), Some(false));
     assert_eq!(
-        ask("c", 41, START),
+        try_reserve("c", 41, START),
         None,
         "a newcomer starts where a stands"
     );
-    assert_eq!(ask("c", 40, START), Some(true));
-    assert_eq!(ask("a", 1, START), None);
+    assert_eq!(try_reserve("c", 40, START), Some(true));
+    assert_eq!(try_reserve("a", 1, START), None);
     let later = START + rule.window().span();
-    assert_eq!(ask("d", 100, later), Some(false));
+    assert_eq!(try_reserve("d", 100, later), Some(false));
     assert_eq!(
-        ask("a", 100, later),
+        try_reserve("a", 100, later),
         Some(false),
         "full again, nobody is evicted"
     );
 }
 
-/// A stranger's debt is not inherited beyond one window; what is dropped is counted.
+/// At most one window of the debt of an evicted key is inherited; the dropped rest is counted.
 #[test]
-fn an_eviction_drops_what_is_beyond_one_window() {
+fn an_eviction_drops_debt_above_one_window() {
     let memory = Memory::default();
     let window = semantic();
     let rule = open(
@@ -304,15 +307,15 @@ fn an_eviction_drops_what_is_beyond_one_window() {
     let mut ledger = Ledger::new();
     let full = u64::from(window.burst().get());
     let mut use_up = |key: &str, cost, windows: u64| {
-        let held: Reservations =
+        let reservation: Reservations =
             reserve(&mut ledger, &rule, key, cost, 100, START, &memory).unwrap();
-        ledger.settle(held, &[windows * full], START, &memory)[0]
+        ledger.settle(reservation, &[windows * full], START, &memory)[0]
     };
     for key in 0..64 {
         use_up(&key.to_string(), 100, if key == 0 { 3 } else { 5 });
     }
-    let mut asks = Ledger::new();
-    assert!(reserve(&mut asks, &rule, "new", 1, 100, START, &memory).is_err());
+    let mut new_worker = Ledger::new();
+    assert!(reserve(&mut new_worker, &rule, "new", 1, 100, START, &memory).is_err());
     let settled = use_up("new", 0, 2);
     assert!(settled.evicted);
     assert_eq!(
@@ -333,7 +336,7 @@ fn with_max_keys(max_keys: u32, memory: &Memory) -> Rule {
 }
 
 /// More keys are configured while buckets are in use, in several steps, and not by all workers at once: no
-/// bucket starts anew, and streams that reserved before settle after it.
+/// bucket starts again, and earlier streams settle after it.
 #[test]
 fn a_greater_max_keys_keeps_every_balance() {
     let memory = Memory::default();
@@ -341,24 +344,24 @@ fn a_greater_max_keys_keeps_every_balance() {
     let small = of(16);
     let mut ledger = Ledger::new();
     let keys: Vec<_> = (0..40).map(|key| key.to_string()).collect();
-    let mut held: Vec<Reservations> = Vec::new();
-    let mut ask =
+    let mut reservations: Vec<Reservations> = Vec::new();
+    let mut try_reserve =
         |rule, key: &str, cost| reserve(&mut ledger, rule, key, cost, 100, START, &memory).ok();
     for key in &keys {
-        ask(&small, key, 40).unwrap();
-        held.extend(ask(&small, key, 20));
+        try_reserve(&small, key, 40).unwrap();
+        reservations.extend(try_reserve(&small, key, 20));
     }
     let rules = [of(16), of(100), of(5000), small.clone(), of(64)];
     for (turn, key) in keys.iter().enumerate() {
         let (one, other) = (&rules[turn % 5], &rules[(turn / 5 + turn) % 5]);
-        assert!(ask(one, key, 41).is_none(), "{turn}");
-        assert!(ask(other, key, 20).is_some(), "{turn}");
-        assert!(ask(one, key, 21).is_none(), "{turn}");
+        assert!(try_reserve(one, key, 41).is_none(), "{turn}");
+        assert!(try_reserve(other, key, 20).is_some(), "{turn}");
+        assert!(try_reserve(one, key, 21).is_none(), "{turn}");
     }
     let mut ledger = Ledger::new();
-    for (turn, held) in held.into_iter().enumerate() {
-        let cells = held.spends()[0].cells();
-        let settled = ledger.settle(held, &[0], START, &memory)[0];
+    for (turn, reservation) in reservations.into_iter().enumerate() {
+        let cells = reservation.spends()[0].cells();
+        let settled = ledger.settle(reservation, &[0], START, &memory)[0];
         assert_eq!(settled.refunded, cells, "{turn}");
         let key = &keys[turn];
         assert!(reserve(&mut ledger, &rules[turn % 5], key, 41, 100, START, &memory).is_err());
@@ -367,8 +370,8 @@ fn a_greater_max_keys_keeps_every_balance() {
     assert!(memory.sets(&small).len() > 30, "and they do have more sets");
 }
 
-/// Of a worker that has more keys configured and one that has not yet, each moves a set or creates it between
-/// the other's reading and writing.
+/// One worker has more keys configured and the other one has not yet. Each moves or creates a set between
+/// a read and the write of the other.
 #[test]
 fn a_set_that_moves_while_another_writes_it_loses_nothing() {
     for (mine, theirs) in [(16, 5000), (5000, 16)] {
@@ -381,7 +384,7 @@ fn a_set_that_moves_while_another_writes_it_loses_nothing() {
             }
             let rule = |max_keys| if max_keys == 16 { &small } else { &large };
             let other = rule(theirs).clone();
-            memory.intrude(move |memory| {
+            memory.run_before_next_swap(move |memory| {
                 reserve(&mut Ledger::new(), &other, "k", 30, 100, START, memory).unwrap();
             });
             reserve(&mut Ledger::new(), rule(mine), "k", 30, 100, START, &memory).unwrap();
@@ -395,15 +398,15 @@ fn a_set_that_moves_while_another_writes_it_loses_nothing() {
     }
 }
 
-/// An eviction by a request that is refused after all is counted as well.
+/// An eviction by a request that is refused later is counted too.
 #[test]
-fn an_eviction_by_a_refused_request_is_carried() {
+fn an_eviction_by_a_refused_request_is_counted() {
     let memory = Memory::default();
     let rule = open(spec("r", semantic()), &memory);
     let empty = open(spec("empty", semantic()), &memory);
     let mut ledger = Ledger::new();
     reserve(&mut ledger, &empty, "k", 100, 100, START, &memory).unwrap();
-    crowd(&rule, 0, 50, START, &memory);
+    fill_set(&rule, 0, 50, START, &memory);
     let spends = [spend(&rule, "new", 10, 100), spend(&empty, "k", 1, 100)];
     assert!(ledger.reserve(spends.into_iter(), START, &memory).is_err());
     let carried = ledger.carried();
@@ -411,14 +414,14 @@ fn an_eviction_by_a_refused_request_is_carried() {
     assert!(carried[0].settled.evicted);
 }
 
-/// Whoever configures later finds what is there.
+/// A later configuration finds the existing balances.
 #[test]
-fn configuring_again_keeps_every_balance() {
+fn another_configuration_keeps_every_balance() {
     let memory = Memory::default();
     let rule = open(spec("r", semantic()), &memory);
     reserve(&mut Ledger::new(), &rule, "k", 60, 100, START, &memory).unwrap();
     let before = memory.image();
-    let again = Ledger::configure(vec![spec("r", semantic())], &memory, &Dice(99)).unwrap();
+    let again = Ledger::configure(vec![spec("r", semantic())], &memory, &FixedEntropy(99)).unwrap();
     assert_eq!(memory.image(), before);
     assert_eq!(again[0].fingerprint(&["k"]), rule.fingerprint(&["k"]));
     assert!(reserve(&mut Ledger::new(), &again[0], "k", 41, 100, START, &memory).is_err());
@@ -426,7 +429,7 @@ fn configuring_again_keeps_every_balance() {
 }
 
 #[test]
-fn a_renamed_bucket_and_another_key_start_anew() {
+fn a_renamed_bucket_and_another_key_start_full() {
     let memory = Memory::default();
     let mut ledger = Ledger::new();
     let other_key = RuleSpec {

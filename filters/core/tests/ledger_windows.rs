@@ -1,13 +1,13 @@
-//! What a change of capacity or refill does: every bucket keeps the share that is used, however often the
-//! window changes, and streams that reserved before an edit settle after it.
+//! Changes of capacity or refill: every bucket keeps its used share, however often the window changes, and
+//! streams that reserved before an edit settle after it.
 // proptest does not run in the wasm of a browser; `web.rs` does.
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod ledger_world;
+mod ledger_memory;
 
 use headgate_core::ledger::{Ledger, Reservations, Rule, RuleSpec, Window};
-use ledger_world::{Memory, START, open, reserve, semantic, spec, spend, tokens};
+use ledger_memory::{Memory, START, open, reserve, semantic, spec, spend, tokens};
 use proptest::prelude::*;
 
 fn windows() -> Vec<Window> {
@@ -24,12 +24,12 @@ fn window() -> impl Strategy<Value = Window> {
     prop::sample::select(windows())
 }
 
-/// The share of a bucket that is left, as a client is told.
+/// The remaining share of a bucket, as clients get it.
 fn left(rule: &Rule, key: &str, now: u64, memory: &Memory) -> f64 {
     let spends = [spend(rule, key, 0, 1000)];
-    let held = Ledger::new().reserve(spends.into_iter(), now, memory);
-    let held = held.unwrap();
-    let balance = held.spends()[0].balance();
+    let reservation = Ledger::new().reserve(spends.into_iter(), now, memory);
+    let reservation = reservation.unwrap();
+    let balance = reservation.spends()[0].balance();
     balance.remaining as f64 / balance.limit as f64
 }
 
@@ -38,19 +38,19 @@ fn near(a: f64, b: f64) -> bool {
 }
 
 #[test]
-fn a_changed_window_keeps_the_share_that_is_used() {
+fn a_changed_window_keeps_the_used_share_of_each_bucket() {
     for from in windows() {
         for to in windows() {
             let memory = Memory::default();
             let (old, new) = (open(spec("r", from), &memory), open(spec("r", to), &memory));
             let mut ledger = Ledger::new();
-            let mut ask = |rule, key, cost| {
+            let mut try_reserve = |rule, key, cost| {
                 reserve(&mut ledger, rule, key, cost, 1000, START, &memory).is_ok()
             };
-            assert!(ask(&old, "a", 600) && ask(&old, "b", 100));
+            assert!(try_reserve(&old, "a", 600) && try_reserve(&old, "b", 100));
             assert!(near(left(&new, "a", START, &memory), 0.4));
-            assert!(!ask(&new, "a", 401));
-            assert!(ask(&new, "a", 399), "{from:?} {to:?}");
+            assert!(!try_reserve(&new, "a", 401));
+            assert!(try_reserve(&new, "a", 399), "{from:?} {to:?}");
             assert!(
                 near(left(&new, "b", START, &memory), 0.9),
                 "the whole set is rescaled"
@@ -60,7 +60,7 @@ fn a_changed_window_keeps_the_share_that_is_used() {
     }
 }
 
-/// Capacity and refill in the same proportion are the same window, and nothing is rewritten.
+/// Capacity and refill in the same proportion are the same window, and no cell is rewritten.
 #[test]
 fn the_same_window_of_another_capacity_is_the_same_bucket() {
     let memory = Memory::default();
@@ -74,9 +74,9 @@ fn the_same_window_of_another_capacity_is_the_same_bucket() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Ten edits, each met by a request, cost what one costs: roundings of a nanosecond each.
+    /// Ten edits with a request after each cost as much as one edit, except roundings of a nanosecond each.
     #[test]
-    fn ten_edits_are_one_edit(
+    fn ten_edits_have_the_effect_of_one(
         edits in prop::collection::vec(window(), 10),
         last in window(),
         used in 1u128..1000,
@@ -110,18 +110,18 @@ proptest! {
         let memory = Memory::default();
         let (old, new) = (open(spec("r", from), &memory), open(spec("r", to), &memory));
         let mut ledger = Ledger::new();
-        let mut ask = |rule, key, cost| {
+        let mut try_reserve = |rule, key, cost| {
             reserve(&mut ledger, rule, key, cost, 1000, START, &memory).unwrap()
         };
-        ask(&old, "k", 300);
-        let held = ask(&old, "k", reserved);
+        try_reserve(&old, "k", 300);
+        let reservation = try_reserve(&old, "k", reserved);
         if met {
-            ask(&new, "another of the set", 1);
+            try_reserve(&new, "another of the set", 1);
         }
-        let settled = ledger.settle(held, &[old.window().cells(used, 1000)], START, &memory)[0];
+        let settled = ledger.settle(reservation, &[old.window().cells(used, 1000)], START, &memory)[0];
         let expected = 1.0 - (300 + used) as f64 / 1000.0;
         prop_assert!(near(left(&new, "k", START, &memory), expected.max(0.0)));
-        // Told in the window that it was reserved in.
+        // In the window of the reservation.
         let share = |ns: u64| ns as f64 / from.span() as f64;
         let moved = share(settled.debited) - share(settled.refunded);
         prop_assert!(near(moved, (used as f64 - reserved as f64) / 1000.0));
@@ -129,7 +129,7 @@ proptest! {
     }
 }
 
-/// What happens between edits: a reserve, or the settlement of a stream that used less than it reserved.
+/// An operation between edits: a reserve, or the settlement of a stream that used less than it reserved.
 #[derive(Clone, Debug)]
 enum Op {
     Reserve(u128),
@@ -149,19 +149,19 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 struct Stream {
-    held: Reservations,
+    reservation: Reservations,
     window: Window,
-    /// The share that time has still to give back before this stream's own arrival time.
+    /// The share that time still has to refill before the arrival time of this stream.
     ahead: f64,
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1500))]
 
-    /// Over any edits the ledger holds what a bucket counted in shares holds: refunds never give back more
-    /// than was reserved and time has not given back, and nothing is lost but roundings.
+    /// Over any edits the ledger equals a bucket that counts in shares: a refund is at most the part of the
+    /// reservation that time has not refilled, and only roundings are lost.
     #[test]
-    fn edits_never_over_credit(ops in prop::collection::vec(op(), 1..80)) {
+    fn edits_never_refund_too_much(ops in prop::collection::vec(op(), 1..80)) {
         let memory = Memory::default();
         let mut rule = open(spec("r", semantic()), &memory);
         let mut ledger = Ledger::new();
@@ -186,23 +186,23 @@ proptest! {
                     let share = cost as f64 / 1000.0;
                     let fits = used.max(0.0) + share;
                     match reserve(&mut ledger, &rule, "k", cost, 1000, now, &memory) {
-                        Ok(held) => {
+                        Ok(reservation) => {
                             prop_assert!(fits <= 1.0 + 1e-6, "admitted at {fits}");
                             used = fits;
-                            streams.push(Stream { held, window: *rule.window(), ahead: fits });
+                            streams.push(Stream { reservation, window: *rule.window(), ahead: fits });
                         }
                         Err(_) => prop_assert!(fits > 1.0 - 1e-6, "refused at {fits}"),
                     }
                 }
                 Op::Settle(which, percent) if !streams.is_empty() => {
-                    let Stream { held, window, ahead } = streams.swap_remove(which % streams.len());
-                    let reserved = held.spends()[0].cells();
+                    let Stream { reservation, window, ahead } = streams.swap_remove(which % streams.len());
+                    let reserved = reservation.spends()[0].cells();
                     let cells = reserved * percent / 100;
-                    let settled = ledger.settle(held, &[cells], now, &memory)[0];
+                    let settled = ledger.settle(reservation, &[cells], now, &memory)[0];
                     let refunded = settled.refunded as f64 / window.span() as f64;
                     let unused = (reserved - cells) as f64 / f64::from(window.burst().get());
                     let due = unused.min(ahead.max(0.0));
-                    // A cell that is gone gives nothing back; its bucket is full.
+                    // A missing cell has no refund, because its bucket is full.
                     let gone = used <= 0.0 && settled.refunded == 0;
                     prop_assert!(gone || near(refunded, due), "{refunded} of {due}");
                     used -= refunded;
@@ -214,9 +214,9 @@ proptest! {
     }
 }
 
-/// What time gave back under a faster window is not given back again under a slower one.
+/// A refund under a slower window leaves out what time refilled under a faster one.
 #[test]
-fn a_late_refund_buys_nothing_after_two_edits() {
+fn a_late_refund_has_no_effect_after_two_edits() {
     let memory = Memory::default();
     let (slow, fast) = (tokens(1000, 86_400), tokens(1000, 1));
     let (slow, fast) = (
@@ -224,18 +224,19 @@ fn a_late_refund_buys_nothing_after_two_edits() {
         open(spec("r", fast), &memory),
     );
     let mut ledger = Ledger::new();
-    let mut ask = |rule, key, now| reserve(&mut ledger, rule, key, 1000, 1000, now, &memory);
-    let held = ask(&slow, "k", START).unwrap();
-    ask(&fast, "another", START).unwrap();
+    let mut try_reserve =
+        |rule, key, now| reserve(&mut ledger, rule, key, 1000, 1000, now, &memory);
+    let reservation = try_reserve(&slow, "k", START).unwrap();
+    try_reserve(&fast, "another", START).unwrap();
     let later = START + fast.window().span();
-    let again = ask(&slow, "k", later).unwrap();
-    let settled = ledger.settle(held, &[0], later, &memory)[0];
+    let again = try_reserve(&slow, "k", later).unwrap();
+    let settled = ledger.settle(reservation, &[0], later, &memory)[0];
     assert!(settled.refunded <= 2, "{settled:?}");
     drop(again);
     assert!(reserve(&mut ledger, &slow, "k", 1, 1000, later, &memory).is_err());
 }
 
-/// A debt beyond what the edited rule allows is dropped with the rescaling write, and counted.
+/// The write that rescales a cell drops the debt above the limit of the edited rule, and counts it.
 #[test]
 fn a_debt_above_the_new_rules_is_clipped_and_counted() {
     let memory = Memory::default();
@@ -246,9 +247,9 @@ fn a_debt_above_the_new_rules_is_clipped_and_counted() {
     let hour = open(of(tokens(1000, 3600), None), &memory);
     let month = open(of(tokens(1000, 30 * 86_400), None), &memory);
     let mut ledger = Ledger::new();
-    let held = reserve(&mut ledger, &hour, "k", 1000, 1000, START, &memory).unwrap();
+    let reservation = reserve(&mut ledger, &hour, "k", 1000, 1000, START, &memory).unwrap();
     let full = u64::from(hour.window().burst().get());
-    ledger.settle(held, &[6 * full], START, &memory);
+    ledger.settle(reservation, &[6 * full], START, &memory);
     let other = reserve(&mut ledger, &month, "another", 1, 1000, START, &memory).unwrap();
     let span = month.window().span();
     assert_eq!(other.spends()[0].balance().clipped_ns, 4 * span);
@@ -256,16 +257,16 @@ fn a_debt_above_the_new_rules_is_clipped_and_counted() {
     assert_eq!(tat - START, 2 * span, "the window and one of debt");
 }
 
-/// Two workers, of which one has the new configuration and the other not yet.
+/// Two workers: one has the new configuration, the other one does not have it yet.
 #[test]
 fn workers_on_both_sides_of_an_edit_spend_one_budget() {
     let memory = Memory::default();
     let rules = [semantic(), tokens(1000, 86_400)].map(|window| open(spec("r", window), &memory));
     let mut workers = [Ledger::new(), Ledger::new()];
-    let mut ask = |turn: usize| {
+    let mut try_reserve = |turn: usize| {
         let (ledger, rule) = (&mut workers[turn % 2], &rules[turn % 2]);
         reserve(ledger, rule, "k", 10, 1000, START, &memory).is_ok()
     };
-    let admitted = (0..200).filter(|turn| ask(*turn)).count();
+    let admitted = (0..200).filter(|turn| try_reserve(*turn)).count();
     assert!((99..=100).contains(&admitted), "{admitted}");
 }

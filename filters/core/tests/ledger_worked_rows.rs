@@ -3,13 +3,13 @@
 #![cfg(not(target_arch = "wasm32"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod ledger_world;
+mod ledger_memory;
 
 use headgate_core::ledger::{Ledger, MILLION, RuleError, RuleSpec, Spend, Window, WindowError};
-use ledger_world::{Memory, START, open, semantic, spec};
+use ledger_memory::{Memory, START, open, semantic, spec};
 
 #[test]
-fn the_semantic_window_has_the_cells_of_the_design() {
+fn the_semantic_window_has_the_computed_cells() {
     let window = semantic();
     assert_eq!(window.exact(), (10_000_000_000, 3));
     assert_eq!(window.period(), 1);
@@ -55,7 +55,7 @@ fn long_windows_use_longer_cells_and_never_shrink() {
 }
 
 #[test]
-fn absurd_windows_are_refused_where_they_are_parsed() {
+fn absurd_windows_are_refused_by_the_parser() {
     let of = Window::from_capacity_and_refill;
     assert_eq!(of(0, MILLION), Err(WindowError::NoCapacity));
     assert_eq!(of(MILLION, 0), Err(WindowError::NoRefill));
@@ -70,7 +70,7 @@ fn absurd_windows_are_refused_where_they_are_parsed() {
     );
     assert!(of(2_300_000_000 * MILLION, MILLION).is_ok());
     let configure = |spec| {
-        let dice = ledger_world::Dice(1);
+        let dice = ledger_memory::FixedEntropy(1);
         Ledger::configure(vec![spec], &Memory::default(), &dice).map(|_| ())
     };
     let max_debt = u64::MAX;
@@ -91,7 +91,7 @@ fn absurd_windows_are_refused_where_they_are_parsed() {
 #[test]
 fn the_default_debt_is_ten_windows_but_at_most_a_day_or_one_window() {
     const DAY: u64 = 86_400_000_000_000;
-    let of = |seconds| ledger_world::tokens(1_000_000, seconds);
+    let of = |seconds| ledger_memory::tokens(1_000_000, seconds);
     assert_eq!(of(60).debt(None), 10 * of(60).span());
     assert_eq!(of(3 * 3600).debt(None), DAY);
     assert_eq!(of(30 * 86_400).debt(None), of(30 * 86_400).span());
@@ -100,9 +100,9 @@ fn the_default_debt_is_ten_windows_but_at_most_a_day_or_one_window() {
     assert_eq!(of(60).debt(Some(u64::MAX)), u64::MAX, "saturates");
 }
 
-/// What passes from a full bucket while the clock stands still.
+/// The number of admitted requests from a full bucket with a frozen clock.
 #[test]
-fn admitted_from_full_with_the_clock_frozen() {
+fn a_full_bucket_with_a_frozen_clock_admits_the_row() {
     // (model@max_tokens, capacity, cost, admitted); millionths
     let rows = [
         ("gpt-4@512", 100_000_000, 1_000_000, 100),
@@ -122,10 +122,10 @@ fn admitted_from_full_with_the_clock_frozen() {
             capacity,
             unscaled_capacity: capacity,
         };
-        let asked = (0..1000).take_while(|_| {
+        let admitted_requests = (0..1000).take_while(|_| {
             let spends = [spend].into_iter();
             ledger.reserve(spends, START, &memory).is_ok()
         });
-        assert_eq!(asked.count(), admitted, "{row}");
+        assert_eq!(admitted_requests.count(), admitted, "{row}");
     }
 }

@@ -1,4 +1,4 @@
-//! What must be the same as wasm and native, checked on both with the same expectations: the picks (they hang on the
+//! Results that must be equal as wasm and native code, with the same expectations on both: the picks (they depend on the
 //! last bits of `ln`) and the arithmetic of the buckets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -20,9 +20,9 @@ const PLAN: &str = r#"{
   ]
 }"#;
 
-/// Picks of 100 000 sessions, folded to one number: one session on another version, and it is another number.
+/// A hash of the picks of 100 000 sessions: it changes if one session gets another version.
 #[both]
-fn every_machine_picks_the_same_versions() {
+fn every_platform_picks_the_same_versions() {
     let plan: ModelPlan = parse_json(PLAN.as_bytes()).unwrap();
     let picker = Picker::new(&plan);
     let fold = (0..100_000_u64)
@@ -45,7 +45,7 @@ fn the_semantic_window_is_exact() {
 }
 
 #[both]
-fn what_is_emitted_is_parsed_back() {
+fn an_emitted_configuration_is_parsed_back() {
     let json = format!(r#"{{"namespaces": {{"default": {{"models": {{"m": {PLAN}}}}}}}}}"#);
     let config = FilterConfig::parse(json.as_bytes()).unwrap();
     let again = FilterConfig::parse(config.emit().unwrap().as_bytes()).unwrap();

@@ -7,6 +7,6 @@ mod golden;
 use wasm_bindgen_test::wasm_bindgen_test;
 
 #[wasm_bindgen_test]
-fn transcripts_and_bad_bodies_give_the_declared_answers_as_wasm_too() {
+fn transcripts_and_bad_bodies_have_the_expected_results_as_wasm_too() {
     golden::check_all();
 }

@@ -1,14 +1,14 @@
-//! A proxy that records what is performed: the second user of the driver's traits, beside the proxy-wasm ABI.
+//! A proxy that records all actions: the second user of the driver's traits, after the proxy-wasm ABI.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod world;
+mod proxy;
 
 use headgate_core::headers::Headers;
 use headgate_core::metrics::MetricKind;
 use headgate_core::vm::Stages;
 use headgate_drive::{Next, Root, Worker};
 
-use crate::world::{Recorder, budget, config};
+use crate::proxy::{Recorder, budget, config};
 
 const CHAT: &[(&str, &str)] = &[
     (":method", "POST"),
@@ -131,7 +131,7 @@ fn a_refused_request_is_answered_and_never_goes_on_even_if_the_answer_cannot_be_
 }
 
 #[test]
-fn an_action_that_the_proxy_refuses_is_logged_and_the_rest_go_on() {
+fn a_failed_action_is_logged_and_the_others_continue() {
     let (worker, proxy) = (Worker::new(), Recorder::new());
     let root = configured(&worker, &proxy, &config(&[]));
     proxy.refuses.set(true);
@@ -153,7 +153,7 @@ fn an_action_that_the_proxy_refuses_is_logged_and_the_rest_go_on() {
 }
 
 #[test]
-fn bytes_that_decide_nothing_are_never_requested() {
+fn body_bytes_without_an_effect_are_never_requested() {
     let (worker, proxy) = (Worker::new(), Recorder::new());
     let root = configured(&worker, &proxy, &config(&[]));
     let mut exchange = root.open();
@@ -181,7 +181,7 @@ fn bytes_that_decide_nothing_are_never_requested() {
 }
 
 #[test]
-fn a_configuration_that_is_refused_changes_nothing_but_the_log() {
+fn a_refused_configuration_changes_only_the_log() {
     let (worker, proxy) = (Worker::new(), Recorder::new());
     let unconfigured = Root::new(Stages::ALL);
     let mut exchange = unconfigured.open();
@@ -229,7 +229,7 @@ fn filters_share_a_worker_and_not_their_configuration() {
 }
 
 #[test]
-fn the_configuration_chooses_the_stages_each_time_and_else_the_module() {
+fn the_stages_come_from_each_configuration_or_else_from_the_module() {
     let (worker, proxy) = (Worker::new(), Recorder::new());
     let mut root = Root::new(Stages::LIMIT);
     let plain = config(&[budget(1000)]);
@@ -257,7 +257,7 @@ fn the_configuration_chooses_the_stages_each_time_and_else_the_module() {
 }
 
 #[test]
-fn attempts_that_another_worker_won_are_counted() {
+fn lost_attempts_are_counted() {
     let (worker, proxy) = (Worker::new(), Recorder::new());
     let root = configured(&worker, &proxy, &config(&[]));
     worker.count_lost_attempt();
@@ -268,7 +268,7 @@ fn attempts_that_another_worker_won_are_counted() {
 
 /// Values wait until the tick, unless there are many.
 #[test]
-fn values_of_histograms_do_not_pile_up() {
+fn values_of_histograms_do_not_accumulate() {
     let (worker, proxy) = (Worker::new(), Recorder::new());
     let root = configured(&worker, &proxy, &config(&[budget(1_000_000)]));
     let mut observed = 0;

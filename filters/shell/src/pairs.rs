@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back_in_its_order_and_with_repeats() {
+    fn written_headers_read_back_in_order_and_with_repeats() {
         let pairs = [("a", "1"), ("x-empty", ""), ("a", "2\0é"), ("", "nameless")];
         let bytes = map(&pairs);
         let read = read(bytes).unwrap();
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layout_is_the_hosts() {
+    fn the_layout_is_that_of_the_host() {
         assert_eq!(
             map(&[("ab", "c")]),
             [1, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, b'a', b'b', 0, b'c', 0]
@@ -87,13 +87,13 @@ mod tests {
     }
 
     #[test]
-    fn no_answer_is_no_header() {
+    fn an_empty_map_has_no_headers() {
         assert_eq!(read(Vec::new()).unwrap().iter().count(), 0);
         assert_eq!(read(map(&[])).unwrap().iter().count(), 0);
     }
 
     #[test]
-    fn bytes_cut_anywhere_read_as_nothing_and_never_panic() {
+    fn truncated_bytes_read_as_nothing_and_never_panic() {
         let bytes = map(&[("name", "value"), ("b", "")]);
         for end in 1..bytes.len() {
             assert!(read(bytes[..end].to_vec()).is_none(), "cut at {end}");

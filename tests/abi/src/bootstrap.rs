@@ -7,28 +7,28 @@ use serde_json::{Value, json};
 
 const TYPES: &str = "type.googleapis.com/";
 
-/// What the access log says of each request, after this word.
+/// The word before the fields of a request in the access log.
 pub const ACCESS_LOG_MARK: &str = "ACCESS";
 
-/// What Envoy speaks with the upstreams.
+/// The protocol between Envoy and the upstreams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Upstreams {
     /// HTTP/1.1.
     #[default]
     Http1,
-    /// HTTP/2, which carries trailers.
+    /// HTTP/2, which has trailers.
     Http2,
 }
 
-/// A bootstrap, as JSON: Envoy reads that as YAML.
+/// A bootstrap as JSON, which Envoy reads as YAML.
 #[must_use]
-pub fn bootstrap(filter: Value, upstreams: &[(&str, SocketAddr)], speaking: Upstreams) -> String {
+pub fn bootstrap(filter: Value, upstreams: &[(&str, SocketAddr)], protocol: Upstreams) -> String {
     let clusters: Vec<Value> = upstreams
         .iter()
-        .map(|(v, addr)| cluster(v, *addr, speaking))
+        .map(|(v, addr)| cluster(v, *addr, protocol))
         .collect();
     json!({
-        // What the shipped bootstrap cuts out of the names of stats.
+        // The tags that the shipped bootstrap extracts from the names of statistics.
         "stats_config": shipped("bootstrap.yaml")["stats_config"],
         "static_resources": {"listeners": [listener(filter, upstreams)], "clusters": clusters},
     })
@@ -38,7 +38,7 @@ pub fn bootstrap(filter: Value, upstreams: &[(&str, SocketAddr)], speaking: Upst
 /// A file that the repository ships in `envoy-config`, as JSON.
 ///
 /// # Panics
-/// When it is not there, or is no YAML.
+/// If it does not exist or is not YAML.
 #[must_use]
 pub fn shipped(file: &str) -> Value {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "../../envoy-config", file]
@@ -48,9 +48,9 @@ pub fn shipped(file: &str) -> Value {
     serde_saphyr::from_str(&text).expect("YAML")
 }
 
-fn cluster(version: &str, addr: SocketAddr, speaking: Upstreams) -> Value {
+fn cluster(version: &str, addr: SocketAddr, protocol: Upstreams) -> Value {
     let socket = json!({"address": addr.ip().to_string(), "port_value": addr.port()});
-    let protocol = match speaking {
+    let protocol = match protocol {
         Upstreams::Http1 => "http_protocol_options",
         Upstreams::Http2 => "http2_protocol_options",
     };
@@ -84,7 +84,7 @@ fn listener(filter: Value, upstreams: &[(&str, SocketAddr)]) -> Value {
         "@type": format!("{TYPES}envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"),
         "stat_prefix": "abi",
         "access_log": [access_log()],
-        // Who says that it comes from here may set the router's timeouts and retries by headers.
+        // With an internal address, a client may set timeouts and retries of the router by headers.
         "internal_address_config": {"cidr_ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]},
         "http_filters": [filter, router()],
         "route_config": {"virtual_hosts": [
@@ -99,7 +99,7 @@ fn listener(filter: Value, upstreams: &[(&str, SocketAddr)]) -> Value {
     })
 }
 
-/// A module with this text for its configuration, as a filter.
+/// A filter with this module and configuration.
 #[must_use]
 pub fn filter(module: &Path, config: &str) -> Value {
     json!({"name": "headgate", "typed_config": wasm(module, config)})
@@ -118,7 +118,7 @@ pub fn discovered(file: &Path) -> Value {
     })
 }
 
-/// The content of that file.
+/// The content of the watched file.
 #[must_use]
 pub fn discovery_response(version: &str, module: &Path, config: &str) -> Value {
     json!({
@@ -159,11 +159,11 @@ fn router() -> Value {
 }
 
 fn access_log() -> Value {
-    let told = ["model", "version", "tenant", "lane", "rule", "reason"];
-    let told = told.map(|key| format!(" {key}=%FILTER_STATE(wasm.headgate.{key}:PLAIN)%"));
+    let columns = ["model", "version", "tenant", "lane", "rule", "reason"];
+    let columns = columns.map(|key| format!(" {key}=%FILTER_STATE(wasm.headgate.{key}:PLAIN)%"));
     let line = format!(
         "{ACCESS_LOG_MARK} status=%RESPONSE_CODE% details=%RESPONSE_CODE_DETAILS%{}\n",
-        told.concat()
+        columns.concat()
     );
     json!({
         "name": "stdout",

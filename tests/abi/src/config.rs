@@ -1,4 +1,4 @@
-//! Filter configurations, as the JSON a filter is sent.
+//! Filter configurations as JSON.
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ pub fn with_buckets(buckets: &[Value]) -> Value {
     })
 }
 
-/// The same with `v1` alone, so that a test knows which one serves.
+/// The same with only `v1`, so that it serves every request.
 #[must_use]
 pub fn one_version(buckets: &[Value]) -> Value {
     let mut config = with_buckets(buckets);
@@ -37,7 +37,7 @@ pub fn tagged(mut config: Value, tagging: &Value) -> Value {
     config
 }
 
-/// A bucket of tokens per tenant with these fields besides.
+/// A bucket of tokens per tenant with these further fields.
 #[must_use]
 pub fn tokens(capacity: u64, refill_per_second: f64, more: &Value) -> Value {
     let mut bucket = json!({
@@ -63,7 +63,7 @@ pub fn slow_tokens(capacity: u64) -> Value {
     })
 }
 
-/// The same, charged for what was reserved whatever was used.
+/// The same, with settlement on the reservation.
 #[must_use]
 pub fn slow_tokens_by_reservation(capacity: u64) -> Value {
     let mut bucket = slow_tokens(capacity);
@@ -73,6 +73,6 @@ pub fn slow_tokens_by_reservation(capacity: u64) -> Value {
 
 #[allow(clippy::cast_precision_loss)]
 fn refill_of_a_day(capacity: u64) -> f64 {
-    // Six digits behind the point is what a configuration may have.
+    // A configuration may have six digits after the point.
     ((capacity as f64 / 86_400.0) * 1e6).round() / 1e6
 }

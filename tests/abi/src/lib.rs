@@ -7,4 +7,4 @@
 pub mod bootstrap;
 pub mod config;
 pub mod module;
-pub mod world;
+pub mod testbed;

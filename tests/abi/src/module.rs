@@ -1,4 +1,4 @@
-//! The `.wasm` files and what they import, export and weigh.
+//! The `.wasm` files: imports, exports and sizes.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,10 +8,10 @@ use wasmparser::{Parser, Payload};
 /// The modules that ship.
 pub const MODULES: [&str; 3] = ["traffic-tag", "token-bucket", "headgate"];
 
-/// Where a module is.
+/// The path of a module.
 ///
 /// # Panics
-/// When it has not been built.
+/// If it has not been built.
 #[must_use]
 pub fn path(module: &str) -> PathBuf {
     let dist = std::env::var_os("HEADGATE_WASM").map_or_else(
@@ -32,7 +32,7 @@ pub fn path(module: &str) -> PathBuf {
     })
 }
 
-/// A module taken apart.
+/// The imports, exports and size of a module.
 #[derive(Debug, Default)]
 pub struct Anatomy {
     /// `module.function` of each import.
@@ -45,10 +45,10 @@ pub struct Anatomy {
     pub bytes: Vec<u8>,
 }
 
-/// Takes a module apart.
+/// Reads a module.
 ///
 /// # Panics
-/// When it has not been built, or is no wasm module.
+/// If it has not been built or is not a wasm module.
 #[must_use]
 pub fn anatomy(module: &str) -> Anatomy {
     let bytes = std::fs::read(path(module)).expect("a readable module");

@@ -1,9 +1,9 @@
-//! What a module asks of its host and offers to it, without running it.
+//! The imports and exports of a module, without running it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_tests_abi::module::{MODULES, anatomy};
 
-/// What an Envoy must offer of WASI; everything else comes from the proxy-wasm ABI.
+/// The functions of WASI that Envoy must provide; all others are of the proxy-wasm ABI.
 const WASI: [&str; 6] = [
     "clock_time_get",
     "environ_get",
@@ -13,7 +13,7 @@ const WASI: [&str; 6] = [
     "random_get",
 ];
 
-/// What Envoy calls.
+/// The callbacks that Envoy calls.
 const HOOKS: [&str; 9] = [
     "_initialize",
     "proxy_abi_version_0_2_1",
@@ -27,7 +27,7 @@ const HOOKS: [&str; 9] = [
 ];
 
 #[test]
-fn a_module_imports_only_what_envoy_offers() {
+fn a_module_imports_only_functions_of_envoy() {
     for module in MODULES {
         for import in anatomy(module).imports {
             let known = match import.split_once('.') {
@@ -41,7 +41,7 @@ fn a_module_imports_only_what_envoy_offers() {
 }
 
 #[test]
-fn a_module_exports_the_hooks_and_its_memory() {
+fn a_module_exports_the_callbacks_and_its_memory() {
     for module in MODULES {
         let exports = anatomy(module).exports;
         for hook in HOOKS.iter().chain(&["memory"]) {
@@ -50,9 +50,9 @@ fn a_module_exports_the_hooks_and_its_memory() {
     }
 }
 
-/// What is exported is called, for each stream: a call into the VM each.
+/// Envoy calls every exported callback for each stream, and each call into the VM has a cost.
 #[test]
-fn a_module_exports_no_hook_that_it_does_not_answer() {
+fn a_module_exports_no_callback_that_it_does_not_use() {
     let unused = |name: &str| {
         [
             "done",
@@ -74,7 +74,7 @@ fn a_module_exports_no_hook_that_it_does_not_answer() {
     }
 }
 
-/// A module's size is Envoy's start-up time and memory, once per worker.
+/// The size of a module determines the start-up time and memory of Envoy, once for each worker.
 #[test]
 fn a_module_is_at_most_350_kib() {
     for module in MODULES {
@@ -83,9 +83,9 @@ fn a_module_is_at_most_350_kib() {
     }
 }
 
-/// The trap of the end-to-end test is a feature of a test-only build.
+/// Only a test-only build has the trap of the end-to-end test.
 #[test]
-fn what_ships_cannot_be_made_to_trap_by_a_header() {
+fn a_header_cannot_make_a_shipped_module_trap() {
     for module in MODULES {
         let needle = b"x-headgate-trap";
         let bytes = anatomy(module).bytes;

@@ -27,7 +27,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 proptest! {
     /// Blocks never overlap, are aligned, keep their content, and none is lost.
     #[test]
-    fn any_use_keeps_every_block_apart_and_loses_none(operations in prop::collection::vec(operation(), 0..200)) {
+    fn any_use_keeps_blocks_apart_and_loses_none(operations in prop::collection::vec(operation(), 0..200)) {
         let mut heap = Heap::new();
         for operation in operations {
             heap.run(operation);

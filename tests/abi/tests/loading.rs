@@ -1,23 +1,23 @@
-//! Each module alone in a real Envoy: what it takes, and what it refuses and how.
+//! Each module alone in a real Envoy: accepted and refused configurations.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_testkit::client::OpenAiRequest;
 use headgate_tests_abi::config::{slow_tokens, with_buckets};
 use headgate_tests_abi::module::MODULES;
-use headgate_tests_abi::world::{start, try_start};
+use headgate_tests_abi::testbed::{start, try_start};
 
 #[tokio::test]
 async fn each_module_loads_alone_and_serves() {
     for module in MODULES {
-        let world = start(module, &with_buckets(&[slow_tokens(100_000)])).await;
-        // The limiter alone follows what a tagger before it wrote.
+        let testbed = start(module, &with_buckets(&[slow_tokens(100_000)])).await;
+        // A separate limiter uses the tags of a tagger before it.
         let request = OpenAiRequest::chat("m")
             .header("x-model", "m")
             .header("x-model-version", "v1");
-        let reply = world.send(request.to(&world.url)).await;
+        let reply = testbed.send(request.to(&testbed.url)).await;
         assert_eq!(reply.status, 200, "{module}: {}", reply.text());
         assert_eq!(reply.header("x-mock-served-by"), Some("m/v1"), "{module}");
-        assert_eq!(world.served(), 1, "{module}");
+        assert_eq!(testbed.served(), 1, "{module}");
     }
 }
 
@@ -40,7 +40,7 @@ async fn a_broken_configuration_is_refused_at_load_with_path_and_fix() {
 }
 
 #[tokio::test]
-async fn a_configuration_that_is_no_json_is_refused() {
+async fn a_configuration_that_is_not_json_is_refused() {
     for text in ["", "nonsense", "{\"namespaces\": {}} trailing"] {
         let refused = try_start("headgate", text, 1).await;
         let why = refused.err().unwrap_or_else(|| panic!("took {text:?}"));

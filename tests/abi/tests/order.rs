@@ -12,12 +12,12 @@ use headgate_testkit::client::{HttpRequest, OpenAiRequest};
 use headgate_testkit::deadline::eventually;
 use headgate_tests_abi::config::{slow_tokens, slow_tokens_by_reservation, with_buckets};
 use headgate_tests_abi::module::anatomy;
-use headgate_tests_abi::world::{World, try_start_file};
+use headgate_tests_abi::testbed::{Testbed, try_start_file};
 use serde_json::json;
 use tempfile::NamedTempFile;
 use wasmparser::{ExternalKind, Parser, Payload};
 
-/// Of the functions that requests run, so many percent at least are in the list. Compilers differ in what they put into one.
+/// The percentage of the functions that requests run that must be in the list. Compilers differ in inlining.
 const LISTED: usize = 80;
 const SOON: Duration = Duration::from_secs(20);
 
@@ -38,7 +38,7 @@ fn named() -> Vec<u8> {
         .unwrap_or_else(|error| panic!("{}: {error}; run make wasm first", path.display()))
 }
 
-/// The module's functions, and a file with it that tells which of them it runs.
+/// The functions of the module, and an instrumented module that logs the functions it runs.
 fn traced() -> (Functions, NamedTempFile) {
     let module = named();
     let functions = Functions::read(&module).unwrap();
@@ -47,15 +47,15 @@ fn traced() -> (Functions, NamedTempFile) {
     (functions, file)
 }
 
-fn by_headers(world: &World, max_tokens: u64) -> HttpRequest {
-    HttpRequest::post(format!("{}/infer", world.url), "")
+fn by_headers(testbed: &Testbed, max_tokens: u64) -> HttpRequest {
+    HttpRequest::post(format!("{}/infer", testbed.url), "")
         .header("x-model", "m")
         .header("x-tenant-id", "acme")
         .header("x-session-id", "session-17")
         .header("x-max-tokens", max_tokens.to_string())
 }
 
-/// A chat with what texts have in them.
+/// A chat with the usual characters of texts.
 fn chat() -> OpenAiRequest {
     OpenAiRequest::chat("m")
         .prompt("\"What would it cost?\"\nNobody had counted.")
@@ -64,16 +64,16 @@ fn chat() -> OpenAiRequest {
         .header("x-tenant-id", "acme")
 }
 
-/// What requests run, one after another.
-async fn run(world: &World, requests: &[HttpRequest], functions: &Functions) -> Vec<String> {
-    let before = world.envoy.log().text().len();
+/// The functions that these requests run, one request after another.
+async fn run(testbed: &Testbed, requests: &[HttpRequest], functions: &Functions) -> Vec<String> {
+    let before = testbed.envoy.log().text().len();
     for request in requests {
-        // The model knows chats only: to what is asked by headers it answers 404, through the filter all the same.
-        let reply = world.send(request.clone()).await;
+        // The model serves only chats: other endpoints get a 404, which also passes the filter.
+        let reply = testbed.send(request.clone()).await;
         assert!(matches!(reply.status, 200 | 404 | 429), "{}", reply.text());
     }
-    let told = eventually(SOON, "the last stream's end", async || {
-        let log = world.envoy.log().text();
+    let log = eventually(SOON, "the last stream's end", async || {
+        let log = testbed.envoy.log().text();
         let run = trace::run(&log[before..], functions);
         let ended = run.iter().filter(|name| **name == "proxy_on_delete");
         match ended.count() {
@@ -81,14 +81,14 @@ async fn run(world: &World, requests: &[HttpRequest], functions: &Functions) -> 
             ended => Err(ended),
         }
     });
-    told.await.unwrap()
+    log.await.unwrap()
 }
 
 #[tokio::test]
-async fn what_a_request_runs_is_in_the_list() {
+async fn the_functions_that_requests_run_are_in_the_list() {
     let (functions, traced) = traced();
 
-    // What every request runs, then what each kind does, then what only the first one does.
+    // Functions of every request, then functions of each kind, then functions of only the first request.
     let (mut ran, mut first) = (Vec::new(), Vec::new());
     for (bucket, tells) in [
         (slow_tokens_by_reservation(1_000_000), false),
@@ -97,22 +97,22 @@ async fn what_a_request_runs_is_in_the_list() {
         let mut config = with_buckets(&[bucket]);
         config["namespaces"]["default"]["tagging"] =
             json!([{"policy": "p", "tagging": {"responseHeaders": tells}}]);
-        let world = try_start_file(traced.path(), &config.to_string(), 1)
+        let testbed = try_start_file(traced.path(), &config.to_string(), 1)
             .await
             .unwrap();
         let kinds = [
-            by_headers(&world, 16),
-            chat().to(&world.url),
-            chat().stream_with_usage().to(&world.url),
+            by_headers(&testbed, 16),
+            chat().to(&testbed.url),
+            chat().stream_with_usage().to(&testbed.url),
         ];
-        let greedy = [by_headers(&world, 900), by_headers(&world, 900)];
-        first.extend(run(&world, &kinds, &functions).await);
-        ran.extend(run(&world, &kinds, &functions).await);
-        first.extend(run(&world, &greedy, &functions).await);
+        let greedy = [by_headers(&testbed, 900), by_headers(&testbed, 900)];
+        first.extend(run(&testbed, &kinds, &functions).await);
+        ran.extend(run(&testbed, &kinds, &functions).await);
+        first.extend(run(&testbed, &greedy, &functions).await);
     }
     ran.append(&mut first);
-    let mut known = BTreeSet::new();
-    ran.retain(|name| known.insert(name.clone()));
+    let mut unique = BTreeSet::new();
+    ran.retain(|name| unique.insert(name.clone()));
     assert!(ran.len() > 50, "{ran:?}");
 
     if std::env::var_os("HEADGATE_WRITE_ORDER").is_some() {
@@ -136,20 +136,20 @@ async fn what_a_request_runs_is_in_the_list() {
     );
 }
 
-/// What a real Envoy says of the size of the headers is what the filter makes of it: without that, every tag of a request
-/// that waited for its body would be looked for and replaced.
+/// The filter relies on the header size that a real Envoy reports: otherwise it would set instead of add every tag of a
+/// request that waited for its body.
 #[tokio::test]
 async fn tags_are_added_to_a_request_that_waited_for_its_body() {
     const REPLACES: &str = "headgate_core::tags::replace";
     let (functions, traced) = traced();
     let config = with_buckets(&[slow_tokens(1000)]).to_string();
-    let world = try_start_file(traced.path(), &config, 1).await.unwrap();
+    let testbed = try_start_file(traced.path(), &config, 1).await.unwrap();
     for (request, replaces) in [
-        (chat().to(&world.url), false),
-        // It brings `x-model` itself.
-        (by_headers(&world, 16), true),
+        (chat().to(&testbed.url), false),
+        // The client sends `x-model` itself.
+        (by_headers(&testbed, 16), true),
     ] {
-        let ran = run(&world, &[request], &functions).await;
+        let ran = run(&testbed, &[request], &functions).await;
         assert_eq!(
             ran.iter().any(|name| name == REPLACES),
             replaces,
@@ -158,9 +158,9 @@ async fn tags_are_added_to_a_request_that_waited_for_its_body() {
     }
 }
 
-/// The shipped module is laid out by the list: its callbacks, which requests run, are among the first functions.
+/// The shipped module has the order of the list: its callbacks are among the first functions.
 #[test]
-fn a_module_that_ships_is_laid_out() {
+fn a_shipped_module_has_the_order_of_the_list() {
     let list = std::fs::read_to_string(list()).unwrap();
     let named = named();
     let functions = Functions::read(&named).unwrap();

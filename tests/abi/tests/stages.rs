@@ -6,7 +6,7 @@ use headgate_testkit::deadline::eventually;
 use headgate_tests_abi::bootstrap::{Upstreams, discovered, discovery_response};
 use headgate_tests_abi::config::{one_version, slow_tokens_by_reservation};
 use headgate_tests_abi::module::path;
-use headgate_tests_abi::world::{SOON, World, start, try_start, try_start_filter};
+use headgate_tests_abi::testbed::{SOON, Testbed, start, try_start, try_start_filter};
 use serde_json::{Value, json};
 
 /// A bucket with room for many requests of 10 tokens.
@@ -18,24 +18,24 @@ fn config(stages: Option<Value>) -> Value {
     config
 }
 
-/// A request that is routed without a tagger, too.
-async fn send(world: &World) -> Reply {
+/// A request that is also routed without a tagger.
+async fn send(testbed: &Testbed) -> Reply {
     let request = OpenAiRequest::chat("m")
         .max_tokens(10)
         .header("x-model", "m")
         .header("x-model-version", "v1")
         .header("x-tenant-id", "acme");
-    let reply = world.send(request.to(&world.url)).await;
+    let reply = testbed.send(request.to(&testbed.url)).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     reply
 }
 
 /// Whether a request is tagged, and whether it is limited.
-async fn stages(world: &World) -> (bool, bool) {
-    let reply = send(world).await;
-    let seen = reply.json().unwrap()["mock"]["headers"].clone();
+async fn stages(testbed: &Testbed) -> (bool, bool) {
+    let reply = send(testbed).await;
+    let headers = reply.json().unwrap()["mock"]["headers"].clone();
     (
-        seen["x-headgate-tenant"] == "acme",
+        headers["x-headgate-tenant"] == "acme",
         reply.header("x-ratelimit-remaining-tokens").is_some(),
     )
 }
@@ -53,8 +53,8 @@ async fn each_module_has_default_stages_and_the_configuration_takes_precedence()
             (Some(json!(["limit"])), (false, true)),
             (Some(json!(["limit", "tag"])), (true, true)),
         ] {
-            let world = start(module, &config(given.clone())).await;
-            assert_eq!(stages(&world).await, expected, "{module} {given:?}");
+            let testbed = start(module, &config(given.clone())).await;
+            assert_eq!(stages(&testbed).await, expected, "{module} {given:?}");
         }
     }
 }
@@ -70,29 +70,29 @@ async fn wrong_stages_are_refused_with_the_field() {
         ),
     ] {
         let refused = try_start("headgate", &config(Some(given)).to_string(), 1).await;
-        let said = refused.expect_err("a refusal").to_string();
-        assert!(said.contains(why), "no {why:?} in {said}");
+        let message = refused.expect_err("a refusal").to_string();
+        assert!(message.contains(why), "no {why:?} in {message}");
     }
 }
 
-/// Each update sets the stages anew; with an update that names none, they are the module's again. The bucket keeps its balance.
+/// Each update sets the stages again; an update without stages restores those of the module. The bucket keeps its balance.
 #[tokio::test]
-async fn an_update_of_the_configuration_sets_the_stages_anew() {
+async fn an_update_of_the_configuration_sets_the_stages_again() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ecds.json");
     let write = |version: &str, stages: Option<Value>| {
         let config = config(stages).to_string();
         let response = discovery_response(version, &path("headgate"), &config);
-        // Envoy watches for files that are moved into place.
+        // Envoy watches for files that are moved into the directory.
         let draft = dir.path().join("draft");
         std::fs::write(&draft, response.to_string()).unwrap();
         std::fs::rename(draft, &file).unwrap();
     };
     write("1", Some(json!(["tag"])));
-    let world = try_start_filter(discovered(&file), 1, Upstreams::Http1)
+    let testbed = try_start_filter(discovered(&file), 1, Upstreams::Http1)
         .await
         .unwrap();
-    assert_eq!(stages(&world).await, (true, false));
+    assert_eq!(stages(&testbed).await, (true, false));
     for (version, given, expected) in [
         ("2", Some(json!(["tag", "limit"])), (true, true)),
         ("3", Some(json!(["limit"])), (false, true)),
@@ -100,7 +100,7 @@ async fn an_update_of_the_configuration_sets_the_stages_anew() {
         ("5", None, (true, true)),
     ] {
         write(version, given.clone());
-        let updated = eventually(SOON, "the update", async || match stages(&world).await {
+        let updated = eventually(SOON, "the update", async || match stages(&testbed).await {
             now if now == expected => Ok(()),
             now => Err(format!("{now:?}")),
         });
@@ -108,7 +108,7 @@ async fn an_update_of_the_configuration_sets_the_stages_anew() {
             .await
             .unwrap_or_else(|error| panic!("{given:?}: {error}"));
     }
-    let reply = send(&world).await;
+    let reply = send(&testbed).await;
     let left = reply.header("x-ratelimit-remaining-tokens").unwrap();
     let left: u64 = left.parse().unwrap();
     assert!(left < 99_980, "{left} left: the balance was reset");

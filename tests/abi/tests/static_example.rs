@@ -1,4 +1,4 @@
-//! `envoy-config/static.yaml` as it is, but for where things listen: every line of it that promises something.
+//! `envoy-config/static.yaml` with other addresses: every feature that it shows works.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use headgate_testkit::mock_model::{MockModel, MockOptions};
 use headgate_testkit::share::MeasuredShare;
 use headgate_tests_abi::bootstrap::shipped;
 use headgate_tests_abi::module;
-use headgate_tests_abi::world::SOON;
+use headgate_tests_abi::testbed::SOON;
 use serde_json::Value;
 
-/// Model, version and the port that the example gives it.
+/// Model, version and its port in the example.
 const MODELS: [(&str, &str, u16); 4] = [
     ("llama3-70b", "v1", 8101),
     ("llama3-70b", "v2", 8102),
@@ -26,7 +26,7 @@ fn replaced(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-/// An Envoy on the example, before four mock models.
+/// An Envoy with the example, in front of four mock models.
 struct Example {
     envoy: Envoy,
     url: String,
@@ -119,13 +119,13 @@ async fn the_static_example_gives_its_canary_a_tenth_of_the_sessions() {
 }
 
 #[tokio::test]
-async fn the_static_example_spends_both_of_its_buckets() {
+async fn the_static_example_spends_both_buckets() {
     let example = Example::start().await;
     let number = |reply: &Reply, name: &str| -> u64 {
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply.header(name).unwrap().parse().unwrap()
     };
-    // Tokens: what a request uses is gone, for its tenant and model.
+    // The bucket of tokens: a request spends its use, for its tenant and model.
     let mut last = 100_001;
     for _ in 0..3 {
         let request = OpenAiRequest::chat("phi-3")
@@ -144,7 +144,7 @@ async fn the_static_example_spends_both_of_its_buckets() {
     assert_eq!(reply.status, 400, "{}", reply.text());
     let code = reply.json().unwrap()["error"]["code"].clone();
     assert_eq!(code, "cost_exceeds_capacity");
-    // Shares of its own capacity: a hundred requests of gpt-4.
+    // The semantic bucket: a hundred requests of gpt-4.
     let request = OpenAiRequest::chat("gpt-4").header("x-tenant-id", "acme");
     let reply = example.send(&request).await;
     assert_eq!(number(&reply, "x-ratelimit-limit-requests"), 100);
@@ -156,8 +156,8 @@ async fn the_static_example_tags_requests_its_log_and_its_statistics() {
     let example = Example::start().await;
     let request = OpenAiRequest::chat("gpt-4").header("x-tenant-id", "acme");
     let reply = example.send(&request).await;
-    let seen = reply.json().unwrap()["mock"]["headers"].clone();
-    assert_eq!(seen["x-headgate-environment"], "static", "{seen}");
+    let headers = reply.json().unwrap()["mock"]["headers"].clone();
+    assert_eq!(headers["x-headgate-environment"], "static", "{headers}");
 
     let line = eventually(SOON, "the access log", async || {
         let text = example.envoy.log().text();
@@ -168,7 +168,7 @@ async fn the_static_example_tags_requests_its_log_and_its_statistics() {
     for (key, value) in [
         ("path", "/v1/chat/completions"),
         ("details", "via_upstream"),
-        // As statistics name it: with the slash that ends its version.
+        // As in statistics, with the slash after the version.
         ("cluster", "model/default/gpt-4/2024-08-06/"),
         ("model", "gpt-4"),
         ("version", "2024-08-06"),
@@ -198,14 +198,14 @@ async fn the_static_example_tags_requests_its_log_and_its_statistics() {
             let mut of = samples.iter().filter(|s| s.name == name);
             of.any(|s| s.has(labels) && s.value > 0.0)
         };
-        let seen = (
+        let found = (
             counted("headgate_requests_total", &filter),
             counted("envoy_cluster_upstream_rq_total", &cluster),
         );
-        if seen == (true, true) {
+        if found == (true, true) {
             Ok(())
         } else {
-            Err(format!("{seen:?}"))
+            Err(format!("{found:?}"))
         }
     })
     .await

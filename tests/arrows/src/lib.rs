@@ -1,9 +1,8 @@
-//! The house as cargo sees it: which crate depends on which, read from `cargo metadata`.
+//! The workspace as cargo sees it: the dependencies between crates, from `cargo metadata`.
 //!
-//! Holds no opinion: what is *allowed* stands in `tests/`, once, as a table. Nothing that ships
-//! depends on this crate.
+//! The *allowed* dependencies are a table in `tests/`. No shipped crate depends on this crate.
 
-pub mod house;
 pub mod links;
 pub mod modules;
 pub mod sources;
+pub mod workspace;

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use crate::house::root;
 use crate::sources::Line;
+use crate::workspace::root;
 
 /// A link or a path without a target, as `FILE:LINE: TARGET`.
 pub type Broken = String;
@@ -89,19 +89,19 @@ fn resolves(line: &Line, target: &str, headings: &BTreeMap<&Path, BTreeSet<Strin
     if target.contains("://") || target.starts_with("mailto:") {
         return true;
     }
-    let (path, wanted) = match target.split_once('#') {
-        Some((path, wanted)) => (path, Some(wanted)),
+    let (path, expected) = match target.split_once('#') {
+        Some((path, expected)) => (path, Some(expected)),
         None => (target, None),
     };
     let file = match path {
         "" => line.file.clone(),
         _ => plain(&line.file.with_file_name("").join(path)),
     };
-    let Some(wanted) = wanted else {
+    let Some(expected) = expected else {
         return root().join(file).exists();
     };
     let known = headings.get(file.as_path());
-    known.is_some_and(|known| known.contains(wanted))
+    known.is_some_and(|known| known.contains(expected))
 }
 
 /// The path without `.` and `..`.

@@ -1,6 +1,6 @@
 //! The modules of a crate, and the references between siblings.
 //!
-//! A reference counts between the two siblings where the paths of its ends part. A parent and its children may refer to each
+//! A reference counts between the two siblings at which the paths of its ends differ. A parent and its children may refer to each
 //! other, and code for tests counts nowhere.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,7 +64,7 @@ pub fn cycles(references: &References) -> BTreeSet<Vec<String>> {
     found
 }
 
-/// Whether a way leads from `at` to `start`; if so, `path` is that way.
+/// Whether references lead from `at` to `start`; if so, `path` has them.
 fn leads_back<'a>(
     start: &ModulePath,
     at: &ModulePath,
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cycle_is_found_once_and_named_from_its_first_module() {
+    fn a_cycle_is_found_once_and_reported_from_its_first_module() {
         let references = graph(&[("c", "a"), ("a", "b"), ("b", "c"), ("d", "a")]);
         let found = cycles(&references);
         assert_eq!(found.len(), 1);

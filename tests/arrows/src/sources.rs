@@ -1,9 +1,9 @@
-//! The repository's own text files, as git lists them, and a search through them.
+//! The text files of the repository, as git lists them, and a search in them.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::house::root;
+use crate::workspace::root;
 
 /// One line of a file.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub fn lines() -> Result<Vec<Line>, String> {
     Ok(lines)
 }
 
-/// Nothing for a file that is gone from the checkout or is not text.
+/// Empty for a file that does not exist or is not text.
 fn lines_of(file: PathBuf) -> Result<Vec<Line>, String> {
     let bytes = match std::fs::read(root().join(&file)) {
         Ok(bytes) => bytes,

@@ -1,9 +1,9 @@
-//! Holds the arrows of the house: who may depend on whom, exactly as the design says.
+//! The allowed dependencies between crates, as in the design.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_test_arrows::house::{House, Kind, Member, closure, read};
+use headgate_test_arrows::workspace::{Kind, Member, Workspace, closure, read};
 
 /// What one crate may name in `[dependencies]`.
 struct Rule {
@@ -11,9 +11,9 @@ struct Rule {
     /// Crates of this repository.
     ours: &'static [&'static str],
     /// Crates from outside. `Only` for the pure crates and the shell, where each one is a decision;
-    /// `Guarded` where anything general may come in, but of the guarded worlds only these.
+    /// `Guarded` if any crate is allowed, but of the guarded groups only these.
     outside: Outside,
-    /// The sentence of the design that is broken by any other arrow.
+    /// The sentence of the design that any other dependency breaks.
     says: &'static str,
 }
 
@@ -24,7 +24,7 @@ enum Outside {
 
 use Outside::{Guarded, Only};
 
-/// Each belongs to one world; a crate names them only if its rule does.
+/// Crates that only the crates with a rule for them may use.
 const GUARDED: &[&str] = &[
     "proxy-wasm",
     "governor",
@@ -187,7 +187,7 @@ const RULES: &[Rule] = &[
     },
 ];
 
-fn house() -> House {
+fn workspace() -> Workspace {
     read().expect("cargo metadata")
 }
 
@@ -195,7 +195,7 @@ fn is_ours(name: &str) -> bool {
     name == "headgate" || name.starts_with("headgate-") || name.starts_with("module-")
 }
 
-/// The arrows of one member that its rule does not allow, each with what the design says.
+/// The arrows of one member that its rule does not allow, each with the sentence of the design.
 fn forbidden(member: &Member, rule: &Rule) -> Vec<String> {
     let allowed = |to: &str| {
         if is_ours(to) {
@@ -213,7 +213,7 @@ fn forbidden(member: &Member, rule: &Rule) -> Vec<String> {
         .filter(|to| !allowed(to))
         .map(|to| {
             format!(
-                "{} → {to} is not an arrow of the house; the design says: {}",
+                "{} → {to} is not an allowed arrow; the design says: {}",
                 member.name, rule.says
             )
         })
@@ -221,34 +221,34 @@ fn forbidden(member: &Member, rule: &Rule) -> Vec<String> {
 }
 
 #[test]
-fn arrows_point_only_where_the_design_says() {
-    let house = house();
+fn every_arrow_is_allowed_by_the_design() {
+    let workspace = workspace();
     let broken: Vec<String> = RULES
         .iter()
-        .filter_map(|rule| Some((house.get(rule.name)?, rule)))
+        .filter_map(|rule| Some((workspace.get(rule.name)?, rule)))
         .flat_map(|(member, rule)| forbidden(member, rule))
         .collect();
     assert!(broken.is_empty(), "\n{}", broken.join("\n"));
 }
 
 #[test]
-fn every_crate_that_ships_has_a_rule() {
+fn every_shipped_crate_has_a_rule() {
     let ruled: BTreeSet<&str> = RULES.iter().map(|rule| rule.name).collect();
-    let house = house();
-    let strangers: Vec<&String> = house
+    let workspace = workspace();
+    let unruled: Vec<&String> = workspace
         .values()
         .filter(|member| member.ships && !ruled.contains(member.name.as_str()))
         .map(|member| &member.name)
         .collect();
     assert!(
-        strangers.is_empty(),
-        "no arrows are declared for {strangers:?}: the design must name them first"
+        unruled.is_empty(),
+        "no arrows are declared for {unruled:?}: the design must name them first"
     );
 }
 
 #[test]
-fn a_forbidden_arrow_is_named_with_what_the_design_says() {
-    let mut member = house()["headgate-model"].clone();
+fn a_forbidden_arrow_is_reported_with_the_sentence_of_the_design() {
+    let mut member = workspace()["headgate-model"].clone();
     let mut arrow = member.arrows[0].clone();
     arrow.to = "kube".into();
     member.arrows.push(arrow);
@@ -259,19 +259,19 @@ fn a_forbidden_arrow_is_named_with_what_the_design_says() {
     assert_eq!(
         forbidden(&member, rule),
         [
-            "headgate-model → kube is not an arrow of the house; the design says: `model` contract: no kube, no tonic"
+            "headgate-model → kube is not an allowed arrow; the design says: `model` contract: no kube, no tonic"
         ]
     );
 }
 
 #[test]
-fn what_ships_never_needs_what_only_tests() {
-    let house = house();
-    for member in house.values().filter(|member| member.ships) {
+fn shipped_crates_never_depend_on_test_crates() {
+    let workspace = workspace();
+    for member in workspace.values().filter(|member| member.ships) {
         let test_only: Vec<&str> = member
             .direct(Kind::Normal)
             .into_iter()
-            .filter(|to| house.get(*to).is_some_and(|head| !head.ships))
+            .filter(|to| workspace.get(*to).is_some_and(|head| !head.ships))
             .collect();
         assert!(
             test_only.is_empty(),
@@ -281,20 +281,20 @@ fn what_ships_never_needs_what_only_tests() {
     }
 }
 
-/// Dev-dependencies are free, except that they may not turn an arrow round: a cycle of our crates,
-/// counting them, would compile one crate twice and let a lower room test itself with a higher one.
+/// Dev-dependencies are free, except that they may not reverse an arrow: a cycle that includes them
+/// would compile one crate twice and let a lower crate test itself with a higher one.
 #[test]
 fn test_dependencies_make_no_cycle() {
-    let house = house();
+    let workspace = workspace();
     let mut state = BTreeMap::new();
-    for name in house.keys() {
-        visit(name, &house, &mut state, &mut Vec::new());
+    for name in workspace.keys() {
+        visit(name, &workspace, &mut state, &mut Vec::new());
     }
 }
 
 fn visit<'a>(
     name: &'a str,
-    house: &'a House,
+    workspace: &'a Workspace,
     done: &mut BTreeMap<&'a str, ()>,
     path: &mut Vec<&'a str>,
 ) {
@@ -307,19 +307,19 @@ fn visit<'a>(
         return;
     }
     path.push(name);
-    for arrow in house[name]
+    for arrow in workspace[name]
         .arrows
         .iter()
-        .filter(|arrow| house.contains_key(&arrow.to))
+        .filter(|arrow| workspace.contains_key(&arrow.to))
     {
-        visit(&arrow.to, house, done, path);
+        visit(&arrow.to, workspace, done, path);
     }
     path.pop();
     done.insert(name, ());
 }
 
 #[test]
-fn the_halves_meet_only_in_the_contract_and_the_binary() {
+fn the_data_plane_and_the_control_plane_share_only_the_contract() {
     let filters = [
         "headgate-contract",
         "headgate-dialect",
@@ -337,9 +337,9 @@ fn the_halves_meet_only_in_the_contract_and_the_binary() {
         "headgate-writer",
         "headgate-xds",
     ];
-    let house = house();
+    let workspace = workspace();
     for name in filters {
-        let arrows = &house[name].arrows;
+        let arrows = &workspace[name].arrows;
         let crossing: Vec<_> = arrows
             .iter()
             .filter(|arrow| control_plane.contains(&arrow.to.as_str()))
@@ -351,14 +351,14 @@ fn the_halves_meet_only_in_the_contract_and_the_binary() {
     }
 }
 
-/// `Cargo.toml` of the workspace promises one version per dependency.
+/// `Cargo.toml` of the workspace has one version of each dependency.
 #[test]
-fn every_crate_asks_for_the_same_version_of_a_dependency() {
-    let house = house();
-    let mut wanted: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
-    for member in house.values() {
+fn every_crate_requires_the_same_version_of_a_dependency() {
+    let workspace = workspace();
+    let mut expected: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
+    for member in workspace.values() {
         for arrow in member.arrows.iter().filter(|arrow| !is_ours(&arrow.to)) {
-            wanted
+            expected
                 .entry(&arrow.to)
                 .or_default()
                 .entry(&arrow.requirement)
@@ -366,16 +366,16 @@ fn every_crate_asks_for_the_same_version_of_a_dependency() {
                 .push(&member.name);
         }
     }
-    wanted.retain(|_, versions| versions.len() > 1);
+    expected.retain(|_, versions| versions.len() > 1);
     assert!(
-        wanted.is_empty(),
-        "declare it once in the workspace and inherit it: {wanted:#?}"
+        expected.is_empty(),
+        "declare it once in the workspace and inherit it: {expected:#?}"
     );
 }
 
-/// What is linked into a module costs start-up and memory in every worker of every proxy.
+/// Every linked crate costs start-up time and memory in every worker of every proxy.
 #[test]
-fn modules_carry_neither_schemas_nor_a_runtime() {
+fn modules_contain_neither_schemas_nor_a_runtime() {
     let module = closure("module-headgate", "wasm32-wasip1").expect("cargo tree");
     assert!(
         module.contains("headgate-core"),

@@ -1,10 +1,10 @@
-//! Holds what every file of the repository must keep: it works on any machine, wherever packages come from.
+//! Rules for every file of the repository: it works on any machine and with any package mirror.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_test_arrows::links::{broken, missing_paths};
 use headgate_test_arrows::sources::{Line, lines, names_absolute};
 
-/// Written in two halves, or this file would be the first to be found.
+/// Written in two halves, because the check would find this file otherwise.
 const REGISTRY_HOSTS: &[&str] = &[
     concat!("crates", ".io"),
     concat!("pypi", ".org"),
@@ -17,7 +17,7 @@ const REGISTRY_HOSTS: &[&str] = &[
     concat!("rubygems", ".org"),
 ];
 
-/// Where one machine, or one person on it, keeps things.
+/// Directories of one machine or one user.
 const MACHINE_PATHS: &[&str] = &[
     concat!("/ho", "me/"),
     concat!("/ro", "ot/"),
@@ -65,7 +65,7 @@ fn no_file_names_an_absolute_path_of_one_machine() {
 }
 
 #[test]
-fn an_absolute_path_is_told_from_the_middle_of_another() {
+fn an_absolute_path_is_distinguished_from_the_middle_of_another() {
     let path = MACHINE_PATHS[0];
     for before in ["", "cd ", "\"", "A=", "("] {
         assert!(
@@ -108,9 +108,9 @@ fn a_link_without_a_file_or_a_heading_is_found() {
             text: text.to_owned(),
         })
         .collect();
-    let wanted = ["gone.md", "#gone", "../README.md#gone"];
-    let wanted = wanted.map(|target| format!("{file}:7: {target}"));
-    assert_eq!(broken(&page), wanted);
+    let expected = ["gone.md", "#gone", "../README.md#gone"];
+    let expected = expected.map(|target| format!("{file}:7: {target}"));
+    assert_eq!(broken(&page), expected);
 }
 
 #[test]

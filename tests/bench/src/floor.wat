@@ -1,5 +1,5 @@
-;; What any module pays that reads a request, writes its tags, spends a shared bucket by compare-and-swap and asks at the end how the
-;; request was answered: the hostcalls that ours makes for it, and nothing decided in between. What ours costs beyond this is its own
+;; The least cost of a module that reads a request, writes its tags, spends a shared bucket by compare-and-swap and reads at the end how the
+;; request was answered: the host calls that the filter makes for it, without any decision. The rest of the cost of the filter is its own
 ;; code.
 (module
   (import "env" "proxy_get_header_map_pairs" (func $headers (param i32 i32 i32) (result i32)))

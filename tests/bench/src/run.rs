@@ -150,17 +150,17 @@ impl<'a> RowRunner<'a> {
         let Some(stat) = &self.row.counter else {
             return Ok(());
         };
-        let mut seen = 0;
+        let mut received = 0;
         let checked = eventually(STATS_TIMEOUT, stat, async || {
             // An error of Envoy ends the wait at once.
             let now = match counted(envoy, self.row).await {
                 Ok(now) => now,
                 Err(error) => return Ok(Err(error)),
             };
-            seen = now - self.counted;
-            match seen == self.sent {
+            received = now - self.counted;
+            match received == self.sent {
                 true => Ok(Ok(())),
-                false => Err(seen),
+                false => Err(received),
             }
         });
         if let Ok(checked) = checked.await {
@@ -170,7 +170,7 @@ impl<'a> RowRunner<'a> {
             row: self.row.id.clone(),
             stat: stat.clone(),
             sent: self.sent,
-            counted: seen,
+            counted: received,
         })
     }
 }

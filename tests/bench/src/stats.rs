@@ -157,17 +157,17 @@ mod tests {
     #[test]
     fn a_shuffle_keeps_every_item_and_reaches_every_position() {
         let mut random = Random::new(1);
-        let mut seen = [[0_u32; 4]; 4];
+        let mut counts = [[0_u32; 4]; 4];
         for _ in 0..4000 {
             let mut items = [0, 1, 2, 3];
             random.shuffle(&mut items);
             for (place, item) in items.into_iter().enumerate() {
-                seen[place][item] += 1;
+                counts[place][item] += 1;
             }
         }
-        for row in seen {
+        for row in counts {
             assert_eq!(row.iter().sum::<u32>(), 4000);
-            assert!(row.iter().all(|n| (850..1150).contains(n)), "{seen:?}");
+            assert!(row.iter().all(|n| (850..1150).contains(n)), "{counts:?}");
         }
     }
 }

@@ -24,7 +24,7 @@ pub struct ControlPlane {
     xds: SocketAddr,
     admin: SocketAddr,
     client: HttpClient,
-    /// Its own copy of the module, because it writes a file named by its content beside it.
+    /// Its own copy of the module, because it writes a copy named by its content to the same directory.
     _module: TempDir,
 }
 
@@ -205,6 +205,6 @@ pub fn definitions() -> Result<String, ClusterError> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Err(ClusterError::NotMeasured(said))
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    Err(ClusterError::NotMeasured(message))
 }

@@ -19,7 +19,7 @@ const DRAIN_DELAY: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Servers {
     servers: ModelServers,
-    held: watch::Sender<BTreeSet<String>>,
+    held_back: watch::Sender<BTreeSet<String>>,
 }
 
 /// The workload of a pod: its label `app`.
@@ -33,7 +33,7 @@ impl Default for Servers {
         let cast = |pod: &Pod| Some(MockOptions::new("model", app(pod)?));
         Self {
             servers: ModelServers::new(cast).with_drain_delay(DRAIN_DELAY),
-            held: watch::Sender::new(BTreeSet::new()),
+            held_back: watch::Sender::new(BTreeSet::new()),
         }
     }
 }
@@ -41,15 +41,15 @@ impl Default for Servers {
 impl Servers {
     /// Holds back the servers of this workload from now on.
     pub fn hold(&self, app: &str) {
-        self.held.send_modify(|held| {
-            held.insert(app.to_owned());
+        self.held_back.send_modify(|held_back| {
+            held_back.insert(app.to_owned());
         });
     }
 
     /// Starts the held servers of this workload.
     pub fn release(&self, app: &str) {
-        self.held.send_modify(|held| {
-            held.remove(app);
+        self.held_back.send_modify(|held_back| {
+            held_back.remove(app);
         });
     }
 
@@ -76,10 +76,10 @@ impl Servers {
 
 impl ContainerRuntime for Servers {
     async fn start(&self, pod: &Pod) -> Option<IpAddr> {
-        let mut held = self.held.subscribe();
+        let mut held_back = self.held_back.subscribe();
         // An error means that the owner, and with it every hold, is gone.
-        let _ = held
-            .wait_for(|held| app(pod).is_none_or(|app| !held.contains(app)))
+        let _ = held_back
+            .wait_for(|held_back| app(pod).is_none_or(|app| !held_back.contains(app)))
             .await;
         self.servers.start(pod).await
     }

@@ -31,7 +31,7 @@ async fn a_new_version_is_held_until_its_promotion_and_the_old_one_is_removed_wi
     let load = sessions.load(&cluster.envoys);
     // Objects have their age in whole seconds.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    // Applied beside a serving version: reachable by pin only, and status names the command.
+    // Applied while another version serves: reachable only by a pin, and status names the command.
     cluster.serve(MODEL, "v2", "two", 2).await.unwrap();
     let status = cluster.wait_until_acked(MODEL, "two", 0.0).await.unwrap();
     let held: Vec<_> = status.problems_of("VersionHeld").collect();

@@ -25,7 +25,7 @@ Addresses:
   HEADGATE_KUBE_ADDRESS         the Kubernetes API           [127.0.0.1:16443]
 
 Programs:
-  HEADGATE_BIN   the control plane's binary     [`headgate` beside this program]
+  HEADGATE_BIN   the control plane's binary     [`headgate` next to this program]
   HEADGATE_WASM  the directory of headgate.wasm [dist]
   ENVOY          the Envoy binary               [`envoy` on PATH]
   KUBEBUILDER_ASSETS  the directory of etcd, kube-apiserver, kube-controller-manager and kubectl (for --kubernetes)";

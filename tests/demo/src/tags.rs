@@ -16,7 +16,7 @@ pub const CLAIM: Claim = Claim(
 /// Much longer than Envoy's flush interval of the log.
 const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The places where the tag was seen.
+/// The places with the tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TagSeen {
     /// The tag's request headers, as the model server received them.
@@ -55,12 +55,12 @@ pub async fn tag_travels(testbed: &Testbed) -> ClaimResult<TagSeen> {
         ("x-headgate-lane", "base"),
     ];
     for (name, value) in expected {
-        let seen = at_model
+        let received = at_model
             .iter()
             .find(|(n, _)| n == name)
             .map(|(_, v)| v.as_str());
-        CLAIM.ensure(seen == Some(value), || {
-            format!("the model server got {name}: {seen:?}, expected {value:?}; all headers: {at_model:?}")
+        CLAIM.ensure(received == Some(value), || {
+            format!("the model server got {name}: {received:?}, expected {value:?}; all headers: {at_model:?}")
         })?;
     }
     let baggage = headers["baggage"].as_str().unwrap_or_default();

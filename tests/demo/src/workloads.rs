@@ -181,12 +181,12 @@ async fn limit_becomes(testbed: &Testbed, percent: u16, expected: u64) -> ClaimR
     let shown = eventually(TIMEOUT, "the limit in an answer", async || {
         probes += 1;
         // Each request uses a new tenant, so that no bucket is exhausted by the probes.
-        let seen = limit(testbed, &format!("capacity-{percent}-{probes}")).await;
-        let seen = seen.map_err(|broken| broken.why)?;
-        if seen == expected {
+        let limit_now = limit(testbed, &format!("capacity-{percent}-{probes}")).await;
+        let limit_now = limit_now.map_err(|broken| broken.why)?;
+        if limit_now == expected {
             return Ok(());
         }
-        Err(format!("the limit is {seen}, expected {expected}"))
+        Err(format!("the limit is {limit_now}, expected {expected}"))
     });
     CAPACITY.require_ok("the limit", shown.await)?;
     Ok(began.elapsed())

@@ -1,4 +1,4 @@
-//! An answer in two portions gives what it gives in one, passes what it passes in one, and never a panic.
+//! An answer in two portions gives the same result and passes the same bytes as in one, without a panic.
 #![no_main]
 
 use headgate_dialect::{Label, Output, endpoints};
@@ -11,7 +11,7 @@ fuzz_target!(|input: (u16, &[u8])| {
     let (head, tail) = answer.split_at(usize::from(cut).min(answer.len()));
     for (_, endpoint) in endpoints().filter(|(_, endpoint)| endpoint.reads_body()) {
         for label in LABELS {
-            let seen = |portions: &[&[u8]], removes_usage: bool| {
+            let results = |portions: &[&[u8]], removes_usage: bool| {
                 let mut scanner = endpoint.usage_scanner(label, 1);
                 if removes_usage {
                     scanner = scanner.removing_usage();
@@ -30,9 +30,9 @@ fuzz_target!(|input: (u16, &[u8])| {
                 )
             };
             for removes_usage in [false, true] {
-                let whole = seen(&[answer], removes_usage);
+                let whole = results(&[answer], removes_usage);
                 assert!(removes_usage || whole.2.2 == answer);
-                assert_eq!(seen(&[head, tail], removes_usage), whole);
+                assert_eq!(results(&[head, tail], removes_usage), whole);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Any use of the allocator's lists keeps blocks apart, and loses none.
+//! Any use of the lists of the allocator keeps blocks apart and loses none.
 #![no_main]
 
 #[path = "../../../filters/shell/src/free_lists.rs"]

@@ -1,4 +1,4 @@
-//! A request body in two portions gives what it gives in one, and never a panic.
+//! A request body in two portions gives the same result as in one, without a panic.
 #![no_main]
 
 use headgate_dialect::{Body, BodyError, Endpoint, Limits, endpoints};

@@ -19,7 +19,7 @@ const MAX_NAMES: usize = 64;
 /// More responses than can be due after one input.
 const MAX_RESPONSES: usize = 1_000;
 
-/// A stream: its session, and what its client knows of it.
+/// A stream: its session and the state of its client.
 struct Stream {
     session: Session,
     options: Arc<Options>,
@@ -27,11 +27,11 @@ struct Stream {
     nonce: u64,
     /// Unanswered responses of each kind, by nonce.
     unanswered: BTreeMap<Kind, BTreeMap<u64, Response>>,
-    /// Kind, name and wire version of what the client rejected in a response with a single resource.
+    /// Kind, name and wire version of the resources that the client rejected in a response with a single resource.
     rejected: BTreeSet<(Kind, String, String)>,
 }
 
-/// Some resources, each there or not and in one of two versions, by the bits of a byte.
+/// Resources by the bits of a byte: each exists or not, in one of two versions.
 fn snapshot(bits: u8) -> Arc<Snapshot> {
     let revision = |bit: u8| if bits & (1 << bit) != 0 { "1" } else { "2" };
     let mut clusters = vec!["c"];

@@ -75,14 +75,15 @@ pub fn share_of(pass: &Assignments, version: &str, target: f64) -> MeasuredShare
 pub fn flips<'a>(
     answers: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> BTreeMap<String, BTreeSet<String>> {
-    let mut seen: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut versions_by_session: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (session, version) in answers {
-        seen.entry(session.to_owned())
+        versions_by_session
+            .entry(session.to_owned())
             .or_default()
             .insert(version.to_owned());
     }
-    seen.retain(|_, versions| versions.len() > 1);
-    seen
+    versions_by_session.retain(|_, versions| versions.len() > 1);
+    versions_by_session
 }
 
 /// Sessions that changed version between two measurements.

@@ -137,11 +137,11 @@ async fn accept(
     // Only the client needs to notice a failed connection.
     while let Ok((connection, _)) = listener.accept().await {
         let (acceptor, client_hellos) = (acceptor.clone(), Arc::clone(&client_hellos));
-        tokio::spawn(async move { relay(connection, &acceptor, &client_hellos, to).await });
+        tokio::spawn(async move { forward(connection, &acceptor, &client_hellos, to).await });
     }
 }
 
-async fn relay(
+async fn forward(
     connection: TcpStream,
     acceptor: &TlsAcceptor,
     client_hellos: &Mutex<Vec<ClientHello>>,

@@ -230,8 +230,8 @@ async fn a_service_account_has_only_the_permissions_of_rbac() {
     assert!(output.is_ok(), "{output:?}");
 
     let refused = reader.run(["get", "pods"]).await.unwrap_err().to_string();
-    let whom = r#"User "system:serviceaccount:default:reader" cannot list resource "pods""#;
-    assert!(refused.contains(whom), "{refused}");
+    let message = r#"User "system:serviceaccount:default:reader" cannot list resource "pods""#;
+    assert!(refused.contains(message), "{refused}");
 
     kubectl
         .run(["create", "role", "reader", "--verb=list", "--resource=pods"])

@@ -405,11 +405,11 @@ async fn a_recorded_request_is_available_byte_for_byte() {
     let url = format!("{}/v1/chat/completions?x=1", model.url());
     let request = HttpRequest::post(url, body).header("x-mock-keep", "odd");
     assert_eq!(client.send(request).await.unwrap().status, 200);
-    let seen = model.handle().recorded("odd").unwrap();
-    assert_eq!(seen.body, body);
-    assert_eq!(seen.path, "/v1/chat/completions?x=1");
+    let recorded = model.handle().recorded("odd").unwrap();
+    assert_eq!(recorded.body, body);
+    assert_eq!(recorded.path, "/v1/chat/completions?x=1");
     let length = body.len().to_string();
-    assert_eq!(seen.header("content-length"), Some(length.as_str()));
+    assert_eq!(recorded.header("content-length"), Some(length.as_str()));
     assert!(model.handle().recorded("even").is_none());
     let page = HttpRequest::get(format!("{}/__kept/odd", model.url()));
     assert_eq!(client.send(page).await.unwrap().body, body);

@@ -196,8 +196,8 @@ async fn delta_sends_its_acknowledged_versions_after_a_reconnect() {
     let renewed = peer.receive().await;
     assert!(renewed.node.is_some() && renewed.response_nonce.is_empty());
     assert!(renewed.resource_names_subscribe.is_empty());
-    let held: Vec<_> = renewed.initial_resource_versions.into_iter().collect();
-    assert_eq!(held, [("a".to_owned(), "v3".to_owned())]);
+    let versions: Vec<_> = renewed.initial_resource_versions.into_iter().collect();
+    assert_eq!(versions, [("a".to_owned(), "v3".to_owned())]);
     let endpoints = peer.receive().await;
     assert_eq!(endpoints.resource_names_subscribe, ["y"]);
     assert!(endpoints.node.is_none());
@@ -242,8 +242,8 @@ async fn sotw_sends_its_acknowledged_version_and_the_last_nonce() {
         ("v1".into(), "2".into(), true)
     );
     assert_eq!(proxy.version(type_url::CLUSTER), "v1");
-    let held: Vec<Cluster> = proxy.resources(type_url::CLUSTER).unwrap();
-    assert_eq!(held[0].name, "a");
+    let clusters: Vec<Cluster> = proxy.resources(type_url::CLUSTER).unwrap();
+    assert_eq!(clusters[0].name, "a");
 
     proxy.reconnect().unwrap();
     let mut peer = accept(&mut peers).await;

@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_beyond_the_bound_is_told_so_and_may_ask_without_waiting() {
+    async fn a_waiter_above_the_limit_is_rejected_and_may_request_without_waiting() {
         let (page, senders) = page(2);
         let first = ask(&page, 0, None).await;
         let tag = tag(&first);

@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_complete_module_passes_and_every_cut_before_the_end_of_its_data_is_found() {
+    fn a_complete_module_is_valid_and_every_truncated_one_is_not() {
         let module = module(b"name");
         assert_eq!(check(&module), Ok(()));
         // Behind the data are names for debuggers. A module without them is another complete module.
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_size_is_found() {
+    fn a_damaged_size_is_invalid() {
         let mut module = module(b"name");
         module[9] = 0xff;
         assert!(check(&module).is_err());

@@ -1,7 +1,7 @@
-//! The wasm module as proxies get it: a file whose name contains its SHA-256, or its bytes.
+//! The wasm module for the proxies: a file with its SHA-256 in its name, or its bytes.
 //!
 //! Envoy loads a module again only if its path changes, so a new module gets a new name. The named copy is in the directory of the
-//! original; old copies stay, because a proxy may still be loading one. While serving, [`watch`] detects that the module was replaced.
+//! original; old copies stay, because a proxy may still load one. While serving, [`watch`] detects that the module was replaced.
 
 mod completeness;
 mod watch;
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use watch::ModuleWatcher;
 
-/// The file's name without its ending. One module does the work of every filter: its configuration says which stages it runs.
+/// The file name without its extension. One module serves as every filter: the configuration names its stages.
 const NAME: &str = "headgate";
 
 /// Why the module cannot be offered.
@@ -51,7 +51,7 @@ pub(crate) enum ModuleError {
     },
 }
 
-/// A module without code, to inspect everything else.
+/// An empty module, for commands that need no code.
 pub(crate) fn without_code() -> Code {
     Code::Inline(b"".as_slice().into())
 }
@@ -96,7 +96,7 @@ pub(crate) fn offer(dir: &Path, inline: bool) -> Result<Code, ModuleError> {
     Ok(Code::File(named.to_string_lossy().into_owned()))
 }
 
-/// Writes the whole file or nothing: a proxy may load it as soon as it has its name.
+/// Writes the file atomically, because a proxy may load it as soon as it has its name.
 fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let part = path.with_extension(format!("part-{}", std::process::id()));
     std::fs::write(&part, bytes)?;
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn rule_09_a_modules_file_is_named_by_the_sha_256_of_its_bytes_so_a_swap_is_a_change() {
+    fn rule_09_a_module_file_has_its_sha_256_in_its_name_so_a_new_module_has_a_new_path() {
         let (one, two) = (completeness::module(b"one"), completeness::module(b"two"));
         let dir = dir_with(&one);
         let first = offer(dir.path(), false).unwrap();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_module_is_refused_by_name() {
+    fn a_file_that_is_not_a_module_is_refused_by_name() {
         let dir = dir_with(b"<html>");
         let error = offer(dir.path(), false).unwrap_err().to_string();
         assert!(

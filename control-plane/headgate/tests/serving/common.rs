@@ -11,7 +11,7 @@ use headgate_testkit::testbed::Manifest;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take that takes no time by rule.
+/// The timeout for everything that no rule delays.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// Models, policies and modules on disk.
@@ -25,7 +25,7 @@ impl Files {
         for dir in ["models", "policies", "wasm"] {
             std::fs::create_dir(root.path().join(dir)).unwrap();
         }
-        // One function that does nothing.
+        // A module with one empty function.
         let module = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b";
         std::fs::write(root.path().join("wasm/headgate.wasm"), module).unwrap();
         Self { root }
@@ -35,7 +35,7 @@ impl Files {
         self.root.path().join(name)
     }
 
-    /// Replaces `models/<name>` as a whole, as editors and `kubectl` do.
+    /// Replaces `models/<name>` atomically, as editors do.
     pub(crate) fn model(&self, name: &str, content: &str) {
         self.put("models", name, content);
     }
@@ -60,7 +60,7 @@ pub(crate) fn manifest(model: &str, version: &str, ports: &[u16]) -> Manifest {
     Manifest::new(model, version).endpoints(&endpoints)
 }
 
-/// `headgate serve`, to be told what.
+/// `headgate serve`, without arguments.
 pub(crate) fn serve() -> ProcessOptions {
     ProcessOptions::new(env!("CARGO_BIN_EXE_headgate")).arg("serve")
 }
@@ -78,13 +78,13 @@ impl Server {
         Self::start_with(files, &[]).await
     }
 
-    /// With further arguments of `serve`.
+    /// Starts it with further arguments of `serve`.
     pub(crate) async fn start_with(files: &Files, more: &[&str]) -> Self {
         let (xds, admin) = (free_addr().unwrap(), free_addr().unwrap());
         Self::launch(files, xds, admin, more).await
     }
 
-    /// At these addresses, as one that is started again.
+    /// Starts it at these addresses, as after a restart.
     pub(crate) async fn start_at(files: &Files, xds: SocketAddr, admin: SocketAddr) -> Self {
         Self::launch(files, xds, admin, &[]).await
     }
@@ -97,13 +97,13 @@ impl Server {
             .arg(files.path("policies"))
             .arg("--wasm")
             .arg(files.path("wasm"))
-            // What vanished goes within a test's time.
+            // Removed resources disappear within the time of a test.
             .args(["--linger", "2"])
             .args(more.iter().copied());
         Self::at(options, xds, admin).ready().await
     }
 
-    /// The process, at addresses of its own; not awaited.
+    /// Starts the process at its own addresses, without waiting until it is ready.
     pub(crate) fn spawn(options: ProcessOptions) -> Self {
         Self::at(options, free_addr().unwrap(), free_addr().unwrap())
     }
@@ -120,7 +120,7 @@ impl Server {
         }
     }
 
-    /// Once it is ready.
+    /// Waits until it is ready.
     pub(crate) async fn ready(mut self) -> Self {
         let ready = format!("http://{}/readyz", self.admin);
         self.process.wait_for_http(&ready, SOON).await.unwrap();
@@ -139,7 +139,7 @@ impl Server {
         self.get("/syncz").await.json().unwrap()
     }
 
-    /// Waits until there are proxies and each runs all that it should.
+    /// Waits until proxies are connected and all of them are settled.
     pub(crate) async fn settled(&self) -> Value {
         self.until("every proxy to settle", |status| {
             let proxies = status["proxies"].as_array();
@@ -150,11 +150,11 @@ impl Server {
         .await
     }
 
-    /// Waits until `/syncz` is as wanted.
-    pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// Waits until `/syncz` meets a condition.
+    pub(crate) async fn until(&self, what: &str, expected: impl Fn(&Value) -> bool) -> Value {
         let status = eventually(SOON, what, async || {
             let status = self.syncz().await;
-            if wanted(&status) {
+            if expected(&status) {
                 Ok(status)
             } else {
                 Err(status.to_string())

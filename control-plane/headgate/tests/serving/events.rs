@@ -1,12 +1,12 @@
-//! Every reason for which an object gets an Event: what `kubectl` did, and what `kubectl describe` says then.
+//! Every reason of an Event on an object: the `kubectl` command before it, and the output of `kubectl describe`.
 
 use headgate_testkit::kube::{Kubectl, deployment};
 use headgate_testkit::xds_client::{AutoAckProxy, LoadReports, type_url};
 use serde_json::{Value, json};
 
-use crate::written::{World, described, events, policy};
+use crate::cluster::{Cluster, described, events, policy};
 
-/// A Deployment of a model's version with further labels and annotations; an empty label value is one that is refused.
+/// A Deployment of a model's version with further labels and annotations; an empty label value is an invalid one.
 fn workload(model: &str, name: &str, version: &str, labels: Value, annotations: Value) -> Value {
     let mut made = deployment(model, name, version, 1);
     let metadata = made["metadata"].as_object_mut().unwrap();
@@ -17,7 +17,7 @@ fn workload(model: &str, name: &str, version: &str, labels: Value, annotations: 
     made
 }
 
-/// Everything that is wrong, or worth knowing, in one cluster.
+/// One object for each problem and remark.
 fn manifests() -> Vec<String> {
     let none = || json!({});
     let weight = |percent: &str| json!({"canary-weight": percent});
@@ -86,7 +86,7 @@ fn manifests() -> Vec<String> {
 }
 
 /// Waits for an Event of this reason, with these words, on this object; it is a sentence and names a command.
-async fn says(kubectl: &Kubectl, object: &str, reason: &str, words: &[&str]) {
+async fn wait_for_event(kubectl: &Kubectl, object: &str, reason: &str, words: &[&str]) {
     let line = described(kubectl, object, reason, words).await;
     assert!(
         line.contains("kubectl ") || line.contains("headgate "),
@@ -95,10 +95,10 @@ async fn says(kubectl: &Kubectl, object: &str, reason: &str, words: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_or_has_no_effect_is_an_event_that_names_the_command() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    let _server = world.serve("a", &[]).await;
+async fn refused_or_ineffective_settings_are_events_that_name_the_command() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    let _server = cluster.serve("a", &[]).await;
     for manifest in manifests() {
         kubectl.apply(&manifest).await.unwrap();
     }
@@ -219,15 +219,15 @@ async fn what_is_refused_or_has_no_effect_is_an_event_that_names_the_command() {
         ),
     ];
     for (object, reason, words) in rows {
-        says(&kubectl, object, reason, words).await;
+        wait_for_event(&kubectl, object, reason, words).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cluster_that_a_proxy_refuses_is_told_of_the_carrier_it_was_made_of() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    let server = world.serve("a", &[]).await;
+async fn a_rejected_cluster_is_an_event_on_the_carrier_that_it_was_made_from() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    let server = cluster.serve("a", &[]).await;
     let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     server.settled().await;
     proxy.nack_type(type_url::CLUSTER);
@@ -239,14 +239,14 @@ async fn a_cluster_that_a_proxy_refuses_is_told_of_the_carrier_it_was_made_of() 
         "the proxy does not want it",
         "To see which: headgate status",
     ];
-    says(&kubectl, "deploy/v3", "RefusedByProxy", &words).await;
+    wait_for_event(&kubectl, "deploy/v3", "RefusedByProxy", &words).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn refused_routes_and_endpoints_are_told_of_the_carrier_they_are_new_by() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    let server = world.serve("a", &[]).await;
+async fn rejected_routes_and_endpoints_are_events_on_the_carrier_that_changed_them() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    let server = cluster.serve("a", &[]).await;
     let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     server.settled().await;
     proxy.nack_type(type_url::ROUTES);
@@ -258,10 +258,10 @@ async fn refused_routes_and_endpoints_are_told_of_the_carrier_they_are_new_by() 
         "the proxy does not want it",
         "To see which: headgate status",
     ];
-    says(&kubectl, "deploy/v3", "RefusedByProxy", &words).await;
+    wait_for_event(&kubectl, "deploy/v3", "RefusedByProxy", &words).await;
     for other in ["v1", "v2"] {
-        let said = events(&kubectl, other, "RefusedByProxy").await;
-        assert!(said.is_empty(), "{said:?}");
+        let found = events(&kubectl, other, "RefusedByProxy").await;
+        assert!(found.is_empty(), "{found:?}");
     }
     proxy.nack_type(type_url::ENDPOINTS);
     kubectl
@@ -269,14 +269,14 @@ async fn refused_routes_and_endpoints_are_told_of_the_carrier_they_are_new_by() 
         .await
         .unwrap();
     let words = ["a proxy refuses the endpoints model/default/llama/one made of it"];
-    says(&kubectl, "deploy/v1", "RefusedByProxy", &words).await;
+    wait_for_event(&kubectl, "deploy/v1", "RefusedByProxy", &words).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_proxy_refuses_of_no_object_alone_is_told_of_the_control_planes_lease() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    let server = world.serve("a", &[]).await;
+async fn a_rejection_that_no_object_caused_is_an_event_on_the_lease() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    let server = cluster.serve("a", &[]).await;
     let refused = [type_url::LISTENER, type_url::EXTENSION];
     let _proxy = AutoAckProxy::connect_nacking("p", server.xds, refused).unwrap();
     for what in ["listener", "filter configuration"] {
@@ -285,25 +285,25 @@ async fn what_a_proxy_refuses_of_no_object_alone_is_told_of_the_control_planes_l
             &format!("a proxy refuses the {what} headgate, and has none"),
             "To see which: headgate status",
         ];
-        says(&kubectl, "lease/headgate", "RefusedByProxy", &words).await;
+        wait_for_event(&kubectl, "lease/headgate", "RefusedByProxy", &words).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn versions_that_move_die_and_take_over_are_told() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    let server = world.serve("a", &[]).await;
+async fn versions_that_change_their_share_fail_or_take_over_have_events() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    let server = cluster.serve("a", &[]).await;
     let run = async |words: &str| {
         kubectl.run(words.split(' ')).await.unwrap();
     };
     let back = "kubectl label deployment/v2 -n default canary-weight=0 --overwrite";
-    // What a control plane finds when it starts has not happened since.
-    says(&kubectl, "deploy/v2", "VersionHeld", &["Normal"]).await;
+    // The state at the start of a control plane is not an event.
+    wait_for_event(&kubectl, "deploy/v2", "VersionHeld", &["Normal"]).await;
     run("label deploy/v2 canary-weight=10").await;
-    says(&kubectl, "deploy/v2", "CanaryStarted", &["10 %"]).await;
+    wait_for_event(&kubectl, "deploy/v2", "CanaryStarted", &["10 %"]).await;
     run("label deploy/v2 canary-weight=30 --overwrite").await;
-    says(
+    wait_for_event(
         &kubectl,
         "deploy/v2",
         "CanaryMoved",
@@ -311,7 +311,7 @@ async fn versions_that_move_die_and_take_over_are_told() {
     )
     .await;
     run("scale deploy/v2 --replicas=0").await;
-    says(
+    wait_for_event(
         &kubectl,
         "deploy/v2",
         "Unready",
@@ -324,7 +324,7 @@ async fn versions_that_move_die_and_take_over_are_told() {
     run("scale deploy/v2 --replicas=1").await;
     kubectl.wait_for_rollout("v2").await.unwrap();
     let again = ["Normal", "is ready again and takes 30 %", back];
-    says(&kubectl, "deploy/v2", "Recovered", &again).await;
+    wait_for_event(&kubectl, "deploy/v2", "Recovered", &again).await;
     let proxy = LoadReports::start(server.xds, "reports").await.unwrap();
     proxy.send("model/default/llama/two", 0, 5).await.unwrap();
     let why = [
@@ -332,14 +332,14 @@ async fn versions_that_move_die_and_take_over_are_told() {
         "version two of model llama",
         "kubectl logs deployment/v2 -n default",
     ];
-    says(&kubectl, "deploy/v2", "Unreachable", &why).await;
+    wait_for_event(&kubectl, "deploy/v2", "Unreachable", &why).await;
     proxy.send("model/default/llama/two", 1, 0).await.unwrap();
-    says(&kubectl, "deploy/v2", "Reachable", &["Normal", "no proxy"]).await;
+    wait_for_event(&kubectl, "deploy/v2", "Reachable", &["Normal", "no proxy"]).await;
     let started = events(&kubectl, "v2", "CanaryStarted").await;
     assert_eq!(started.len(), 1, "it started once: {started:?}");
     assert!(started[0]["series"].is_null(), "{started:?}");
     run("label deploy/v2 canary-weight=100 --overwrite").await;
-    says(&kubectl, "deploy/v2", "Promoted", &["100 %", back]).await;
+    wait_for_event(&kubectl, "deploy/v2", "Promoted", &["100 %", back]).await;
     run("scale deploy/v2 --replicas=0").await;
     described(
         &kubectl,

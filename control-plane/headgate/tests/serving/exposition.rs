@@ -1,4 +1,4 @@
-//! A strict reader of OpenMetrics 1.0 text, as far as gauges, counters and histograms go: what a scraper would refuse, it refuses.
+//! A strict reader of OpenMetrics 1.0 text, as far as gauges, counters and histograms go: it refuses what a scraper would refuse.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ pub(crate) struct Exposition {
     samples: BTreeMap<(String, Labels), f64>,
 }
 
-/// A family while its lines go by.
+/// The family whose lines are being read.
 struct Family {
     name: String,
     kind: Option<String>,
@@ -159,7 +159,7 @@ fn quoted(text: &str) -> Result<(String, &str), String> {
 }
 
 #[test]
-fn a_scrape_with_a_fault_is_refused() {
+fn an_invalid_scrape_is_refused() {
     let good = "# HELP a b\n# TYPE a gauge\na{l=\"x\\\"y\"} 1\n# EOF\n";
     let parsed = Exposition::parse(good).unwrap();
     assert_eq!(parsed.value("a", &[("l", "x\"y")]), Some(1.0));

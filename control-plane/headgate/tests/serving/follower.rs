@@ -1,4 +1,4 @@
-//! A replica that does not lead writes nothing but what its own proxies have: seen at a relay that all it asks goes through.
+//! A replica that does not lead writes only the counts of its own proxies; a fault proxy records all its requests.
 
 use std::time::Duration;
 
@@ -7,41 +7,46 @@ use headgate_testkit::kube::{FaultProxy, Kubectl};
 use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::Value;
 
+use crate::cluster::{Cluster, described, label, policy, wait, wait_for_field};
 use crate::common::Server;
-use crate::writing::{holder, leads};
-use crate::written::{World, described, label, policy, told, wait};
+use crate::writes::{holder, leads};
 
-/// Counts are published every five seconds at most, on a machine that does other things.
+/// Counts are published at most every five seconds, on a busy machine.
 const PUBLISHED: Duration = Duration::from_secs(60);
-/// What may be sent and changes nothing: the question which rights one has.
+/// The review of its own rights, a POST that changes nothing.
 const QUESTION: &str = "POST /apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-/// One's own counts.
+/// Its own counts.
 const COUNTS: &str = "PATCH /api/v1/namespaces/default/configmaps/headgate-counts-follower?";
 
-/// What was asked to be changed, apart from one's own counts.
-fn writes(relay: &FaultProxy) -> Vec<String> {
-    let mut asked = relay.requests();
-    asked.retain(|asked| {
-        !(asked.starts_with("GET ") || asked.starts_with(QUESTION) || asked.starts_with(COUNTS))
+/// The requests that write, except its own counts.
+fn writes(fault_proxy: &FaultProxy) -> Vec<String> {
+    let mut requests = fault_proxy.requests();
+    requests.retain(|request| {
+        !(request.starts_with("GET ")
+            || request.starts_with(QUESTION)
+            || request.starts_with(COUNTS))
     });
-    asked
+    requests
 }
 
-fn counted(relay: &FaultProxy, part: &str) -> usize {
-    let asked = relay.requests();
-    asked.iter().filter(|asked| asked.starts_with(part)).count()
+fn counted(fault_proxy: &FaultProxy, part: &str) -> usize {
+    let requests = fault_proxy.requests();
+    requests
+        .iter()
+        .filter(|request| request.starts_with(part))
+        .count()
 }
 
 /// Whether a status has problems of all these reasons.
-fn has(status: &Value, reasons: &[&str]) -> bool {
+fn has_problems(status: &Value, reasons: &[&str]) -> bool {
     let problems = status["problems"].as_array().into_iter().flatten();
-    let said: Vec<&str> = problems.filter_map(|p| p["reason"].as_str()).collect();
-    reasons.iter().all(|reason| said.contains(reason))
+    let found: Vec<&str> = problems.filter_map(|p| p["reason"].as_str()).collect();
+    reasons.iter().all(|reason| found.contains(reason))
 }
 
-/// Everything that makes a leader write: refused and held labels, policies that match something or nothing, and one that a
-/// proxy refuses.
-async fn give_cause(kubectl: &Kubectl, proxy: &AutoAckProxy) {
+/// Causes every kind of write of a leader: refused and held labels, policies with and without a match, and one that a proxy
+/// rejects.
+async fn trigger_every_write(kubectl: &Kubectl, proxy: &AutoAckProxy) {
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
     wait(kubectl, "tbp/fair", "Programmed").await;
     kubectl
@@ -54,28 +59,30 @@ async fn give_cause(kubectl: &Kubectl, proxy: &AutoAckProxy) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_follower_writes_nothing_but_its_own_counts_until_it_leads() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
+async fn a_follower_writes_only_its_own_counts_until_it_leads() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
     let lease = ["--lease-duration", "6"];
-    let mut leader = world.serve("leader", &lease).await;
+    let mut leader = cluster.serve("leader", &lease).await;
     leads(&kubectl, "leader", PUBLISHED).await;
-    let relay = world
+    let fault_proxy = cluster
         .kube
-        .fault_proxy(world.kube.kubeconfig())
+        .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    let follower = world.serve_as(relay.kubeconfig(), "follower", &lease).await;
+    let follower = cluster
+        .serve_as(fault_proxy.kubeconfig(), "follower", &lease)
+        .await;
     let proxy = AutoAckProxy::connect("p", follower.xds).unwrap();
     follower.settled().await;
-    give_cause(&kubectl, &proxy).await;
+    trigger_every_write(&kubectl, &proxy).await;
 
-    // The follower knows of all of it, and the leader, which is told of its proxy by the counts alone, writes it.
-    let known = ["InvalidWeight", "MatchesNothing"];
-    knows(&follower, &known).await;
+    // The follower reports all of it. The leader, which knows that proxy only from the counts, writes it.
+    let reasons = ["InvalidWeight", "MatchesNothing"];
+    reports(&follower, &reasons).await;
     wait(&kubectl, "tbp/typo", "ResolvedRefs=False").await;
     let message = ["Programmed", "message"];
-    told(&kubectl, "tbp/fair", message, "0 of 1 proxies have it").await;
+    wait_for_field(&kubectl, "tbp/fair", message, "0 of 1 proxies have it").await;
     for (object, reason) in [
         ("deploy/v2", "VersionHeld"),
         ("deploy/v2", "InvalidWeight"),
@@ -84,27 +91,27 @@ async fn a_follower_writes_nothing_but_its_own_counts_until_it_leads() {
     ] {
         described(&kubectl, object, reason, &[]).await;
     }
-    // And it had time: a failed write would be tried again, a status be written within ten seconds.
-    let before = counted(&relay, COUNTS);
-    eventually(PUBLISHED, "two further beats", async || {
-        let now = counted(&relay, COUNTS);
+    // Two more heartbeats pass: within that time a write would have been tried again.
+    let before = counted(&fault_proxy, COUNTS);
+    eventually(PUBLISHED, "two more heartbeats", async || {
+        let now = counted(&fault_proxy, COUNTS);
         (now >= before + 2).then_some(()).ok_or(now)
     })
     .await
     .unwrap();
     assert_eq!(holder(&kubectl).await, "leader");
     let tries = counted(
-        &relay,
+        &fault_proxy,
         "GET /apis/coordination.k8s.io/v1/namespaces/default/leases/headgate",
     );
     println!(
         "a follower: {} requests, {before} times its counts, {tries} looks at the Lease",
-        relay.requests().len()
+        fault_proxy.requests().len()
     );
     assert!(tries > 5, "it is a candidate: {tries}");
-    assert_eq!(writes(&relay), [""; 0]);
+    assert_eq!(writes(&fault_proxy), [""; 0]);
 
-    // It would be seen if it wrote: once it leads it does.
+    // Counter-check: once it leads, its writes are recorded.
     leader.process.kill().unwrap();
     leads(&kubectl, "follower", Duration::from_secs(12)).await;
     label(&kubectl, "10").await;
@@ -114,21 +121,23 @@ async fn a_follower_writes_nothing_but_its_own_counts_until_it_leads() {
         .await
         .unwrap();
     wait(&kubectl, "tbp/late", "ResolvedRefs=False").await;
-    let written = writes(&relay);
+    let written = writes(&fault_proxy);
     for part in [
         "PUT /apis/coordination.k8s.io/v1/namespaces/default/leases/headgate",
         "POST /apis/events.k8s.io/v1/namespaces/default/events",
         "PATCH /apis/headgate.dev/v1alpha1/namespaces/default/tokenbucketpolicies/late/status",
     ] {
         assert!(
-            written.iter().any(|asked| asked.starts_with(part)),
+            written.iter().any(|request| request.starts_with(part)),
             "{part} in {written:?}"
         );
     }
 }
 
-async fn knows(server: &Server, reasons: &[&str]) {
+async fn reports(server: &Server, reasons: &[&str]) {
     server
-        .until("all to be known", |status| has(status, reasons))
+        .until("the problems to be reported", |status| {
+            has_problems(status, reasons)
+        })
         .await;
 }

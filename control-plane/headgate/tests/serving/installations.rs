@@ -7,10 +7,10 @@ use headgate_testkit::kube::Kubectl;
 use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::{Value, json};
 
+use crate::cluster::{Cluster, label, policy, wait, wait_for_field};
 use crate::common::SOON;
 use crate::kubernetes_replicas::same;
 use crate::served_models;
-use crate::written::{World, label, policy, told, wait};
 
 /// The name of the other installation.
 const BLUE: &str = "blue.example.com/headgate";
@@ -22,14 +22,15 @@ async fn field(kubectl: &Kubectl, path: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_installations_never_flip_each_others_status_and_a_replaced_policy_inherits_none() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
+async fn two_installations_do_not_overwrite_each_others_status_and_a_recreated_policy_inherits_none()
+ {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
     kubectl.run(["create", "namespace", "team"]).await.unwrap();
-    let server = world.serve("a", &["--namespace", "team"]).await;
+    let server = cluster.serve("a", &["--namespace", "team"]).await;
     let name = BLUE;
     let flags = ["--controller-name", name, "--lease-name", "blue"];
-    let _blue = world.serve("b", &flags).await;
+    let _blue = cluster.serve("b", &flags).await;
     let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     let fair = policy("fair", 1000, "models: [llama],");
     kubectl.apply(&fair).await.unwrap();
@@ -69,7 +70,7 @@ async fn two_installations_never_flip_each_others_status_and_a_replaced_policy_i
     ];
     let waited = kubectl.run(lie).await;
     assert!(waited.is_err(), "{waited:?}");
-    told(
+    wait_for_field(
         &kubectl,
         "tbp/fair",
         ["Programmed", "message"],
@@ -131,14 +132,14 @@ async fn both_acked(kubectl: &Kubectl, percent: u64) -> [Value; 2] {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_installation_leaves_the_object_of_another_one_alone_and_serves_by_its_own() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    let server = world.serve("a", &[]).await;
+async fn an_installation_uses_its_own_served_model_and_leaves_the_other_ones_alone() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    let server = cluster.serve("a", &[]).await;
     served_models::has(&kubectl, ".status.base[*].carrier", "deployment/v1").await;
     let name_of_default = served_models::field(&kubectl, ".metadata.name").await;
     let flags = ["--controller-name", BLUE, "--lease-name", "blue"];
-    let blue = world.serve("b", &flags).await;
+    let blue = cluster.serve("b", &flags).await;
     let proxies = [
         AutoAckProxy::connect("p", server.xds).unwrap(),
         AutoAckProxy::connect("q", blue.xds).unwrap(),
@@ -149,7 +150,7 @@ async fn an_installation_leaves_the_object_of_another_one_alone_and_serves_by_it
     assert_ne!(second["metadata"]["name"], name_of_default);
     assert_eq!(second["spec"]["modelName"], "llama", "{second}");
 
-    // Two paces of writes, in which nothing changes: neither writes anything, to its own object or to the other one.
+    // Two intervals of writes without a change: neither writes to its own object or to the other one.
     both_settle(&kubectl).await;
     let versions = |both: &[Value; 2]| {
         both.clone()

@@ -1,4 +1,4 @@
-//! `serve --kube`: ready once the whole world is known, and what `kubectl` does reaches a proxy.
+//! `serve --kube` is ready once every kind is listed, and changes by `kubectl` reach a proxy.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::common::{Files, SOON, Server, headgate};
 
 const TAGS: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {name: tags}, spec: {tenantHeader: x-team}}\n";
 
-/// A control plane that watches what a kubeconfig names, with policies from files; not awaited.
+/// Starts a control plane on a cluster with policies from files, without waiting until it is ready.
 pub(crate) fn serve(files: &Files, kubeconfig: &Path, more: &[&str]) -> Server {
     let options = crate::common::serve()
         .args(["--kube", "--linger", "2", "--kubeconfig"])
@@ -26,7 +26,7 @@ pub(crate) fn serve(files: &Files, kubeconfig: &Path, more: &[&str]) -> Server {
     Server::spawn(options)
 }
 
-/// The weights wanted of a model's versions.
+/// The planned weights of a model's versions.
 fn weights(status: &Value) -> Vec<(String, f64)> {
     let versions = status["models"][0]["versions"].as_array();
     let versions = versions.into_iter().flatten();
@@ -55,11 +55,11 @@ pub(crate) async fn in_another_second() {
 }
 
 #[tokio::test]
-async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_proxies_get() {
+async fn serve_kube_is_ready_once_every_kind_is_listed_and_kubectl_changes_reach_proxies() {
     let mut kube = Kube::start(KubeOptions::default()).await.unwrap();
     let _kubelet = kube.kubelet(EmptyRuntime::default());
     let kubectl = kube.kubectl();
-    // No base is stored yet, and the second version is applied as soon as the first serves: it is held nevertheless.
+    // No base is stored yet, and the second version is applied as soon as the first serves: it is still held.
     for (name, version, replicas) in [("v1", "one", 2), ("v2", "two", 1)] {
         let made = deployment("llama", name, version, replicas);
         kubectl.apply_and_wait(&made).await.unwrap();
@@ -72,9 +72,9 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
     let mut server = serve(&files, kube.kubeconfig(), &["-n", "default"]);
     let ready = format!("http://{}/readyz", server.admin);
     let status = server_answers(&mut server, &ready).await;
-    assert_eq!(status, 503, "not before it knows anything");
+    assert_eq!(status, 503, "before everything is listed");
     let unsynced = server.until("a reason", |s| !reasons(s).is_empty()).await;
-    // What cannot be written meanwhile is said too, after it.
+    // Failed writes are reported too, after it.
     assert_eq!(
         (reasons(&unsynced)[0], &unsynced["synced"]),
         ("KubernetesApi", &json!(false))
@@ -89,7 +89,7 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
     kube.start_api().await.unwrap();
     server.process.wait_for_http(&ready, SOON).await.unwrap();
 
-    // The newer version beside a base is held, as it was applied without a weight.
+    // The newer version is held, because it has no weight.
     let status = server
         .until("the base", |s| {
             weights(s) == [("one".into(), 100.0), ("two".into(), 0.0)]
@@ -98,13 +98,13 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
     assert!(reasons(&status).contains(&"VersionHeld"), "{status}");
     let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     let split = async |percent: f64| {
-        let wanted = [
+        let expected = [
             ("one".to_owned(), 100.0 - percent),
             ("two".to_owned(), percent),
         ];
         let acked = |s: &Value| {
             let versions = s["models"][0]["versions"].as_array().unwrap();
-            weights(s) == wanted
+            weights(s) == expected
                 && versions
                     .iter()
                     .all(|v| v["weightAcked"]["p"] == v["weightWanted"])
@@ -134,7 +134,7 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
         "the policies are the files'"
     );
 
-    // While the API is away the last state is served, and said to be old.
+    // While the API is away the last state is served and reported as old.
     kube.kill_api().unwrap();
     let away = server
         .until("the loss", |s| reasons(s).contains(&"KubernetesApi"))
@@ -172,10 +172,10 @@ async fn serve_kube_is_ready_when_it_knows_the_world_and_kubectl_moves_what_prox
         "--wasm",
         files.path("wasm").to_str().unwrap(),
     ]);
-    let said = String::from_utf8_lossy(&dry.stdout).into_owned();
+    let output = String::from_utf8_lossy(&dry.stdout).into_owned();
     assert!(
-        said.contains("default/llama") && said.contains("model/default/llama/two"),
-        "{said}"
+        output.contains("default/llama") && output.contains("model/default/llama/two"),
+        "{output}"
     );
 }
 

@@ -1,27 +1,27 @@
-//! Two replicas on a Kubernetes API are two processes that share nothing but what the API says now.
+//! Two replicas on a Kubernetes API are two processes that share only the state of the API.
 
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::{Kubectl, deployment};
 use headgate_testkit::xds_client::AutoAckProxy;
 use serde_json::{Value, json};
 
+use crate::cluster::{Cluster, policy};
 use crate::common::SOON;
 use crate::replicas::{difference, filters};
-use crate::written::{World, policy};
 
 pub(crate) async fn run(kubectl: &Kubectl, words: &str) {
     kubectl.run(words.split_whitespace()).await.unwrap();
 }
 
-fn told(status: &Value, words: &[&str]) -> bool {
+fn reports(status: &Value, words: &[&str]) -> bool {
     let problems = status["problems"].to_string();
     words.iter().all(|word| problems.contains(word))
 }
 
-/// Waits until all were sent the same, with these parts in the filters' configuration.
-pub(crate) async fn same(what: &str, seen: &[&AutoAckProxy], parts: &[&str]) {
+/// Waits until all proxies have the same resources, with these parts in the filter configuration.
+pub(crate) async fn same(what: &str, proxies: &[&AutoAckProxy], parts: &[&str]) {
     let equal = eventually(SOON * 3, what, async || {
-        let taken: Vec<_> = seen.iter().map(|seen| seen.accepted()).collect();
+        let taken: Vec<_> = proxies.iter().map(|proxy| proxy.accepted()).collect();
         let filters = filters(&taken[0]);
         if let Some(part) = parts.iter().find(|part| !filters.contains(**part)) {
             return Err(format!("no {part} in {filters}"));
@@ -38,18 +38,18 @@ pub(crate) async fn same(what: &str, seen: &[&AutoAckProxy], parts: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replicas_on_a_kubernetes_api_serve_the_same_bytes_also_one_started_after_a_bad_edit() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    let first = world.serve("first", &[]).await;
-    let seen_by_first = AutoAckProxy::connect("proxy", first.xds).unwrap();
+async fn replicas_on_a_kubernetes_api_serve_the_same_bytes_even_if_started_after_a_bad_edit() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    let first = cluster.serve("first", &[]).await;
+    let first_proxy = AutoAckProxy::connect("proxy", first.xds).unwrap();
 
-    // A life: a canary, a weight that is none, a policy for nothing; a kind that is not there.
+    // A canary, an invalid weight, a policy without a target, and a kind without a definition.
     run(&kubectl, "label deploy/v2 canary-weight=5").await;
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
     same(
         "the canary",
-        &[&seen_by_first],
+        &[&first_proxy],
         &["\"weight\":5", "default/fair"],
     )
     .await;
@@ -61,8 +61,8 @@ async fn replicas_on_a_kubernetes_api_serve_the_same_bytes_also_one_started_afte
     let pool = "targetRefs: [{kind: InferencePool, name: none}],";
     kubectl.apply(&policy("pool", 1000, pool)).await.unwrap();
     first
-        .until("the bad edits to be said", |s| {
-            told(
+        .until("the bad edits to be reported", |s| {
+            reports(
                 s,
                 &[
                     "InvalidWeight",
@@ -73,17 +73,17 @@ async fn replicas_on_a_kubernetes_api_serve_the_same_bytes_also_one_started_afte
         })
         .await;
 
-    let second = world.serve("second", &[]).await;
-    let seen_by_second = AutoAckProxy::connect("proxy", second.xds).unwrap();
+    let second = cluster.serve("second", &[]).await;
+    let second_proxy = AutoAckProxy::connect("proxy", second.xds).unwrap();
     second
-        .until("the bad edits to be said", |s| {
-            told(s, &["InvalidWeight", "lama"])
+        .until("the bad edits to be reported", |s| {
+            reports(s, &["InvalidWeight", "lama"])
         })
         .await;
-    let two = [&seen_by_first, &seen_by_second];
+    let two = [&first_proxy, &second_proxy];
     same("the second to serve the same", &two, &["default/fair"]).await;
 
-    // Mended; and a model comes and goes, one loses a replica, a Service without labels is what a policy is attached to.
+    // The edits are fixed; a model comes and goes, one loses a replica, and a policy is attached to a Service without labels.
     run(&kubectl, "label deploy/v2 canary-weight=30 --overwrite").await;
     run(&kubectl, "delete tbp typo pool").await;
     kubectl
@@ -105,7 +105,7 @@ async fn replicas_on_a_kubernetes_api_serve_the_same_bytes_also_one_started_afte
         .await
         .unwrap();
     run(&kubectl, "delete deploy/gemma").await;
-    let node = world.kubelet.node();
+    let node = cluster.kubelet.node();
     let pods = node.pods_in(Some("default")).await.unwrap();
     let phi = pods.iter().find_map(|pod| {
         let name = pod.metadata.name.as_deref()?;
@@ -115,10 +115,10 @@ async fn replicas_on_a_kubernetes_api_serve_the_same_bytes_also_one_started_afte
         .await
         .unwrap();
 
-    let third = world.serve("third", &[]).await;
-    let seen_by_third = AutoAckProxy::connect("proxy", third.xds).unwrap();
-    // A scale that fell is held back for 10 s by the older two.
+    let third = cluster.serve("third", &[]).await;
+    let third_proxy = AutoAckProxy::connect("proxy", third.xds).unwrap();
+    // The older two replicas hold a lower scale back for 10 s.
     let parts = ["\"percent\":50", "\"weight\":30", "default/attached"];
-    let three = [&seen_by_first, &seen_by_second, &seen_by_third];
+    let three = [&first_proxy, &second_proxy, &third_proxy];
     same("three replicas to serve the same bytes", &three, &parts).await;
 }

@@ -1,32 +1,32 @@
-//! `headgate serve` as a process, with scripted proxies at its xDS port: what replicas, scripts, scrapers and
-//! supervisors rely on.
+//! `headgate serve` as a process, with scripted proxies at its xDS port, as replicas, scripts, scrapers and
+//! supervisors use it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod asked;
+mod canary_readiness;
+mod cluster;
 mod common;
-mod connecting;
-mod dry_look;
-mod ending;
+mod connection;
 mod events;
 mod exposition;
+mod file_faults;
 mod follower;
-mod following;
 mod installations;
 mod kubernetes;
 mod kubernetes_replicas;
 mod manifests;
-mod manners;
 mod metrics;
 mod outages;
-mod pace;
 mod policies;
 mod replicas;
 mod rights;
 mod served_models;
+mod shutdown;
 mod stages;
+mod status_and_wait;
 mod status_names;
-mod unread;
-mod waits;
-mod wedged;
-mod writing;
-mod written;
+mod status_of_replicas;
+mod status_watch;
+mod translate_kube;
+mod unreadable_kinds;
+mod write_rate;
+mod writes;

@@ -7,7 +7,7 @@ use crate::common::{Files, Server, manifest};
 use crate::exposition::Exposition;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_probe_is_told_that_it_lives_and_which_version_it_is() {
+async fn the_probes_answer_ok_and_version_is_served() {
     let server = Server::start(&Files::new()).await;
     assert_eq!(server.get("/livez").await.text(), "ok\n");
     assert_eq!(server.get("/healthz").await.text(), "ok\n");
@@ -16,7 +16,7 @@ async fn a_probe_is_told_that_it_lives_and_which_version_it_is() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn metrics_is_valid_openmetrics_and_tells_of_proxies_refusals_and_weights() {
+async fn metrics_is_valid_openmetrics_with_proxies_rejections_and_weights() {
     let files = Files::new();
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     let server = Server::start(&files).await;

@@ -7,51 +7,51 @@ use headgate_testkit::kube::{FaultProxy, KubeOptions, Kubectl, crd, deployment};
 use headgate_testkit::xds_client::AutoAckProxy;
 use serde_json::{Value, json};
 
+use crate::cluster::{Cluster, policy};
 use crate::common::{SOON, Server};
 use crate::kubernetes_replicas::{run, same};
-use crate::writing::open_definition;
-use crate::written::{World, policy};
+use crate::writes::open_definition;
 
-/// A world, and a control plane that watches it through a relay since it began.
-struct Life {
-    world: World,
-    relay: FaultProxy,
+/// A cluster, and a control plane that watches it through a fault proxy.
+struct Scenario {
+    cluster: Cluster,
+    fault_proxy: FaultProxy,
     server: Server,
-    seen: AutoAckProxy,
+    proxy: AutoAckProxy,
     kubectl: Kubectl,
-    /// What was changed so far.
+    /// The number of rounds of changes so far.
     round: u32,
 }
 
-impl Life {
-    async fn begin(world: World) -> Self {
-        let kubectl = world.kube.kubectl();
+impl Scenario {
+    async fn started(cluster: Cluster) -> Self {
+        let kubectl = cluster.kube.kubectl();
         let phi = deployment("phi", "phi", "one", 2);
         kubectl.apply_and_wait(&phi).await.unwrap();
-        let relay = world
+        let fault_proxy = cluster
             .kube
-            .fault_proxy(world.kube.kubeconfig())
+            .fault_proxy(cluster.kube.kubeconfig())
             .await
             .unwrap();
-        let server = world.serve_as(relay.kubeconfig(), "old", &[]).await;
-        let seen = AutoAckProxy::connect("proxy", server.xds).unwrap();
-        let mut life = Self {
-            world,
-            relay,
+        let server = cluster.serve_as(fault_proxy.kubeconfig(), "old", &[]).await;
+        let proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
+        let mut scenario = Self {
+            cluster,
+            fault_proxy,
             server,
-            seen,
+            proxy,
             kubectl,
             round: 0,
         };
-        // What is there before an outage, and gone after it.
-        life.changes().await;
-        life.equals_a_fresh_one("nothing").await;
-        life
+        // Objects that exist before an outage and are removed during it.
+        scenario.change_one_of_each().await;
+        scenario.wait_until_equal_to_a_new_replica("nothing").await;
+        scenario
     }
 
-    /// One of everything: a weight, a policy that changes, one that comes and one that goes, a model that comes and one that
-    /// goes, and one of two pods that turns unready, and ready again the next time.
-    async fn changes(&mut self) {
+    /// Changes one of each: a weight, a policy, an added and a removed policy, an added and a removed model, and the readiness
+    /// of one of two pods.
+    async fn change_one_of_each(&mut self) {
         self.round += 1;
         let (now, last) = (self.round, self.round - 1);
         let kubectl = &self.kubectl;
@@ -60,7 +60,7 @@ impl Life {
         let fair = policy("fair", 7000 + now, "");
         kubectl.apply(&fair).await.unwrap();
         let name = |round: u32| format!("model{round}");
-        // The older of two would win.
+        // For one model, the older of two policies would win.
         kubectl
             .apply(&policy(&name(now), 8000 + now, "models: [phi],"))
             .await
@@ -77,9 +77,9 @@ impl Life {
         self.ready(now % 2 == 0).await;
     }
 
-    /// The kubelet's word on a pod of `phi`.
+    /// Reports the readiness of a pod of `phi`, as a kubelet does.
     async fn ready(&self, ready: bool) {
-        let node = self.world.kubelet.node();
+        let node = self.cluster.kubelet.node();
         let pods = node.pods_in(Some("default")).await.unwrap();
         let of_phi = |name: &&str| name.starts_with("phi-");
         let mut names = pods.iter().filter_map(|pod| pod.metadata.name.as_deref());
@@ -87,8 +87,8 @@ impl Life {
         node.set_ready("default", pod, ready).await.unwrap();
     }
 
-    /// Waits until it serves all that was changed, and what a process serves that starts now.
-    async fn equals_a_fresh_one(&self, outage: &str) {
+    /// Waits until it serves every change, and the same bytes as a process that starts now.
+    async fn wait_until_equal_to_a_new_replica(&self, outage: &str) {
         let now = self.round;
         let mut parts = vec![
             format!("\"weight\":{}", 10 + now),
@@ -100,70 +100,74 @@ impl Life {
         if now % 2 == 1 {
             parts.push("\"percent\":50".to_owned());
         }
-        self.serves(&format!("the same after {outage}"), &parts)
+        self.wait_until_serving(&format!("the same after {outage}"), &parts)
             .await;
     }
 
-    /// Waits until it serves these parts, and what a process serves that starts now.
-    async fn serves(&self, what: &str, parts: &[String]) {
-        let fresh = self.world.serve("fresh", &[]).await;
-        let seen = AutoAckProxy::connect("proxy", fresh.xds).unwrap();
+    /// Waits until it serves these parts, and the same bytes as a process that starts now.
+    async fn wait_until_serving(&self, what: &str, parts: &[String]) {
+        let fresh = self.cluster.serve("fresh", &[]).await;
+        let proxy = AutoAckProxy::connect("proxy", fresh.xds).unwrap();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-        same(what, &[&self.seen, &seen], &parts).await;
+        same(what, &[&self.proxy, &proxy], &parts).await;
     }
 
-    /// Why the API is said to be away, once it is.
-    async fn lost(&self, words: &str) {
+    /// Waits until the API is reported away, with these words as the reason.
+    async fn wait_until_away(&self, words: &str) {
         let lost = |status: &Value| {
             let problems = status["problems"].as_array().into_iter().flatten();
             let mut ours = problems.filter(|problem| problem["reason"] == "KubernetesApi");
             ours.any(|problem| problem["message"].to_string().contains(words))
         };
-        self.server.until("the API to be lost", lost).await;
+        self.server.until("the API to be reported away", lost).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_an_api_server_was_killed_and_after_its_history_was_lost_a_fresh_process_serves_the_same()
- {
-    let mut life = Life::begin(World::start().await).await;
-    life.world.kube.kill_api().unwrap();
-    life.lost("does not answer").await;
-    life.world.kube.start_api().await.unwrap();
-    life.changes().await;
-    life.equals_a_fresh_one("a kill and a restart").await;
+async fn a_replica_serves_the_same_as_a_new_one_after_a_killed_api_server_and_a_lost_history() {
+    let mut scenario = Scenario::started(Cluster::start().await).await;
+    scenario.cluster.kube.kill_api().unwrap();
+    scenario.wait_until_away("does not answer").await;
+    scenario.cluster.kube.start_api().await.unwrap();
+    scenario.change_one_of_each().await;
+    scenario
+        .wait_until_equal_to_a_new_replica("a kill and a restart")
+        .await;
 
-    // Everything that changes is missed, and cannot be read up on.
-    life.world.kube.kill_api().unwrap();
-    life.lost("does not answer").await;
-    life.relay.throttle_next(1_000_000);
-    life.world.kube.compact().await.unwrap();
-    life.world.kube.start_api().await.unwrap();
-    life.changes().await;
-    life.world.kube.compact().await.unwrap();
-    life.relay.throttle_next(0);
-    life.equals_a_fresh_one("a compaction").await;
+    // All changes are missed, and their history is compacted.
+    scenario.cluster.kube.kill_api().unwrap();
+    scenario.wait_until_away("does not answer").await;
+    scenario.fault_proxy.throttle_next(1_000_000);
+    scenario.cluster.kube.compact().await.unwrap();
+    scenario.cluster.kube.start_api().await.unwrap();
+    scenario.change_one_of_each().await;
+    scenario.cluster.kube.compact().await.unwrap();
+    scenario.fault_proxy.throttle_next(0);
+    scenario
+        .wait_until_equal_to_a_new_replica("a compaction")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_refusals_and_watches_cut_in_the_middle_of_an_event_a_fresh_process_serves_the_same()
-{
-    let mut life = Life::begin(World::start().await).await;
-    life.relay.throttle_next(1_000_000);
-    life.relay.break_watches();
-    life.changes().await;
-    life.lost("429").await;
-    life.relay.throttle_next(0);
-    life.equals_a_fresh_one("429s").await;
+async fn a_replica_serves_the_same_as_a_new_one_after_refusals_and_broken_watches() {
+    let mut scenario = Scenario::started(Cluster::start().await).await;
+    scenario.fault_proxy.throttle_next(1_000_000);
+    scenario.fault_proxy.break_watches();
+    scenario.change_one_of_each().await;
+    scenario.wait_until_away("429").await;
+    scenario.fault_proxy.throttle_next(0);
+    scenario.wait_until_equal_to_a_new_replica("429s").await;
     for _ in 0..3 {
-        life.relay.break_watches();
-        life.changes().await;
+        scenario.fault_proxy.break_watches();
+        scenario.change_one_of_each().await;
     }
-    life.equals_a_fresh_one("cut watches").await;
+    scenario
+        .wait_until_equal_to_a_new_replica("cut watches")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_lists_under_churn_a_fresh_process_serves_the_same() {
+async fn a_replica_serves_the_same_as_a_new_one_after_lists_during_changes() {
     let options = KubeOptions {
         api_args: vec![
             "--feature-gates=WatchList=false".into(),
@@ -171,21 +175,22 @@ async fn after_lists_under_churn_a_fresh_process_serves_the_same() {
         ],
         ..KubeOptions::default()
     };
-    let mut life = Life::begin(World::with(options).await).await;
+    let mut scenario = Scenario::started(Cluster::with(options).await).await;
     for _ in 0..3 {
-        // Without a watch cache a compaction makes every version too old: who is kept out until then lists anew, while
-        // more is changed.
-        life.relay.throttle_next(1_000_000);
-        life.relay.break_watches();
-        life.changes().await;
-        life.world.kube.compact().await.unwrap();
-        life.relay.throttle_next(0);
-        life.changes().await;
+        // Without a watch cache a compaction makes every version too old: the source lists again while more changes.
+        scenario.fault_proxy.throttle_next(1_000_000);
+        scenario.fault_proxy.break_watches();
+        scenario.change_one_of_each().await;
+        scenario.cluster.kube.compact().await.unwrap();
+        scenario.fault_proxy.throttle_next(0);
+        scenario.change_one_of_each().await;
     }
-    life.equals_a_fresh_one("lists under churn").await;
+    scenario
+        .wait_until_equal_to_a_new_replica("lists under churn")
+        .await;
 }
 
-/// A set whose replicas are these, with a pod of its own.
+/// A LeaderWorkerSet with this value of `replicas`.
 fn set(replicas: &Value) -> Value {
     json!({
         "apiVersion": "leaderworkerset.x-k8s.io/v1", "kind": "LeaderWorkerSet",
@@ -195,10 +200,10 @@ fn set(replicas: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_objects_that_cannot_be_read_a_fresh_process_serves_the_same() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    // Definitions that let anything be stored, as an older release's may.
+async fn a_replica_serves_the_same_as_a_new_one_with_unreadable_objects() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    // Definitions without validation, as an older release may have left them.
     let sets = crd(
         "leaderworkerset.x-k8s.io",
         "leaderworkersets",
@@ -213,8 +218,9 @@ async fn after_objects_that_cannot_be_read_a_fresh_process_serves_the_same() {
         .apply_owned("leaderworkerset/set", pod)
         .await
         .unwrap();
-    let life = Life::begin(world).await;
-    life.serves("the set", &["\"gemma\"".into(), "\"percent\":25".into()])
+    let scenario = Scenario::started(cluster).await;
+    scenario
+        .wait_until_serving("the set", &["\"gemma\"".into(), "\"percent\":25".into()])
         .await;
 
     kubectl.apply(&open_definition()).await.unwrap();
@@ -232,26 +238,33 @@ async fn after_objects_that_cannot_be_read_a_fresh_process_serves_the_same() {
         let problems = status["problems"].as_array().into_iter().flatten();
         problems.filter(|p| p["reason"] == "Unreadable").count() == 2
     };
-    life.server.until("both to be said", unreadable).await;
-    life.serves(
-        "the same while two objects cannot be read",
-        &["\"gemma\"".into()],
-    )
-    .await;
+    scenario
+        .server
+        .until("both to be reported", unreadable)
+        .await;
+    scenario
+        .wait_until_serving(
+            "the same while two objects cannot be read",
+            &["\"gemma\"".into()],
+        )
+        .await;
 
-    // Others are not stalled, and those are read again once they can be.
+    // Other objects are still read, and the unreadable ones are read once they are valid.
     run(&kubectl, "label deploy/v2 canary-weight=77 --overwrite").await;
-    life.serves(
-        "the same with another one changed",
-        &["\"weight\":77".into()],
-    )
-    .await;
+    scenario
+        .wait_until_serving(
+            "the same with another one changed",
+            &["\"weight\":77".into()],
+        )
+        .await;
     kubectl.apply(&policy("fair", 9001, "")).await.unwrap();
     kubectl.apply(&set(&json!(5)).to_string()).await.unwrap();
     kubectl
         .apply(&yaml(&crds().unwrap()).unwrap())
         .await
         .unwrap();
-    let mended = ["9001", "\"percent\":20"].map(str::to_owned);
-    life.serves("the same once they can be read", &mended).await;
+    let fixed = ["9001", "\"percent\":20"].map(str::to_owned);
+    scenario
+        .wait_until_serving("the same once they are readable", &fixed)
+        .await;
 }

@@ -22,7 +22,7 @@ fn giver(shown: &Value) -> Option<String> {
 }
 
 #[tokio::test]
-async fn a_policy_applied_with_kubectl_reaches_the_filters_and_a_ceiling_stays() {
+async fn a_policy_applied_with_kubectl_reaches_the_filters_and_an_override_stays_in_effect() {
     let kube = Kube::start(KubeOptions::default()).await.unwrap();
     let _kubelet = kube.kubelet(EmptyRuntime::default());
     let kubectl = kube.kubectl();
@@ -73,13 +73,13 @@ async fn a_policy_applied_with_kubectl_reaches_the_filters_and_a_ceiling_stays()
         .unwrap();
     assert_eq!(look().as_deref(), Some("house/ceiling"));
 
-    // And a control plane that runs hears of it.
+    // A running control plane reports it too.
     let server = Server::spawn(serve().args(flags)).ready().await;
     kubectl
         .apply(&policy("default", "typo", "models: [lama],"))
         .await
         .unwrap();
-    let told = server
+    let status = server
         .until("the policy that matches nothing", |s| {
             s["problems"].as_array().is_some_and(|all| {
                 all.iter().any(|p| {
@@ -89,5 +89,5 @@ async fn a_policy_applied_with_kubectl_reaches_the_filters_and_a_ceiling_stays()
             })
         })
         .await;
-    assert!(told.to_string().contains("default/typo"), "{told}");
+    assert!(status.to_string().contains("default/typo"), "{status}");
 }

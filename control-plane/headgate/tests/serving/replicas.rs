@@ -1,4 +1,4 @@
-//! Two replicas are two processes that share nothing but the files.
+//! Two replicas are two processes that share only the files.
 
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::xds_client::{AcceptedResources, AutoAckProxy, type_url};
@@ -16,7 +16,7 @@ pub(crate) fn filters(taken: &AcceptedResources) -> String {
     })
 }
 
-/// What differs, in words.
+/// Describes the difference.
 pub(crate) fn difference(a: &AcceptedResources, b: &AcceptedResources) -> Option<String> {
     for (kind, ours) in a {
         let Some(theirs) = b.get(kind) else {
@@ -41,9 +41,9 @@ async fn replicas_serve_the_same_bytes_whenever_they_were_started() {
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     files.model("n-v1.yaml", &manifest("n", "v1", &[9003, 9004]).render());
     let first = Server::start(&files).await;
-    let seen_by_first = AutoAckProxy::connect("proxy", first.xds).unwrap();
+    let first_proxy = AutoAckProxy::connect("proxy", first.xds).unwrap();
 
-    // A life: a canary comes, is weighted badly, cut in half, mended; a model loses a replica; another leaves.
+    // A canary gets an invalid weight, a truncated file and a fix; a model loses a replica; another model is removed.
     let canary = manifest("m", "v2", &[9002]).created("2026-01-01T00:00:00Z");
     let canary = |weight: &str| canary.clone().weight(weight).render();
     files.model("m-v2.yaml", &canary("5"));
@@ -53,28 +53,28 @@ async fn replicas_serve_the_same_bytes_whenever_they_were_started() {
         .await;
     files.model("m-v2.yaml", &canary("lots"));
     let invalid = |s: &serde_json::Value| s["problems"].to_string().contains("InvalidWeight");
-    first.until("the bad weight to be said", invalid).await;
+    first.until("the bad weight to be reported", invalid).await;
     files.model("m-v2.yaml", &canary("30")[..100]);
     let broken = |s: &serde_json::Value| s["problems"].to_string().contains("\"File\"");
-    first.until("the broken file to be said", broken).await;
+    first.until("the broken file to be reported", broken).await;
     let second = Server::start(&files).await;
-    let seen_by_second = AutoAckProxy::connect("proxy", second.xds).unwrap();
+    let second_proxy = AutoAckProxy::connect("proxy", second.xds).unwrap();
     files.model("m-v2.yaml", &canary("30"));
     std::fs::remove_file(files.path("models/o-v1.yaml")).unwrap();
     let short = manifest("n", "v1", &[9003, 9004, 9005]).replicas(4);
     files.model("n-v1.yaml", &short.render());
 
     let third = Server::start(&files).await;
-    let seen_by_third = AutoAckProxy::connect("proxy", third.xds).unwrap();
-    // A scale that fell is held back for 10 s by the older two.
+    let third_proxy = AutoAckProxy::connect("proxy", third.xds).unwrap();
+    // The older two replicas hold a lower scale back for 10 s.
     let equal = eventually(
         SOON * 2,
         "three replicas to serve the same bytes",
         async || {
             let (a, b, c) = (
-                seen_by_first.accepted(),
-                seen_by_second.accepted(),
-                seen_by_third.accepted(),
+                first_proxy.accepted(),
+                second_proxy.accepted(),
+                third_proxy.accepted(),
             );
             let filters = filters(&a);
             for part in ["\"percent\":75", "\"weight\":30", "default/a"] {

@@ -1,5 +1,5 @@
-//! `serve --kube` under a ServiceAccount with exactly the rights that `headgate schema rbac` prints: all of it works, and a right
-//! that is taken away is named while the rest goes on.
+//! `serve --kube` under a ServiceAccount with exactly the rights that `headgate schema rbac` prints: everything works, and a missing
+//! right is named while the rest continues.
 
 use std::time::Duration;
 
@@ -8,11 +8,11 @@ use headgate_testkit::kube::Kubectl;
 use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::Value;
 
+use crate::cluster::{Cluster, policy};
 use crate::common::{Server, headgate};
 use crate::replicas::filters;
-use crate::written::{World, policy};
 
-/// A watch runs for 20 s before it is asked for again, on a machine that does other things.
+/// A watch is requested again after 20 s; the rest is for a busy machine.
 const LONG: Duration = Duration::from_secs(60);
 
 /// The ServiceAccount it runs as.
@@ -26,13 +26,13 @@ fn printed() -> String {
     String::from_utf8(out.stdout).unwrap()
 }
 
-/// Gives the account these rights in place of those that it had.
+/// Replaces the rights of the account by these.
 async fn grant(kubectl: &Kubectl, rights: &str) {
     kubectl.apply(rights).await.unwrap();
 }
 
-/// Problems of a reason: what they are about, and what they say.
-fn told(status: &Value, reason: &str) -> Vec<String> {
+/// The objects and messages of the problems with this reason.
+fn problems(status: &Value, reason: &str) -> Vec<String> {
     let problems = status["problems"].as_array().into_iter().flatten();
     problems
         .filter(|problem| problem["reason"] == reason)
@@ -43,19 +43,19 @@ fn told(status: &Value, reason: &str) -> Vec<String> {
         .collect()
 }
 
-async fn until(server: &Server, what: &str, reason: &str, wanted: impl Fn(&[String]) -> bool) {
+async fn until(server: &Server, what: &str, reason: &str, expected: impl Fn(&[String]) -> bool) {
     eventually(LONG, what, async || {
         let status = server.syncz().await;
-        let told = told(&status, reason);
-        wanted(&told).then_some(()).ok_or(status.to_string())
+        let problems = problems(&status, reason);
+        expected(&problems).then_some(()).ok_or(status.to_string())
     })
     .await
     .unwrap();
 }
 
-async fn reaches(seen: &AutoAckProxy, part: &str) {
+async fn reaches(proxy: &AutoAckProxy, part: &str) {
     eventually(LONG, part, async || {
-        let filters = filters(&seen.accepted());
+        let filters = filters(&proxy.accepted());
         filters.contains(part).then_some(()).ok_or(filters)
     })
     .await
@@ -63,19 +63,19 @@ async fn reaches(seen: &AutoAckProxy, part: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_named() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
+async fn the_printed_rights_are_sufficient_and_a_missing_one_is_named() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
     let home = "headgate-system";
     kubectl.run(["create", "namespace", home]).await.unwrap();
     let all = printed();
     grant(&kubectl, &all).await;
-    let account = world.kube.service_account(home, ACCOUNT).await.unwrap();
+    let account = cluster.kube.service_account(home, ACCOUNT).await.unwrap();
     let more = ["--lease-namespace", home];
-    let server = world.serve_as(&account, "one", &more).await;
-    let seen = AutoAckProxy::connect("proxy", server.xds).unwrap();
+    let server = cluster.serve_as(&account, "one", &more).await;
+    let proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
-    reaches(&seen, "default/fair").await;
+    reaches(&proxy, "default/fair").await;
     let programmed = [
         "wait",
         "tbp/fair",
@@ -83,31 +83,31 @@ async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_nam
         "--timeout=60s",
     ];
     kubectl.run(programmed).await.unwrap();
-    // What is no object's doing is told where the control plane runs.
+    // A NACK that no object caused is an Event in the namespace of the control plane.
     let stubborn =
         AutoAckProxy::connect_nacking("stubborn", server.xds, [type_url::LISTENER]).unwrap();
     eventually(LONG, "the Event of the Lease", async || {
         let lease = ["describe", "lease/headgate", "-n", home];
-        let said = kubectl.run(lease).await.unwrap();
+        let events = kubectl.run(lease).await.unwrap();
         let words = "a proxy refuses the listener headgate";
-        said.contains(words).then_some(()).ok_or(said)
+        events.contains(words).then_some(()).ok_or(events)
     })
     .await
     .unwrap();
     drop(stubborn);
     let status = server.syncz().await;
-    assert_eq!(told(&status, "MissingRight"), Vec::<String>::new());
-    assert_eq!(told(&status, "KubernetesApi"), Vec::<String>::new());
+    assert_eq!(problems(&status, "MissingRight"), Vec::<String>::new());
+    assert_eq!(problems(&status, "KubernetesApi"), Vec::<String>::new());
 
-    // A right to watch: what was seen last stays, and everything else goes on.
+    // Without a right to watch, the last objects stay in effect and everything else continues.
     grant(&kubectl, &all.replace("\"deployments\", ", "")).await;
     let refused = "cannot watch resource \"deployments\"";
-    until(&server, "the refusal", "KindUnread", |told| {
-        told.len() == 1 && told[0].contains(refused)
+    until(&server, "the refusal", "KindUnread", |problems| {
+        problems.len() == 1 && problems[0].contains(refused)
     })
     .await;
     kubectl.apply(&policy("fair", 4321, "")).await.unwrap();
-    reaches(&seen, "4321").await;
+    reaches(&proxy, "4321").await;
     let status = server.syncz().await;
     assert_eq!(
         status["models"].as_array().map_or(0, Vec::len),
@@ -115,7 +115,7 @@ async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_nam
         "{status}"
     );
 
-    // Rights to write are missed before they are used.
+    // Missing rights to write are reported before they are used.
     let less = all
         .replace("verbs: [\"patch\"]", "verbs: [\"get\"]")
         .replace("[\"create\", \"get\", \"update\"]", "[\"get\"]");
@@ -127,7 +127,7 @@ async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_nam
         <[String]>::is_empty,
     )
     .await;
-    let another = world.serve_as(&account, "two", &more).await;
+    let another = cluster.serve_as(&account, "two", &more).await;
     let expected = [
         "leases.coordination.k8s.io: may not create leases.coordination.k8s.io in namespace headgate-system",
         "leases.coordination.k8s.io: may not update leases.coordination.k8s.io in namespace headgate-system",
@@ -135,12 +135,11 @@ async fn exactly_the_printed_rights_are_enough_and_one_that_is_taken_away_is_nam
         "traffictagpolicies.headgate.dev/status: may not patch traffictagpolicies.headgate.dev/status in namespace default",
     ];
     let command = "headgate schema rbac --namespace default --service-account keeper --install-namespace headgate-system | kubectl apply -f -";
-    until(&another, "the missing rights", "MissingRight", |told| {
-        told.len() == expected.len()
-            && told
-                .iter()
-                .zip(expected)
-                .all(|(told, wanted)| told.starts_with(wanted) && told.ends_with(command))
+    until(&another, "the missing rights", "MissingRight", |problems| {
+        problems.len() == expected.len()
+            && problems.iter().zip(expected).all(|(problems, expected)| {
+                problems.starts_with(expected) && problems.ends_with(command)
+            })
     })
     .await;
     grant(&kubectl, &all).await;

@@ -9,10 +9,10 @@ use headgate_testkit::kube::{Kubectl, KubectlWatch, deployment};
 use headgate_testkit::xds_client::{AutoAckProxy, type_url};
 use serde_json::{Value, json};
 
+use crate::cluster::{Cluster, condition, label, wait, wait_for_field};
 use crate::common::{Files, SOON, Server, headgate, manifest};
 use crate::kubernetes_replicas::{run, same};
-use crate::writing::leads;
-use crate::written::{World, condition, label, told, wait};
+use crate::writes::leads;
 
 const MODEL: &str = "smdl/llama";
 
@@ -24,18 +24,18 @@ pub(crate) async fn field(kubectl: &Kubectl, path: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Waits until a field of the model's object is this.
-pub(crate) async fn has(kubectl: &Kubectl, path: &str, wanted: &str) {
-    let what = format!("{path} of {MODEL} to be {wanted}");
+/// Waits until a field of the `ServedModel` has this value.
+pub(crate) async fn has(kubectl: &Kubectl, path: &str, expected: &str) {
+    let what = format!("{path} of {MODEL} to be {expected}");
     eventually(SOON * 2, &what, async || {
         let now = field(kubectl, path).await;
-        (now == wanted).then_some(()).ok_or(now)
+        (now == expected).then_some(()).ok_or(now)
     })
     .await
     .unwrap();
 }
 
-/// What `kubectl wait` says, as the documentation has it.
+/// The output of `kubectl wait`, as documented.
 async fn acked(kubectl: &Kubectl, percent: &str) {
     let condition = format!("--for=jsonpath={{.status.acked.two}}={percent}");
     if let Err(why) = kubectl
@@ -66,10 +66,10 @@ fn states(kubectl: &Kubectl) -> KubectlWatch {
 
 /// The time between the moment the control plane saw this weight, and the moment the API server showed that it is not converged.
 async fn turned(server: &Server, states: &KubectlWatch, weight: &str) -> Duration {
-    let wanted = format!("{weight} False");
-    let shown = eventually(SOON, &wanted, async || {
+    let expected = format!("{weight} False");
+    let shown = eventually(SOON, &expected, async || {
         let lines = states.lines();
-        let line = lines.iter().find(|(_, line)| *line == wanted);
+        let line = lines.iter().find(|(_, line)| *line == expected);
         line.map(|(at, _)| *at).ok_or(format!("{lines:?}"))
     });
     let shown = shown.await.unwrap();
@@ -77,17 +77,17 @@ async fn turned(server: &Server, states: &KubectlWatch, weight: &str) -> Duratio
     let versions = status["models"][0]["versions"].as_array().unwrap();
     let canary = versions.iter().find(|v| v["version"] == "two").unwrap();
     assert_eq!(canary["weightWanted"].to_string(), format!("{weight}.0"));
-    let seen = Duration::from_secs_f64(canary["plannedSince"].as_f64().unwrap());
-    let took = shown.duration_since(UNIX_EPOCH + seen).unwrap();
+    let since = Duration::from_secs_f64(canary["plannedSince"].as_f64().unwrap());
+    let took = shown.duration_since(UNIX_EPOCH + since).unwrap();
     println!("Converged turned False {took:?} after the control plane saw the weight {weight}");
     took
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kubectl_waits_for_a_weight_that_every_proxy_acked_and_what_is_deleted_is_made_anew() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
-    let server = world.serve("a", &[]).await;
+async fn kubectl_waits_until_every_proxy_acked_a_weight_and_a_deleted_object_is_recreated() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    let server = cluster.serve("a", &[]).await;
     wait(&kubectl, MODEL, "Ready").await;
     wait(&kubectl, MODEL, "Converged=Unknown").await;
     assert_eq!(
@@ -126,7 +126,7 @@ async fn kubectl_waits_for_a_weight_that_every_proxy_acked_and_what_is_deleted_i
     proxies[1].hold_acks(type_url::EXTENSION);
     label(&kubectl, "20").await;
     took.push(turned(&server, &shown, "20").await);
-    told(&kubectl, MODEL, ["Converged", "message"], "1 of 2 proxies").await;
+    wait_for_field(&kubectl, MODEL, ["Converged", "message"], "1 of 2 proxies").await;
     let weights = (
         field(&kubectl, ".status.planned.two").await,
         field(&kubectl, ".status.acked.two").await,
@@ -144,7 +144,7 @@ async fn kubectl_waits_for_a_weight_that_every_proxy_acked_and_what_is_deleted_i
     took.sort();
     assert!(took[1] <= AT_ONCE && took[2] <= AT_MOST, "{took:?}");
 
-    // A version with points in its name is waited for as the documentation has it.
+    // The documented command also waits for a version with dots in its name.
     let mut third = deployment("llama", "v3", "v2.3.1", 1);
     third["metadata"]["labels"]["canary-weight"] = json!("5");
     kubectl.apply_and_wait(&third).await.unwrap();
@@ -180,12 +180,12 @@ async fn kubectl_waits_for_a_weight_that_every_proxy_acked_and_what_is_deleted_i
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_base_is_remembered_by_every_replica_the_next_leader_and_a_backup() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
+async fn every_replica_the_next_leader_and_a_backup_have_the_stored_base() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
     let lease = ["--lease-duration", "6"];
-    let mut first = world.serve("first", &lease).await;
-    let seen_by_first = AutoAckProxy::connect("proxy", first.xds).unwrap();
+    let mut first = cluster.serve("first", &lease).await;
+    let first_proxy = AutoAckProxy::connect("proxy", first.xds).unwrap();
     has(&kubectl, ".status.base[*].carrier", "deployment/v1").await;
     // The held version is the older one from now on.
     run(&kubectl, "delete deploy/v1").await;
@@ -195,9 +195,9 @@ async fn the_base_is_remembered_by_every_replica_the_next_leader_and_a_backup() 
     has(&kubectl, planned, r#"{"one":100,"two":0}"#).await;
 
     // A replica that starts now plans the same bytes, and the next leader writes the same status.
-    let second = world.serve("second", &lease).await;
-    let seen_by_second = AutoAckProxy::connect("proxy", second.xds).unwrap();
-    let both = [&seen_by_first, &seen_by_second];
+    let second = cluster.serve("second", &lease).await;
+    let second_proxy = AutoAckProxy::connect("proxy", second.xds).unwrap();
+    let both = [&first_proxy, &second_proxy];
     same("the second to serve the same", &both, &["llama"]).await;
     let uid = field(&kubectl, ".metadata.uid").await;
     first.process.terminate(SOON).await.unwrap();
@@ -225,12 +225,12 @@ async fn the_base_is_remembered_by_every_replica_the_next_leader_and_a_backup() 
         saved["metadata"].as_object_mut().unwrap().remove(gone);
     }
     saved.as_object_mut().unwrap().remove("status");
-    drop((seen_by_first, seen_by_second));
+    drop((first_proxy, second_proxy));
     let mut second = second;
     second.process.terminate(SOON).await.unwrap();
     run(&kubectl, "delete smdl/llama").await;
     kubectl.apply(&saved.to_string()).await.unwrap();
-    let third = world.serve("third", &lease).await;
+    let third = cluster.serve("third", &lease).await;
     has(&kubectl, planned, r#"{"one":100,"two":0}"#).await;
     has(&kubectl, ".status.base[*].carrier", "deployment/v1").await;
 
@@ -250,7 +250,7 @@ async fn the_base_is_remembered_by_every_replica_the_next_leader_and_a_backup() 
     let mut third = third;
     third.process.terminate(SOON).await.unwrap();
     run(&kubectl, "delete smdl/llama").await;
-    let _fourth = world.serve("fourth", &lease).await;
+    let _fourth = cluster.serve("fourth", &lease).await;
     has(&kubectl, planned, r#"{"one":0,"two":100}"#).await;
 }
 
@@ -262,11 +262,11 @@ fn not_remembered(status: &Value) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_the_kind_age_decides_one_finding_says_so_and_nothing_waits() {
-    let world = World::start().await;
-    let kubectl = world.kube.kubectl();
+async fn without_the_kind_age_decides_and_one_finding_reports_it() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
     run(&kubectl, "delete crd servedmodels.headgate.dev").await;
-    let server = world.serve("a", &[]).await;
+    let server = cluster.serve("a", &[]).await;
     let _proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     let status = server.settled().await;
     assert_eq!(not_remembered(&status), 1, "{status}");
@@ -314,7 +314,7 @@ pub(crate) fn weight(status: &Value, version: &str) -> Option<f64> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_state_directory_remembers_the_base_of_files_and_is_written_again() {
+async fn a_state_directory_stores_the_base_of_files_and_is_written_again() {
     let files = Files::new();
     let stable = |created: &str| manifest("m", "v1", &[9001]).created(created).render();
     files.model("v1.yaml", &stable("2026-01-01T00:00:00Z"));
@@ -373,7 +373,7 @@ async fn a_state_directory_remembers_the_base_of_files_and_is_written_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_state_directory_that_cannot_be_written_is_one_problem_and_what_people_say_counts() {
+async fn an_unwritable_state_directory_is_one_problem_and_a_written_base_counts() {
     let files = Files::new();
     files.model("v1.yaml", &manifest("m", "v1", &[9001]).render());
     files.model(
@@ -412,6 +412,6 @@ async fn a_state_directory_that_cannot_be_written_is_one_problem_and_what_people
         &files.path("models").display().to_string(),
     ]);
     assert_eq!(out.status.code(), Some(1));
-    let said = String::from_utf8_lossy(&out.stdout).into_owned();
-    assert!(said.contains("minReadyPercent"), "{said}");
+    let output = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(output.contains("minReadyPercent"), "{output}");
 }

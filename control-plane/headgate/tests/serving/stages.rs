@@ -1,4 +1,4 @@
-//! A proxy with a filter for each stage runs a plan once both have it, and picks by the one that tags.
+//! A proxy with one filter per stage runs a plan once both filters have it; the tag filter chooses the version.
 
 use headgate_testkit::xds_client::AutoAckProxy;
 use serde_json::json;
@@ -29,15 +29,15 @@ async fn a_proxy_with_two_filters_runs_a_plan_when_both_acked_it() {
         canary("30");
         let status = server
             .until("a refusal beside what was taken", |s| {
-                let held = &s["models"][0]["proxies"][0];
+                let proxy = &s["models"][0]["proxies"][0];
                 let nacked = &s["proxies"][0]["types"]["ecds"]["nacked"];
-                held["state"] == "nacked" && nacked[refused].is_object()
+                proxy["state"] == "nacked" && nacked[refused].is_object()
             })
             .await;
         let model = &status["models"][0];
         assert_eq!(model["acked"], json!({"current": 0, "total": 1}), "{model}");
-        let said = model["proxies"][0]["message"].as_str().unwrap();
-        assert!(said.starts_with(refused), "{said}");
+        let message = model["proxies"][0]["message"].as_str().unwrap();
+        assert!(message.starts_with(refused), "{message}");
         server
             .until("the other filter's answer", |s| {
                 s["models"][0]["versions"][1]["weightAcked"]["p"] == json!(picked)

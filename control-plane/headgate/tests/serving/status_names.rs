@@ -1,4 +1,4 @@
-//! `headgate status -o json` is an interface: scripts read it by these names.
+//! The field names of `headgate status -o json`, which scripts read.
 
 use std::collections::BTreeSet;
 
@@ -164,7 +164,7 @@ async fn status_in_json_has_exactly_these_fields() {
     let server = Server::start_with(&files, &["--state", &state]).await;
     let proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
     server.settled().await;
-    // Everything that can be there: a refusal, what waits for it, a broken file.
+    // A NACK, a resource that waits for it, and an invalid file, so that every field has a value.
     proxy.nack_type(type_url::CLUSTER);
     files.model("n-v1.yaml", &manifest("n", "v1", &[9002]).render());
     files.model("broken.yaml", "kind: [");
@@ -183,7 +183,7 @@ async fn status_in_json_has_exactly_these_fields() {
         .await;
 
     let admin = server.admin.to_string();
-    // Beside one that does not answer.
+    // With a replica that does not answer.
     let both = format!("{admin},127.0.0.1:1");
     let out = headgate(&["status", "-o", "json", "--admin-address", &both]);
     assert!(out.status.success(), "{out:?}");

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_a_domain_and_a_path() {
+    fn a_controller_name_is_a_domain_and_a_path() {
         for name in [
             DEFAULT_CONTROLLER_NAME,
             "a/b",

@@ -10,11 +10,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use crate::api_server::{runtime, start};
 use crate::generate::written;
 use crate::served::served;
-use crate::world::{runtime, start};
 
-/// A create that changes nothing: the spec as it would be stored, or why not.
+/// Creates an object as a dry run: the spec as it would be stored, or the error.
 async fn create(client: &Client, kind: &str, spec: &Value) -> Result<Value, String> {
     let plural = match kind {
         "TokenBucketPolicy" => "tokenbucketpolicies",
@@ -41,7 +41,7 @@ async fn create(client: &Client, kind: &str, spec: &Value) -> Result<Value, Stri
     }
 }
 
-/// What the filters' parser makes of a spec: the same spec, written out.
+/// Parses a spec as the filters do, and writes it again.
 fn parse<S: DeserializeOwned + Serialize>(spec: &Value) -> Result<Value, String> {
     let parsed: S = parse_json(spec.to_string().as_bytes()).map_err(|e| e.to_string())?;
     Ok(serde_json::to_value(parsed).unwrap())
@@ -65,7 +65,7 @@ async fn compare(client: &Client, kind: &str, spec: &Value) -> Result<bool, Test
                 let why = format!("stored as {stored}, which is read as {read:?}, not as {meant}");
                 return Err(TestCaseError::fail(why));
             }
-            // What we write ourselves is accepted too.
+            // The written spec is accepted too.
             match create(client, kind, &meant).await {
                 Ok(_) => Ok(true),
                 Err(why) => Err(TestCaseError::fail(format!("{meant} is refused: {why}"))),
@@ -81,11 +81,11 @@ async fn compare(client: &Client, kind: &str, spec: &Value) -> Result<bool, Test
 }
 
 #[test]
-fn what_the_api_server_accepts_the_filters_accept() {
+fn the_filters_accept_every_spec_that_the_api_server_accepts() {
     let kube = runtime().block_on(start());
     let client = kube.client();
     let (accepted, refused) = (AtomicU32::new(0), AtomicU32::new(0));
-    // The same cases each time, as a case costs three requests; others with PROPTEST_RNG_SEED.
+    // The seed is fixed, because a case costs three requests; PROPTEST_RNG_SEED changes it.
     let config = Config::default();
     let mut runner = TestRunner::new(Config {
         cases: 600,
@@ -107,6 +107,6 @@ fn what_the_api_server_accepts_the_filters_accept() {
     outcome.unwrap();
     let (accepted, refused) = (accepted.into_inner(), refused.into_inner());
     println!("{accepted} accepted by both, {refused} refused by both");
-    // A generator that makes only good or only bad ones would compare nothing.
+    // A generator of only valid or only invalid specs would compare nothing.
     assert!(accepted > 100 && refused > 100, "{accepted} and {refused}");
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Map, Value, json};
 
-/// A kind and a spec of it: valid, or a few edits away.
+/// A kind and a spec of it: valid, or with a few edits.
 pub(crate) fn written() -> impl Strategy<Value = (&'static str, Value)> {
     let bucket = (
         target(),
@@ -84,7 +84,7 @@ fn target() -> impl Strategy<Value = Map<String, Value>> {
     ]
 }
 
-/// Numbers around every limit, and such as a double cannot hold exactly.
+/// Numbers around every limit, and numbers that a double cannot represent exactly.
 fn number() -> impl Strategy<Value = Value> {
     let some = vec![
         "0",
@@ -140,12 +140,15 @@ fn number() -> impl Strategy<Value = Value> {
     .prop_map(|text| serde_json::from_str(&text).unwrap())
 }
 
-/// Mostly one of these, now and then one of those.
-fn mostly(good: Vec<&'static str>, bad: Vec<&'static str>) -> impl Strategy<Value = &'static str> {
-    prop_oneof![12 => select(good), 1 => select(bad)]
+/// Mostly a valid text, sometimes an invalid one.
+fn mostly(
+    valid: Vec<&'static str>,
+    invalid: Vec<&'static str>,
+) -> impl Strategy<Value = &'static str> {
+    prop_oneof![12 => select(valid), 1 => select(invalid)]
 }
 
-/// Mostly a number that fits.
+/// Mostly a number within the limits.
 fn near(fits: impl Into<f64>) -> impl Strategy<Value = Value> {
     let fits = json!(fits.into());
     prop_oneof![14 => Just(fits), 1 => number()]
@@ -244,11 +247,11 @@ fn bucket() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What a bucket says of requests that fail, and of those who wait.
+/// The settings of a bucket for failed requests and for waits.
 fn failures() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
     let charge = || {
-        let good = vec!["nothing", "prompt", "reservation", "elapsed"];
-        mostly(good, vec!["usage", ""]).prop_map(|text| json!(text))
+        let valid = vec!["nothing", "prompt", "reservation", "elapsed"];
+        mostly(valid, vec!["usage", ""]).prop_map(|text| json!(text))
     };
     let on_failure = (
         maybe("clientError", charge()),
@@ -266,10 +269,10 @@ fn failures() -> impl Strategy<Value = Vec<(&'static str, Value)>> {
         .prop_map(|(a, b, c, d)| [a, b, c, d].into_iter().flatten().collect())
 }
 
-/// Up to a day, mostly.
+/// Mostly up to a day.
 fn duration() -> impl Strategy<Value = Value> {
-    let good = vec!["0s", "60s", "1m30s", "500ms", "24h", "1440m", "23h59m60s"];
-    let bad = vec![
+    let valid = vec!["0s", "60s", "1m30s", "500ms", "24h", "1440m", "23h59m60s"];
+    let invalid = vec![
         "",
         "60",
         "24h1ms",
@@ -280,10 +283,10 @@ fn duration() -> impl Strategy<Value = Value> {
         "1d",
         "1s1s1s1s1s",
     ];
-    mostly(good, bad).prop_map(|text| json!(text))
+    mostly(valid, invalid).prop_map(|text| json!(text))
 }
 
-/// Who may call from a browser.
+/// The CORS settings.
 fn cors() -> impl Strategy<Value = Value> {
     let long = || "a".repeat(71);
     let origin = prop_oneof![
@@ -372,16 +375,16 @@ fn tagging() -> impl Strategy<Value = Map<String, Value>> {
         })
 }
 
-/// A slip of the pen.
+/// A random edit.
 #[derive(Debug, Clone)]
 enum Edit {
-    /// Some value becomes another.
+    /// Replaces a value.
     Replace(Index, Value),
-    /// Some field or item goes.
+    /// Removes a field or an item.
     Remove(Index),
-    /// Some object gets a field more.
+    /// Adds a field to an object.
     Add(Index, &'static str, Value),
-    /// Some list has its first item many times.
+    /// Repeats the first item of a list.
     Repeat(Index, usize),
 }
 
@@ -411,7 +414,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         json!("ä"),
     ]);
     let odd = prop_oneof![odd, number()];
-    // Not null: of a field that is not there, the parser lets a null pass, and it means nothing.
+    // Not null: the parser accepts a null in place of a missing field.
     let field = select(vec![
         ("models", json!(["m"])),
         ("models", json!([])),
@@ -481,7 +484,7 @@ impl Edit {
     }
 }
 
-/// Where each value is, but for keys that a pointer would have to escape.
+/// The JSON pointers of all values, except keys that need an escape.
 fn pointers(value: &Value, at: String, into: &mut Vec<String>) {
     let inner: Vec<(String, &Value)> = match value {
         Value::Object(fields) => fields.iter().map(|(k, v)| (k.clone(), v)).collect(),

@@ -1,6 +1,6 @@
 //! Policies and `kubectl`: shipped policies with their printer columns, and errors.
 
-use crate::world::{file, runtime, start};
+use crate::api_server::{file, runtime, start};
 
 #[test]
 fn the_shipped_policies_apply_and_show_their_columns() {
@@ -8,17 +8,17 @@ fn the_shipped_policies_apply_and_show_their_columns() {
         let kube = start().await;
         let kubectl = kube.kubectl();
         let policies = file("envoy-config/policies");
-        let said = kubectl
+        let output = kubectl
             .run(["apply", "-f", policies.as_str()])
             .await
             .unwrap();
         assert!(
-            said.contains("tokenbucketpolicy.headgate.dev/tenant-budget created"),
-            "{said}"
+            output.contains("tokenbucketpolicy.headgate.dev/tenant-budget created"),
+            "{output}"
         );
         assert!(
-            said.contains("traffictagpolicy.headgate.dev/default created"),
-            "{said}"
+            output.contains("traffictagpolicy.headgate.dev/default created"),
+            "{output}"
         );
         let again = kubectl
             .run(["apply", "-f", policies.as_str()])

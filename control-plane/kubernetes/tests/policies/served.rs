@@ -4,9 +4,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
 
-use crate::world::{runtime, start};
+use crate::api_server::{runtime, start};
 
-/// A kind and a spec of it: fields of which one in six is bad.
+/// A kind and a spec of it; one in six fields is invalid.
 pub(crate) fn served() -> impl Strategy<Value = (&'static str, Value)> {
     let fields: Vec<(&str, Vec<Value>, Vec<Value>)> = vec![
         (
@@ -62,12 +62,12 @@ pub(crate) fn served() -> impl Strategy<Value = (&'static str, Value)> {
     ];
     let fields: Vec<_> = fields
         .into_iter()
-        .map(|(name, good, bad)| {
-            let value = match good.is_empty() {
+        .map(|(name, valid, invalid)| {
+            let value = match valid.is_empty() {
                 true => select(vec![Value::Null]).boxed(),
-                false => select(good).boxed(),
+                false => select(valid).boxed(),
             };
-            let value = prop_oneof![40 => Just(Value::Null), 30 => value, 4 => select(bad)];
+            let value = prop_oneof![40 => Just(Value::Null), 30 => value, 4 => select(invalid)];
             value.prop_map(move |value| (name, value))
         })
         .collect();

@@ -156,7 +156,7 @@ fn without_a_service_a_port_serves_by_its_name_or_as_the_only_port() {
             "8000 http1 named http-a",
         ),
         (
-            "HTTP before HTTP/2 is not told",
+            "HTTP before HTTP/2 is not reported",
             &["http1:8080", "h2c:8081"],
             "they declare 8080 and 8081",
         ),
@@ -205,8 +205,8 @@ fn without_a_service_a_port_serves_by_its_name_or_as_the_only_port() {
         ),
         ("none", &[], "nothing"),
     ];
-    for (what, ports, wanted) in rows {
-        assert_eq!(shown(choose(&pod(ports), &[])), wanted, "{what}");
+    for (what, ports, expected) in rows {
+        assert_eq!(shown(choose(&pod(ports), &[])), expected, "{what}");
     }
 }
 
@@ -262,7 +262,7 @@ fn services_may_agree_on_one_port_and_labelled_services_take_precedence() {
 #[test]
 fn an_undeclared_port_number_is_valid_only_on_the_carrier() {
     let ports = pod(&["http:8000", ":8001"]);
-    for (text, by_carrier, wanted) in [
+    for (text, by_carrier, expected) in [
         ("http", false, Some(8000)),
         ("8001", false, Some(8001)),
         ("9000", false, None),
@@ -271,6 +271,6 @@ fn an_undeclared_port_number_is_valid_only_on_the_carrier() {
         ("other", true, None),
         ("", true, None),
     ] {
-        assert_eq!(annotated(&ports, text, by_carrier), wanted, "{text:?}");
+        assert_eq!(annotated(&ports, text, by_carrier), expected, "{text:?}");
     }
 }

@@ -3,8 +3,8 @@
 use headgate_contract::Decimal;
 use headgate_model::{CarrierState, reason};
 
+use crate::fixtures::{Build, carrier, llama, objects, planned};
 use crate::table::{check, row};
-use crate::world::{Build, carrier, llama, objects, planned};
 
 #[test]
 fn rule_1_canary_promoted_stable_dark() {
@@ -169,7 +169,7 @@ fn rule_3_a_new_unlabelled_carrier_is_held() {
             &[reason::EQUAL_AGE],
         ),
         row(
-            "a dark or canary carrier beside it is no base, so it is not held",
+            "a dark or canary carrier beside it is not a base, so it is not held",
             vec![
                 old().weight("0"),
                 new(),
@@ -279,7 +279,7 @@ fn rule_4_a_carrier_without_a_ready_endpoint_leaves_its_level() {
 }
 
 #[test]
-fn rule_4_a_model_none_of_whose_pods_is_ready_stays_known_and_answers_503() {
+fn rule_4_a_model_without_a_ready_pod_keeps_its_clusters_and_answers_503() {
     let mut versionless = carrier("a", "v1").ready(0);
     versionless.labels.remove("model-version");
     for (carriers, versions) in [

@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod carriers;
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
 mod max_tokens;
 mod merging;
 mod table;
 mod upstreams;
 mod weights;
-#[path = "../world/mod.rs"]
-mod world;

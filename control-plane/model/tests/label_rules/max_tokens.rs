@@ -4,7 +4,7 @@ use headgate_contract::DefaultMaxTokens::{self, Context, Tokens};
 use headgate_contract::names::{ANNOTATION_CONTEXT_LENGTH, ANNOTATION_DEFAULT_MAX_TOKENS};
 use headgate_model::{Carrier, reason};
 
-use crate::world::{Build, carrier, llama, objects, planned, reasons};
+use crate::fixtures::{Build, carrier, llama, objects, planned, reasons};
 
 /// The carrier number `age`, oldest first, with these annotations.
 fn annotated(age: i64, default: Option<&str>, context: Option<&str>) -> Carrier {
@@ -64,15 +64,21 @@ fn the_oldest_carrier_with_a_default_decides_for_the_model() {
             &[differ, reason::NO_CONTEXT_LENGTH],
         ),
     ];
-    for (said, wanted, found) in rows {
-        let carriers = (0..).zip(said).map(|(i, (d, c))| annotated(i, *d, *c));
+    for (annotations, expected, found) in rows {
+        let carriers = (0..)
+            .zip(annotations)
+            .map(|(i, (d, c))| annotated(i, *d, *c));
         let plan = planned(&objects(carriers));
-        assert_eq!(llama(&plan).plan.default_max_tokens, wanted, "{said:?}");
+        assert_eq!(
+            llama(&plan).plan.default_max_tokens,
+            expected,
+            "{annotations:?}"
+        );
         let mut reasons = reasons(&plan);
         reasons.sort_unstable();
         let mut found = found.to_vec();
         found.sort_unstable();
-        assert_eq!(reasons, found, "{said:?}");
+        assert_eq!(reasons, found, "{annotations:?}");
     }
 }
 

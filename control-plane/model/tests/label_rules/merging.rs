@@ -2,7 +2,7 @@
 
 use headgate_model::{Address, Carrier, Finding, reason};
 
-use crate::world::{Build, carrier, llama, objects, percents, planned, reasons, version};
+use crate::fixtures::{Build, carrier, llama, objects, percents, planned, reasons, version};
 
 #[test]
 fn one_version_in_two_carriers_merges_endpoints_and_takes_the_oldest_weight() {
@@ -200,7 +200,7 @@ fn follow(finding: &Finding, command: &str, carriers: &mut [Carrier]) {
 }
 
 #[test]
-fn a_twin_service_needs_no_weight_and_the_advice_ends_the_finding() {
+fn a_second_service_of_the_same_pods_needs_no_weight_and_the_advice_ends_the_finding() {
     let service = |name: &str, created: i64| {
         let mut service = carrier(name, "v1").created(created);
         service.key.kind = "service".to_owned();
@@ -296,12 +296,12 @@ fn services_of_two_versions_that_select_the_same_pods_are_reported() {
     };
     let stable = || service("stable", "v1", 1);
     let canary = || service("canary", "v2", 2).weight("25");
-    let said = |carriers: Vec<Carrier>| {
+    let finding = |carriers: Vec<Carrier>| {
         let plan = planned(&objects(carriers));
         let mut all = plan.findings.into_iter();
         all.find(|finding| finding.reason == reason::ENDPOINTS_SHARED)
     };
-    let found = said(vec![stable(), canary()]).unwrap();
+    let found = finding(vec![stable(), canary()]).unwrap();
     let of = canary().key;
     assert_eq!(found.object, of.into());
     assert!(
@@ -314,9 +314,9 @@ fn services_of_two_versions_that_select_the_same_pods_are_reported() {
     // A running canary has a pod of its own.
     let mut own = canary();
     own.pods = carrier("own", "v2").ready(1).pods;
-    assert_eq!(said(vec![stable(), own]), None);
+    assert_eq!(finding(vec![stable(), own]), None);
     // Nothing is selected yet.
     let mut none = [stable(), canary()];
     none.iter_mut().for_each(|service| service.pods.clear());
-    assert_eq!(said(none.to_vec()), None);
+    assert_eq!(finding(none.to_vec()), None);
 }

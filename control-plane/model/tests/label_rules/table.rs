@@ -2,7 +2,7 @@
 
 use headgate_model::Carrier;
 
-use crate::world::{llama, objects, percents, planned, reasons};
+use crate::fixtures::{llama, objects, percents, planned, reasons};
 
 /// Carriers, the expected share of each version in percent, and the expected reasons of findings.
 pub(crate) struct Row {

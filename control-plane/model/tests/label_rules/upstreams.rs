@@ -5,7 +5,7 @@ use headgate_contract::names::{
 };
 use headgate_model::{Carrier, HealthCheck, Plan, Pod, Protocol, Severity, Tls, Upstream, reason};
 
-use crate::world::{Build, carrier, llama, objects, planned, reasons};
+use crate::fixtures::{Build, carrier, llama, objects, planned, reasons};
 
 fn with_protocols(mut carrier: Carrier, protocols: &[Protocol]) -> Carrier {
     carrier = carrier.ready(u32::try_from(protocols.len()).unwrap());
@@ -44,7 +44,7 @@ fn a_version_uses_the_protocol_of_most_ready_endpoints() {
 #[test]
 fn versions_with_incompatible_protocols_are_reported() {
     use Protocol::{Client, Http1, Http2};
-    for (one, two, said) in [
+    for (one, two, reported) in [
         (Http1, Http2, true),
         (Http1, Client, false),
         (Client, Http2, false),
@@ -59,7 +59,7 @@ fn versions_with_incompatible_protocols_are_reported() {
             .findings
             .iter()
             .find(|f| f.reason == reason::PROTOCOLS_DIFFER);
-        assert_eq!(found.is_some(), said, "{one:?} {two:?}");
+        assert_eq!(found.is_some(), reported, "{one:?} {two:?}");
         if let Some(finding) = found {
             assert_eq!(finding.severity, Severity::Info, "both versions serve");
             assert!(
@@ -187,7 +187,7 @@ fn annotations_set_tls_and_health_checks_and_invalid_ones_are_reported() {
 }
 
 #[test]
-fn a_version_is_by_name_if_one_of_its_endpoints_is() {
+fn a_version_uses_dns_if_one_of_its_endpoints_has_a_dns_name() {
     let mut a = carrier("a", "v1");
     assert!(!upstream(&planned(&objects([a.clone()])), "v1").by_name);
     let address: headgate_model::Address = "api.example.com:443".parse().unwrap();

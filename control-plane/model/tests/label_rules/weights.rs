@@ -3,8 +3,8 @@
 use headgate_contract::Decimal;
 use headgate_model::reason;
 
+use crate::fixtures::{Build, carrier, llama, objects, percents, planned, reasons};
 use crate::table::{check, row};
-use crate::world::{Build, carrier, llama, objects, percents, planned, reasons};
 
 #[test]
 fn rule_5_canaries_above_100_in_sum_are_scaled_to_100() {
@@ -167,7 +167,7 @@ fn rule_7_levels_are_canaries_then_base_carriers_then_versions_by_ready_endpoint
 }
 
 #[test]
-fn rule_8_every_declared_version_is_known_for_pins() {
+fn rule_8_a_pin_reaches_every_declared_version() {
     let plan = planned(&objects([
         carrier("a", "v1").created(1),
         carrier("b", "held").created(2),

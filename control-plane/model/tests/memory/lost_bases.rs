@@ -36,9 +36,9 @@ fn a_weight_on_the_base_does_not_lose_it() {
             shares(&[("v1", 75.0), ("v2", 25.0), ("v3", 0.0)])
         );
         let plan = cluster.settle(&both);
-        let said = reasons(&plan);
+        let reasons = reasons(&plan);
         for reason in [reason::BASE_LOST, reason::STANDS_IN, reason::NOTHING_READY] {
-            assert!(!said.contains(&reason), "{on_base_lost:?}: {said:?}");
+            assert!(!reasons.contains(&reason), "{on_base_lost:?}: {reasons:?}");
         }
         assert_eq!(base(&cluster), ["deployment/m-v1"]);
         // An unready base is lost.

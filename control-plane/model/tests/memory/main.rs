@@ -1,22 +1,22 @@
 //! The stored memory of a model: it determines the base and the names.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../fixtures/mod.rs"]
+mod fixtures;
 mod lost_bases;
 mod names;
 mod promotions;
 mod stand_ins;
 mod twins;
-#[path = "../world/mod.rs"]
-mod world;
 
 use std::sync::Arc;
 
+use fixtures::{Build, carrier, llama, model_id, objects, percents, planned, reasons};
 use headgate_contract::{Duration, OnBaseLost, ServedModelSpec};
 use headgate_model::{
     Carrier, Finding, LabelKeys, Memory, ModelRecord, Objects, Plan, Readiness, Registry, Severity,
     StoredCarrier, Transitions, Unread, WrittenBase, next_memories, next_memory_change, reason,
 };
-use world::{Build, carrier, llama, model_id, objects, percents, planned, reasons};
 
 /// A cluster with a leader that writes the memories.
 struct Cluster {
@@ -118,20 +118,21 @@ fn a_recreated_stable_version_is_the_base_again() {
 fn a_recreated_base_is_reported_as_stand_in_and_not_as_promotion() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
     let (mut transitions, keys) = (Transitions::default(), LabelKeys::default());
-    let mut said = Vec::new();
+    let mut reported = Vec::new();
     let back = carrier("m-v1", "v1").created(9).ready(2).desired(2);
     for carriers in [vec![one(), two()], vec![two()], vec![back, two()]] {
         let plan = Arc::new(cluster.settle(&carriers));
-        let told = transitions.follow(&plan, &keys);
-        said.push(
-            told.into_iter()
+        let findings = transitions.follow(&plan, &keys);
+        reported.push(
+            findings
+                .into_iter()
                 .map(|t| (t.object.to_string(), t.reason))
                 .collect::<Vec<_>>(),
         );
     }
     let v2 = || "deployment default/m-v2".to_owned();
     assert_eq!(
-        said,
+        reported,
         [
             vec![],
             // A finding reports the stand-in.
@@ -188,7 +189,7 @@ fn a_renamed_base_is_recognized_by_its_version() {
 }
 
 #[test]
-fn a_written_base_without_known_names_is_refused_and_the_stored_one_stays() {
+fn a_written_base_that_names_nothing_declared_is_refused_and_the_stored_base_stays() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
     cluster.settle(&[one(), two()]);
     cluster.served.object = Some("llama-object".to_owned());
@@ -198,7 +199,7 @@ fn a_written_base_without_known_names_is_refused_and_the_stored_one_stays() {
         base: [(
             carrier.to_owned(),
             StoredCarrier {
-                versions: [world::version(version)].into(),
+                versions: [fixtures::version(version)].into(),
                 undeclared_since: None,
             },
         )]
@@ -351,11 +352,11 @@ fn an_invalid_weight_on_the_base_moves_no_session() {
     assert_eq!(cluster.percents(&wrong), expected);
     let plan = cluster.settle(&wrong);
     let mut all = plan.findings.iter();
-    let said = all.find(|f| f.reason == reason::INVALID_WEIGHT).unwrap();
+    let finding = all.find(|f| f.reason == reason::INVALID_WEIGHT).unwrap();
     assert!(
-        said.message.contains("absent, because this is the base"),
+        finding.message.contains("absent, because this is the base"),
         "{}",
-        said.message
+        finding.message
     );
 }
 

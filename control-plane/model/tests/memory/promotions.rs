@@ -7,39 +7,39 @@ fn a_version_created_with_weight_100_is_reported_promoted_once() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
     let (mut transitions, keys) = (Transitions::default(), LabelKeys::default());
     let hundred = || two().weight("100");
-    let mut told = |transitions: &mut Transitions, carriers: &[Carrier]| -> Vec<&'static str> {
-        let mut said = Vec::new();
+    let mut reasons = |transitions: &mut Transitions, carriers: &[Carrier]| -> Vec<&'static str> {
+        let mut findings = Vec::new();
         // The plans before and after the memory is written.
         for plan in [
             planned(&cluster.objects(carriers)),
             cluster.settle(carriers),
         ] {
-            said.extend(transitions.follow(&Arc::new(plan), &keys));
+            findings.extend(transitions.follow(&Arc::new(plan), &keys));
         }
         let of_two = |t: &&Finding| t.object.to_string() == "deployment default/m-v2";
-        said.iter().filter(of_two).map(|t| t.reason).collect()
+        findings.iter().filter(of_two).map(|t| t.reason).collect()
     };
-    assert!(told(&mut transitions, &[one()]).is_empty());
-    assert!(told(&mut transitions, &[one(), hundred().unready(2)]).is_empty());
+    assert!(reasons(&mut transitions, &[one()]).is_empty());
+    assert!(reasons(&mut transitions, &[one(), hundred().unready(2)]).is_empty());
     assert_eq!(
-        told(&mut transitions, &[one(), hundred()]),
+        reasons(&mut transitions, &[one(), hundred()]),
         [reason::PROMOTED]
     );
     // A process that starts while its pods are restarted.
     let mut restarted = Transitions::default();
-    assert!(told(&mut restarted, &[one(), hundred().unready(2)]).is_empty());
-    assert!(told(&mut restarted, &[one(), hundred()]).is_empty());
+    assert!(reasons(&mut restarted, &[one(), hundred().unready(2)]).is_empty());
+    assert!(reasons(&mut restarted, &[one(), hundred()]).is_empty());
     assert_eq!(
-        told(&mut transitions, &[one(), hundred().unready(2)]),
+        reasons(&mut transitions, &[one(), hundred().unready(2)]),
         [reason::UNREADY]
     );
     assert_eq!(
-        told(&mut transitions, &[one(), hundred()]),
+        reasons(&mut transitions, &[one(), hundred()]),
         [reason::RECOVERED]
     );
     // Deleted and created again, it is the stored base.
-    told(&mut transitions, &[one()]);
-    assert!(told(&mut transitions, &[one(), hundred()]).is_empty());
+    reasons(&mut transitions, &[one()]);
+    assert!(reasons(&mut transitions, &[one(), hundred()]).is_empty());
 }
 
 /// Transitions follow the plans at intervals: the version was created, promoted and stored in between.
@@ -48,8 +48,8 @@ fn a_promotion_is_reported_even_if_the_base_is_stored_already() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
     let (mut transitions, keys) = (Transitions::default(), LabelKeys::default());
     let mut follow = |plan: Plan| -> Vec<&'static str> {
-        let told = transitions.follow(&Arc::new(plan), &keys);
-        told.into_iter().map(|t| t.reason).collect()
+        let findings = transitions.follow(&Arc::new(plan), &keys);
+        findings.into_iter().map(|t| t.reason).collect()
     };
     follow(cluster.settle(&[one()]));
     cluster.settle(&[one(), two()]);
@@ -123,13 +123,13 @@ fn removing_the_label_of_a_promoted_version_is_no_rollback() {
         percents(llama(&tidy)).into_iter().collect::<Vec<_>>(),
         expected
     );
-    let told = transitions.follow(&tidy, &keys);
-    let told = told
+    let findings = transitions.follow(&tidy, &keys);
+    let finding = findings
         .iter()
         .find(|t| t.reason == reason::STAYS_BASE)
         .unwrap();
     let command = "kubectl label deployment/m-v2 -n default canary-weight=0 --overwrite";
-    assert!(told.message.contains(command), "{}", told.message);
+    assert!(finding.message.contains(command), "{}", finding.message);
     // The command has the described effect.
     let back = [one(), two().weight("0")];
     assert_eq!(
@@ -146,19 +146,22 @@ fn a_promotion_reports_how_to_finish_it() {
         &Arc::new(cluster.settle(&[one(), two().weight("10")])),
         &keys,
     );
-    let told = transitions.follow(
+    let findings = transitions.follow(
         &Arc::new(cluster.settle(&[one(), two().weight("100")])),
         &keys,
     );
-    let told = told.iter().find(|t| t.reason == reason::PROMOTED).unwrap();
+    let finding = findings
+        .iter()
+        .find(|t| t.reason == reason::PROMOTED)
+        .unwrap();
     assert!(
-        told.message.contains("delete deployment/m-v1"),
+        finding.message.contains("delete deployment/m-v1"),
         "{}",
-        told.message
+        finding.message
     );
     // The rollback command has the described effect.
     let command = "kubectl label deployment/m-v2 -n default canary-weight=0 --overwrite";
-    assert!(told.message.contains(command), "{}", told.message);
+    assert!(finding.message.contains(command), "{}", finding.message);
     let back = cluster.percents(&[one(), two().weight("0")]);
     assert_eq!(back, shares(&[("v1", 100.0), ("v2", 0.0)]));
 }

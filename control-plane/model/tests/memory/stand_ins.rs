@@ -16,7 +16,7 @@ fn a_lost_base_answers_503_with_on_base_lost_hold() {
     assert_eq!(model.plan.on_base_lost, OnBaseLost::Hold);
     assert!(model.plan.base.is_empty() && model.plan.canaries.is_empty());
     assert!(model.plan.dark.iter().all(|dark| !dark.stands_in));
-    let told = lost
+    let finding = lost
         .findings
         .iter()
         .find(|f| f.reason == reason::NOTHING_READY)
@@ -26,7 +26,7 @@ fn a_lost_base_answers_503_with_on_base_lost_hold() {
         "kubectl describe deployment/m-v1 -n default",
         "set `spec.onBaseLost` to release",
     ] {
-        assert!(told.message.contains(words), "{}", told.message);
+        assert!(finding.message.contains(words), "{}", finding.message);
     }
 }
 
@@ -54,12 +54,12 @@ fn a_lost_base_with_only_canaries_left_is_reported_on_the_canary() {
     ] {
         let plan = cluster.settle(&carriers);
         assert_eq!(percents(llama(&plan))["v2"], 100.0);
-        let said = lost(&plan).unwrap();
+        let message = lost(&plan).unwrap();
         let promote = "kubectl label deployment/m-v2 -n default canary-weight=100";
         for words in [see, promote] {
-            assert!(said.contains(words), "{said}");
+            assert!(message.contains(words), "{message}");
         }
-        assert_eq!(said.matches("kubectl describe").count(), 1, "{said}");
+        assert_eq!(message.matches("kubectl describe").count(), 1, "{message}");
     }
     // A held version stands in, and has its own finding.
     let held = carrier("m-v3", "v3").created(3);
@@ -70,13 +70,13 @@ fn a_lost_base_with_only_canaries_left_is_reported_on_the_canary() {
 #[test]
 fn a_version_that_stands_in_is_a_warning_until_the_base_is_ready() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
-    let said = |plan: &Plan| -> Vec<(String, Severity, String)> {
+    let findings = |plan: &Plan| -> Vec<(String, Severity, String)> {
         let all = plan.findings.iter();
         let all = all.filter(|finding| finding.reason == reason::STANDS_IN);
         all.map(|f| (f.object.to_string(), f.severity, f.message.clone()))
             .collect()
     };
-    assert_eq!(said(&cluster.settle(&[one(), two()])), []);
+    assert_eq!(findings(&cluster.settle(&[one(), two()])), []);
     for (carriers, words) in [
         (
             vec![one().unready(2), two()],
@@ -91,7 +91,7 @@ fn a_version_that_stands_in_is_a_warning_until_the_base_is_ready() {
         ),
     ] {
         let plan = cluster.settle(&carriers);
-        let found = said(&plan);
+        let found = findings(&plan);
         let [(object, severity, message)] = &found[..] else {
             panic!("{found:?}");
         };
@@ -103,10 +103,10 @@ fn a_version_that_stands_in_is_a_warning_until_the_base_is_ready() {
             assert!(message.contains(words), "{message}");
         }
     }
-    assert_eq!(said(&cluster.settle(&[one(), two()])), []);
+    assert_eq!(findings(&cluster.settle(&[one(), two()])), []);
     // A standby version beside a lost promoted one.
     cluster.settle(&[one(), two().weight("100")]);
-    let lost = said(&cluster.settle(&[one(), two().weight("100").unready(2)]));
+    let lost = findings(&cluster.settle(&[one(), two().weight("100").unready(2)]));
     assert_eq!(lost.len(), 1, "{lost:?}");
     assert_eq!(lost[0].0, "deployment default/m-v1");
 }
@@ -149,7 +149,7 @@ fn a_stand_in_is_not_reported_as_held() {
 }
 
 #[test]
-fn a_handed_over_base_without_successor_serves_beside_a_held_version() {
+fn a_handed_over_base_without_a_successor_serves_while_another_version_is_held() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
     let next = || two().weight("0");
     let held = || carrier("m-v3", "v3").created(3);

@@ -36,7 +36,7 @@ fn a_recreated_base_owns_its_shared_version_again_regardless_of_age() {
 }
 
 #[test]
-fn a_recreated_standby_keeps_its_version_beside_an_older_twin() {
+fn a_recreated_standby_keeps_its_version_although_another_carrier_of_it_is_older() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
     cluster.settle(&[one(), two()]);
     let promoted = two().weight("100");

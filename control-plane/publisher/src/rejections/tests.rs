@@ -14,7 +14,7 @@ use crate::scopes::ScopeRules;
 use crate::snapshots::SnapshotStore;
 
 /// A store with the scope of one proxy, its plan and its snapshots.
-struct Stage {
+struct Fixture {
     scopes: SnapshotStore,
     scope: Scope,
     plan: Arc<Plan>,
@@ -29,7 +29,7 @@ fn key(name: &str) -> CarrierKey {
     }
 }
 
-/// `model/version` of each carrier, called `model-version`; the weight of those that have one.
+/// Carriers named `model-version`, some with a weight.
 fn objects(carriers: &[(&str, &str, Option<&str>)]) -> Objects {
     let mut objects = Objects::default();
     for (created, (model, version, weight)) in carriers.iter().enumerate() {
@@ -80,7 +80,7 @@ fn module(name: &str) -> Code {
     Code::File(format!("/{name}.wasm"))
 }
 
-impl Stage {
+impl Fixture {
     fn new(objects: &Objects) -> Self {
         let rules = ScopeRules {
             allow: Vec::new(),
@@ -93,14 +93,14 @@ impl Stage {
         let scopes = SnapshotStore::new(rules, Options::new(module("one"), domains));
         let scope = scopes.scope(&Peer::default()).unwrap();
         let snapshots = scopes.snapshots(&Peer::default()).unwrap();
-        let mut stage = Self {
+        let mut fixture = Self {
             scopes,
             scope,
             plan: Arc::default(),
             snapshots,
         };
-        stage.publish(objects, "one");
-        stage
+        fixture.publish(objects, "one");
+        fixture
     }
 
     fn publish(&mut self, objects: &Objects, code: &str) {
@@ -153,18 +153,18 @@ impl Stage {
         }
     }
 
-    /// Object and first words of what is said.
-    fn said(&self, proxy: &Proxy) -> Vec<(String, String)> {
+    /// Object and first words of each refusal.
+    fn refusals(&self, proxy: &Proxy) -> Vec<(String, String)> {
         let all = rejections(&self.plan, std::slice::from_ref(proxy));
-        let told = |refusal: Refusal| {
+        let summary = |refusal: Refusal| {
             let words = refusal.message.split(": ").next().unwrap_or_default();
             (refusal.object.to_string(), words.to_owned())
         };
-        all.into_iter().map(told).collect()
+        all.into_iter().map(summary).collect()
     }
 }
 
-fn told(object: &str, words: &str) -> Vec<(String, String)> {
+fn refusal(object: &str, words: &str) -> Vec<(String, String)> {
     vec![(object.to_owned(), format!("a proxy refuses the {words}"))]
 }
 
@@ -173,8 +173,8 @@ const ROUTES: (Kind, &str) = (Kind::Route, "ai-model-route");
 const FILTERS: (Kind, &str) = (Kind::Extension, "headgate");
 
 #[test]
-fn a_cluster_is_made_of_the_carrier_that_brought_its_version() {
-    let stage = Stage::new(&objects(&[LLAMA, ("llama", "v2.1", Some("10"))]));
+fn the_origin_of_a_cluster_is_the_carrier_of_its_version() {
+    let fixture = Fixture::new(&objects(&[LLAMA, ("llama", "v2.1", Some("10"))]));
     for (kind, name, object, what) in [
         (
             Kind::Cluster,
@@ -191,15 +191,15 @@ fn a_cluster_is_made_of_the_carrier_that_brought_its_version() {
         (Kind::Cluster, "model/default/llama", "llama-one", "cluster"),
     ] {
         assert_eq!(
-            stage.said(&stage.rejects(kind, name, None)),
-            told(
+            fixture.refusals(&fixture.rejects(kind, name, None)),
+            refusal(
                 &format!("deployment default/{object}"),
                 &format!("{what} {name} made of it, and keeps what it has")
             )
         );
     }
-    // What is gone by now.
-    let mut gone = stage.rejects(Kind::Cluster, "model/default/llama", None);
+    // The object is removed meanwhile.
+    let mut gone = fixture.rejects(Kind::Cluster, "model/default/llama", None);
     let status = &mut gone.kinds.get_mut(&Kind::Cluster).unwrap().status;
     let nacked = status.nacked.pop_first().unwrap().1;
     let unknown = Nacked {
@@ -207,16 +207,16 @@ fn a_cluster_is_made_of_the_carrier_that_brought_its_version() {
         ..nacked
     };
     status.nacked.insert("model/red/llama".to_owned(), unknown);
-    assert_eq!(stage.said(&gone), []);
+    assert_eq!(fixture.refusals(&gone), []);
 }
 
 #[test]
-fn routes_are_made_of_the_carriers_that_brought_or_took_a_version_and_not_of_weights() {
+fn the_origins_of_routes_are_added_or_removed_carriers_and_not_weights() {
     let (kind, name) = ROUTES;
-    let mut stage = Stage::new(&objects(&[LLAMA, ("phi", "one", None)]));
-    let first = stage.resource(kind, name);
+    let mut fixture = Fixture::new(&objects(&[LLAMA, ("phi", "one", None)]));
+    let first = fixture.resource(kind, name);
     let words = "routes ai-model-route made of it, and keeps what it has";
-    stage.publish(
+    fixture.publish(
         &objects(&[
             LLAMA,
             ("phi", "one", Some("100")),
@@ -224,97 +224,97 @@ fn routes_are_made_of_the_carriers_that_brought_or_took_a_version_and_not_of_wei
         ]),
         "one",
     );
-    let second = stage.resource(kind, name);
+    let second = fixture.resource(kind, name);
     assert_eq!(
-        stage.said(&stage.rejects(kind, name, Some(&first))),
-        told("deployment default/llama-two", words)
+        fixture.refusals(&fixture.rejects(kind, name, Some(&first))),
+        refusal("deployment default/llama-two", words)
     );
-    stage.publish(&objects(&[LLAMA, ("phi", "one", None)]), "one");
+    fixture.publish(&objects(&[LLAMA, ("phi", "one", None)]), "one");
     assert_eq!(
-        stage.said(&stage.rejects(kind, name, Some(&second))),
-        told("deployment default/llama-one", words)
+        fixture.refusals(&fixture.rejects(kind, name, Some(&second))),
+        refusal("deployment default/llama-one", words)
     );
-    // It runs none, so that all of it is new.
+    // The proxy runs none, so every object is new.
     assert_eq!(
-        stage.said(&stage.rejects(kind, name, None)),
-        told("the control plane", "routes ai-model-route, and has none")
+        fixture.refusals(&fixture.rejects(kind, name, None)),
+        refusal("the control plane", "routes ai-model-route, and has none")
     );
 }
 
 #[test]
-fn filters_are_made_of_the_policies_or_else_of_the_models_that_changed() {
+fn the_origins_of_filters_are_the_changed_policies_or_else_the_changed_models() {
     let (kind, name) = FILTERS;
     let words = "filter configuration headgate made of it, and keeps what it has";
     let ten = objects(&[LLAMA, ("llama", "two", Some("10"))]);
-    let mut stage = Stage::new(&with_policy(ten.clone(), "fair", 1));
-    let first = stage.resource(kind, name);
-    stage.publish(&with_policy(ten, "fair", 2), "one");
-    let second = stage.resource(kind, name);
+    let mut fixture = Fixture::new(&with_policy(ten.clone(), "fair", 1));
+    let first = fixture.resource(kind, name);
+    fixture.publish(&with_policy(ten, "fair", 2), "one");
+    let second = fixture.resource(kind, name);
     assert_eq!(
-        stage.said(&stage.rejects(kind, name, Some(&first))),
-        told("TokenBucketPolicy default/fair", words)
+        fixture.refusals(&fixture.rejects(kind, name, Some(&first))),
+        refusal("TokenBucketPolicy default/fair", words)
     );
     let half = objects(&[LLAMA, ("llama", "two", Some("50"))]);
     let half = with_policy(half, "fair", 2);
-    stage.publish(&half, "one");
-    let third = stage.resource(kind, name);
+    fixture.publish(&half, "one");
+    let third = fixture.resource(kind, name);
     assert_eq!(
-        stage.said(&stage.rejects(kind, name, Some(&second))),
-        told("deployment default/llama-one", words)
+        fixture.refusals(&fixture.rejects(kind, name, Some(&second))),
+        refusal("deployment default/llama-one", words)
     );
     // No object causes another module; nor does one cause the first configuration of a proxy.
-    stage.publish(&half, "two");
+    fixture.publish(&half, "two");
     let words = "filter configuration headgate, and";
     assert_eq!(
-        stage.said(&stage.rejects(kind, name, Some(&third))),
-        told("the control plane", &format!("{words} keeps what it has"))
+        fixture.refusals(&fixture.rejects(kind, name, Some(&third))),
+        refusal("the control plane", &format!("{words} keeps what it has"))
     );
     assert_eq!(
-        stage.said(&stage.rejects(kind, name, None)),
-        told("the control plane", &format!("{words} has none"))
+        fixture.refusals(&fixture.rejects(kind, name, None)),
+        refusal("the control plane", &format!("{words} has none"))
     );
 }
 
 #[test]
-fn a_listener_is_made_of_flags() {
-    let stage = Stage::new(&objects(&[LLAMA]));
+fn a_listener_has_no_object_as_its_origin() {
+    let fixture = Fixture::new(&objects(&[LLAMA]));
     assert_eq!(
-        stage.said(&stage.rejects(Kind::Listener, "headgate", None)),
-        told("the control plane", "listener headgate, and has none")
+        fixture.refusals(&fixture.rejects(Kind::Listener, "headgate", None)),
+        refusal("the control plane", "listener headgate, and has none")
     );
 }
 
 #[test]
-fn what_many_proxies_refuse_alike_is_looked_into_once() {
+fn equal_rejections_of_many_proxies_are_examined_once() {
     let (kind, name) = FILTERS;
-    let mut stage = Stage::new(&objects(&[LLAMA]));
-    let first = stage.resource(kind, name);
-    stage.publish(&objects(&[LLAMA, ("phi", "one", None)]), "one");
+    let mut fixture = Fixture::new(&objects(&[LLAMA]));
+    let first = fixture.resource(kind, name);
+    fixture.publish(&objects(&[LLAMA, ("phi", "one", None)]), "one");
     let mut proxies: Vec<Proxy> = (0..1000)
         .map(|n| Proxy {
             stream: StreamId(n),
-            ..stage.rejects(kind, name, Some(&first))
+            ..fixture.rejects(kind, name, Some(&first))
         })
         .collect();
-    proxies[7] = stage.rejects(kind, name, None);
+    proxies[7] = fixture.rejects(kind, name, None);
     let grouped = grouped(&proxies);
     assert_eq!(grouped.len(), 2);
-    assert_eq!(rejections(&stage.plan, &proxies).len(), 2);
+    assert_eq!(rejections(&fixture.plan, &proxies).len(), 2);
 }
 
 #[test]
-fn a_scope_is_kept_for_a_proxy_that_is_about_to_follow_it() {
-    let world = objects(&[("llama", "one", None)]);
-    let mut stage = Stage::new(&world);
+fn a_scope_is_kept_for_a_proxy_that_is_about_to_subscribe() {
+    let llama_only = objects(&[("llama", "one", None)]);
+    let mut fixture = Fixture::new(&llama_only);
     // The only proxy disconnects. The server admits another one, and a plan is published before that one subscribes.
-    stage.snapshots = watch::channel(None).1;
+    fixture.snapshots = watch::channel(None).1;
     let peer = Peer::default();
-    stage.scopes.scope(&peer).unwrap();
-    stage.publish(&world, "one");
-    let snapshots = stage.scopes.snapshots(&peer).unwrap();
+    fixture.scopes.scope(&peer).unwrap();
+    fixture.publish(&llama_only, "one");
+    let snapshots = fixture.scopes.snapshots(&peer).unwrap();
     assert!(snapshots.borrow().is_some());
-    // Without a proxy it goes.
+    // Without a proxy the scope is removed.
     drop(snapshots);
-    stage.publish(&world, "one");
-    assert!(stage.scopes.view().is_empty());
+    fixture.publish(&llama_only, "one");
+    assert!(fixture.scopes.view().is_empty());
 }

@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn without_proxies_models_or_answers_it_is_unmet_and_says_why() {
+    fn without_proxies_models_or_answers_a_condition_is_unmet_with_a_reason() {
         let roles = [("v2", "canary", 30.0)];
         let mut none = report(&roles, Vec::new());
         assert!(unmet("acked=30", &none).contains("no proxy that serves namespace default"));
@@ -404,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_cannot_be_read_names_what_is_wrong() {
+    fn an_invalid_condition_is_an_error_that_names_the_mistake() {
         for (text, part) in [
             ("acked", "is not a condition"),
             ("ready=1", "is not a condition"),

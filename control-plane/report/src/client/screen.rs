@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_frame_is_no_higher_than_the_window_and_counts_what_it_leaves_out() {
+    fn a_frame_fits_the_window_and_counts_the_lines_it_omits() {
         let body: String = (0..40).map(|n| format!("line {n}\n")).collect();
         let latest: Vec<String> = (0..10).map(|n| format!("change {n}")).collect();
         for height in [1, 2, 10, 24, 52, 100] {

@@ -28,19 +28,19 @@ mod tests {
 
     #[test]
     fn a_moment_is_a_date_and_a_time_of_day() {
-        for (at, said) in [
+        for (at, expected) in [
             (0.0, "1970-01-01T00:00:00.000Z"),
             (951_782_400.5, "2000-02-29T00:00:00.500Z"),
             (1_795_425_961.042, "2026-11-23T09:26:01.042Z"),
             (4_107_542_399.999_6, "2100-03-01T00:00:00.000Z"),
         ] {
-            assert_eq!(moment(at), said);
+            assert_eq!(moment(at), expected);
         }
     }
 
     #[test]
-    fn an_age_is_told_in_the_unit_that_fits() {
-        let told = [3.6, 119.0, 121.0, 7300.0, 200_000.0].map(age);
-        assert_eq!(told, ["4s", "119s", "2m", "2h", "2d"]);
+    fn an_age_is_shown_in_a_suitable_unit() {
+        let ages = [3.6, 119.0, 121.0, 7300.0, 200_000.0].map(age);
+        assert_eq!(ages, ["4s", "119s", "2m", "2h", "2d"]);
     }
 }

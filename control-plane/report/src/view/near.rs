@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slip_is_found_and_a_stranger_is_not() {
+    fn a_typing_mistake_is_near_and_another_name_is_not() {
         let known = ["default/llama3-70b", "default/phi-3", "prod/llama3-8b"];
         assert_eq!(
             near("lama3-70b", known),

@@ -79,11 +79,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up_and_the_last_one_wraps_under_itself() {
+    fn columns_are_aligned_and_the_last_one_wraps() {
         let mut table = Table::new(2, ["A", "LONGER", "WHY"]);
         table.row(["long cell", "b", "one two three four five six seven"].map(str::to_owned));
-        let said = "  A          LONGER  WHY\n  long cell  b       one two three four five six\n                     seven\n";
-        assert_eq!(table.render(50), said);
+        let expected = "  A          LONGER  WHY\n  long cell  b       one two three four five six\n                     seven\n";
+        assert_eq!(table.render(50), expected);
         assert!(
             table
                 .render(50)

@@ -39,7 +39,7 @@ fn carrier(version: &str, weight: Option<&str>, role: &str, since: f64) -> Carri
     }
 }
 
-fn held(proxy: &str, state: &str, percent: f64, at: f64) -> ProxyModelReport {
+fn proxy_model(proxy: &str, state: &str, percent: f64, at: f64) -> ProxyModelReport {
     let weights = shares(percent).map(|(version, share)| (version.to_owned(), share));
     ProxyModelReport {
         proxy: proxy.to_owned(),
@@ -51,7 +51,7 @@ fn held(proxy: &str, state: &str, percent: f64, at: f64) -> ProxyModelReport {
     }
 }
 
-/// A model with a canary of this percent since then, and what its proxies run.
+/// A model with a canary at this percent since a time, and its proxies.
 fn model(percent: f64, since: f64, proxies: Vec<ProxyModelReport>) -> ModelReport {
     let versions = shares(percent).map(|(version, share)| VersionReport {
         version: version.to_owned(),
@@ -130,7 +130,7 @@ fn problem(reason: &str, message: &str) -> ProblemReport {
     ProblemReport::new("warning", reason, "deployment default/m-v2", message)
 }
 
-fn told(before: Option<&Report>, after: &Report) -> Vec<String> {
+fn change_lines(before: Option<&Report>, after: &Report) -> Vec<String> {
     let lines = changes(before, after, NOW).into_iter();
     lines
         .map(|line| format!("{} {} {}", line.at, line.kind, line.text))
@@ -138,25 +138,25 @@ fn told(before: Option<&Report>, after: &Report) -> Vec<String> {
 }
 
 #[test]
-fn an_edit_is_told_as_labels_seen_then_weights_planned_then_acked() {
+fn an_edit_is_shown_as_observed_then_planned_then_acked() {
     let before = report(model(
         10.0,
         20.0,
         vec![
-            held("a", "acked", 10.0, 20.5),
-            held("b", "acked", 10.0, 20.5),
+            proxy_model("a", "acked", 10.0, 20.5),
+            proxy_model("b", "acked", 10.0, 20.5),
         ],
     ));
     let after = report(model(
         30.0,
         40.0,
         vec![
-            held("a", "acked", 30.0, 40.25),
-            held("b", "pending", 10.0, 20.5),
+            proxy_model("a", "acked", 30.0, 40.25),
+            proxy_model("b", "pending", 10.0, 20.5),
         ],
     ));
     assert_eq!(
-        told(Some(&before), &after),
+        change_lines(Some(&before), &after),
         [
             "40 seen deployment/m-v2: canary-weight=30 (was 10)",
             "40 planned v1 70 % stable (was 90 %), v2 30 % canary (was 10 %)",
@@ -167,11 +167,11 @@ fn an_edit_is_told_as_labels_seen_then_weights_planned_then_acked() {
         30.0,
         40.0,
         vec![
-            held("a", "acked", 30.0, 40.25),
-            held("b", "acked", 30.0, 41.0),
+            proxy_model("a", "acked", 30.0, 40.25),
+            proxy_model("b", "acked", 30.0, 41.0),
         ],
     ));
-    let lines = told(Some(&after), &later);
+    let lines = change_lines(Some(&after), &later);
     assert_eq!(
         lines,
         ["41 acked b: v1 70 %, v2 30 %, 1000 ms after the plan"]
@@ -179,22 +179,30 @@ fn an_edit_is_told_as_labels_seen_then_weights_planned_then_acked() {
 }
 
 #[test]
-fn nothing_is_told_where_only_time_went_by() {
-    let before = report(model(10.0, 20.0, vec![held("a", "acked", 10.0, 20.5)]));
+fn passing_time_alone_shows_no_line() {
+    let before = report(model(
+        10.0,
+        20.0,
+        vec![proxy_model("a", "acked", 10.0, 20.5)],
+    ));
     let mut after = before.clone();
     after.head.publication += 5;
     after.head.published_at += 60.0;
     // A push for another model.
     after.models[0].proxies[0].acked_at = Some(77.0);
     after.models[0].proxies[0].config = "fedcba9876543210".to_owned();
-    assert_eq!(told(Some(&before), &after), Vec::<String>::new());
+    assert_eq!(change_lines(Some(&before), &after), Vec::<String>::new());
 }
 
 #[test]
-fn at_first_all_is_told_in_the_order_it_happened() {
-    let first = report(model(10.0, 20.0, vec![held("a", "acked", 10.0, 20.5)]));
+fn the_first_report_shows_everything_in_order_of_time() {
+    let first = report(model(
+        10.0,
+        20.0,
+        vec![proxy_model("a", "acked", 10.0, 20.5)],
+    ));
     assert_eq!(
-        told(None, &first),
+        change_lines(None, &first),
         [
             "1 seen deployment/m-v1: model-name=m model-version=v1, 1/1 ready",
             "20 seen deployment/m-v2: canary-weight=10 model-name=m model-version=v2, 1/1 ready",
@@ -205,9 +213,13 @@ fn at_first_all_is_told_in_the_order_it_happened() {
 }
 
 #[test]
-fn a_refusal_a_wait_and_a_loss_are_told_and_so_is_their_end() {
-    let good = report(model(10.0, 20.0, vec![held("a", "acked", 10.0, 20.5)]));
-    let mut refused = good.clone();
+fn refusals_problems_and_losses_are_shown_with_their_ends() {
+    let settled = report(model(
+        10.0,
+        20.0,
+        vec![proxy_model("a", "acked", 10.0, 20.5)],
+    ));
+    let mut refused = settled.clone();
     refused.models[0].proxies[0].state = "nacked".to_owned();
     refused.models[0].proxies[0].message = Some("headgate: no such file".to_owned());
     refused.models[0].carriers[1].refused = vec!["canary-weight".to_owned()];
@@ -216,14 +228,14 @@ fn a_refusal_a_wait_and_a_loss_are_told_and_so_is_their_end() {
         .insert("canary-weight".to_owned(), "lots".to_owned());
     refused.problems = vec![problem("InvalidWeight", "write a number")];
     assert_eq!(
-        told(Some(&good), &refused),
+        change_lines(Some(&settled), &refused),
         [
             "20 seen deployment/m-v2: canary-weight=lots REFUSED (was 10)",
             "1000 NACK a: headgate: no such file",
             "1000 warning InvalidWeight deployment default/m-v2: write a number",
         ]
     );
-    let lines = told(Some(&refused), &good);
+    let lines = change_lines(Some(&refused), &settled);
     let acked = "20.5 acked a: v1 90 %, v2 10 %";
     assert!(
         lines.iter().any(|line| line.starts_with(acked)),
@@ -233,25 +245,36 @@ fn a_refusal_a_wait_and_a_loss_are_told_and_so_is_their_end() {
         lines.contains(&"1000 solved InvalidWeight deployment default/m-v2".to_owned()),
         "{lines:?}"
     );
-    let mut alone = good.clone();
+    let mut alone = settled.clone();
     alone.models[0].proxies.clear();
-    assert_eq!(told(Some(&good), &alone), ["1000 left a is not connected"]);
-    let mut gone = good.clone();
+    assert_eq!(
+        change_lines(Some(&settled), &alone),
+        ["1000 left a is not connected"]
+    );
+    let mut gone = settled.clone();
     gone.models.clear();
     assert_eq!(
-        told(Some(&good), &gone),
+        change_lines(Some(&settled), &gone),
         ["1000 gone no object has the label of this model any more"]
     );
 }
 
 #[test]
-fn replicas_are_one_document_in_which_each_is_named() {
-    let mut first = report(model(10.0, 20.0, vec![held("a", "acked", 10.0, 20.5)]));
+fn the_documents_of_replicas_are_merged_with_their_names() {
+    let mut first = report(model(
+        10.0,
+        20.0,
+        vec![proxy_model("a", "acked", 10.0, 20.5)],
+    ));
     first.problems = vec![
         problem("VersionHeld", "both say it"),
         problem("Module", "one says it"),
     ];
-    let mut second = report(model(10.0, 30.0, vec![held("b", "pending", 0.0, 3.0)]));
+    let mut second = report(model(
+        10.0,
+        30.0,
+        vec![proxy_model("b", "pending", 0.0, 3.0)],
+    ));
     second.problems = vec![problem("VersionHeld", "both say it")];
     let away = Err("connection refused".to_owned());
     let answers = vec![
@@ -286,13 +309,13 @@ fn replicas_are_one_document_in_which_each_is_named() {
     assert_eq!(at, [("a", "x:1"), ("b", "y:1")]);
     let errors: Vec<_> = merged.replicas.iter().map(|r| r.error.as_deref()).collect();
     assert_eq!(errors, [None, None, Some("connection refused")]);
-    let said: Vec<_> = merged
+    let reasons: Vec<_> = merged
         .problems
         .iter()
         .map(|p| (p.reason.as_str(), p.replicas.join(",")))
         .collect();
     assert_eq!(
-        said,
+        reasons,
         [("VersionHeld", String::new()), ("Module", "x:1".to_owned())]
     );
     let none = merge(vec![("z:1".to_owned(), away)]).unwrap_err();
@@ -302,7 +325,7 @@ fn replicas_are_one_document_in_which_each_is_named() {
 #[test]
 fn proxies_that_cannot_reach_a_version_are_counted_over_all_replicas() {
     let says = |are, since| {
-        let mut model = model(10.0, 1.0, vec![held("p", "acked", 10.0, 2.0)]);
+        let mut model = model(10.0, 1.0, vec![proxy_model("p", "acked", 10.0, 2.0)]);
         model.versions[1].unreachable = Some(UnreachableReport {
             proxies: Count {
                 current: are,
@@ -338,7 +361,7 @@ fn proxies_that_cannot_reach_a_version_are_counted_over_all_replicas() {
 }
 
 #[test]
-fn replicas_that_plan_otherwise_are_said_to() {
+fn replicas_with_different_plans_are_reported() {
     let first = report(model(10.0, 20.0, Vec::new()));
     let second = report(model(30.0, 20.0, Vec::new()));
     let answers = vec![
@@ -359,7 +382,7 @@ fn replicas_that_plan_otherwise_are_said_to() {
 }
 
 #[test]
-fn a_kind_that_is_not_read_is_no_api_that_is_away_and_is_named_by_whoever_misses_it() {
+fn an_unread_kind_is_not_reported_as_an_api_that_is_away_and_names_its_replicas() {
     let api = |unread: Vec<UnreadReport>| {
         Some(ApiReport {
             synced: true,
@@ -394,9 +417,9 @@ fn a_kind_that_is_not_read_is_no_api_that_is_away_and_is_named_by_whoever_misses
         detailed: false,
         wide: false,
     };
-    let said = text(&merged, options);
-    assert!(!said.contains("AWAY"), "{said}");
-    let lines: Vec<&str> = said
+    let page = text(&merged, options);
+    assert!(!page.contains("AWAY"), "{page}");
+    let lines: Vec<&str> = page
         .lines()
         .filter(|l| l.starts_with("NOT READ for 34s"))
         .collect();
@@ -410,8 +433,12 @@ fn a_kind_that_is_not_read_is_no_api_that_is_away_and_is_named_by_whoever_misses
 }
 
 #[test]
-fn a_page_is_as_wide_as_the_terminal_and_says_since_when_the_api_is_away() {
-    let mut away = report(model(10.0, 20.0, vec![held("a", "acked", 10.0, 20.5)]));
+fn a_page_fits_the_terminal_and_shows_since_when_the_api_is_away() {
+    let mut away = report(model(
+        10.0,
+        20.0,
+        vec![proxy_model("a", "acked", 10.0, 20.5)],
+    ));
     away.api = Some(ApiReport {
         synced: true,
         away_since: Some(NOW - 34.0),
@@ -433,7 +460,7 @@ fn a_page_is_as_wide_as_the_terminal_and_says_since_when_the_api_is_away() {
         port(8002, "service/m", false),
     ];
     for (detailed, width) in [(true, 80), (true, 120), (false, 80)] {
-        let said = text(
+        let page = text(
             &away,
             RenderOptions {
                 now: NOW,
@@ -442,11 +469,11 @@ fn a_page_is_as_wide_as_the_terminal_and_says_since_when_the_api_is_away() {
                 wide: false,
             },
         );
-        assert!(said.starts_with("KUBERNETES API AWAY for 34s"), "{said}");
-        let widest = said.lines().map(|line| line.chars().count()).max().unwrap();
-        assert!(widest <= width, "{widest} columns of {width}:\n{said}");
+        assert!(page.starts_with("KUBERNETES API AWAY for 34s"), "{page}");
+        let widest = page.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(widest <= width, "{widest} columns of {width}:\n{page}");
     }
-    let said = text(
+    let page = text(
         &away,
         RenderOptions {
             now: NOW,
@@ -464,6 +491,6 @@ fn a_page_is_as_wide_as_the_terminal_and_says_since_when_the_api_is_away() {
         "ACKED BY 1 OF 1",
         "v1 90 %, v2 10 %",
     ] {
-        assert!(said.contains(part), "{part} in:\n{said}");
+        assert!(page.contains(part), "{part} in:\n{page}");
     }
 }

@@ -253,7 +253,7 @@ mod tests {
     use crate::NackReport;
 
     #[test]
-    fn a_refused_filter_configuration_sends_the_reader_to_envoys_log() {
+    fn a_rejected_filter_configuration_refers_to_the_log_of_envoy() {
         let of_type = |message: &str| TypeReport {
             wanted: String::new(),
             sent: String::new(),

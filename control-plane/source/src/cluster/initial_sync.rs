@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_that_fails_is_waited_for_a_little_and_one_that_is_refused_not_at_all() {
+    fn a_failing_kind_is_awaited_briefly_and_a_refused_one_not_at_all() {
         let [deployments, sets, pools] = [
             WatchedKind::Owners(0),
             WatchedKind::Owners(1),

@@ -235,22 +235,22 @@ mod tests {
     const GRACE: i64 = 300;
 
     /// A directory of models and a state directory.
-    struct World {
+    struct Fixture {
         reducer: Reducer,
         state: State,
         file: PathBuf,
     }
 
-    impl World {
+    impl Fixture {
         fn open(directory: &Path) -> Self {
             let reducer = Reducer::new("default", LabelKeys::default());
-            let mut world = Self {
+            let mut fixture = Self {
                 reducer: reducer.with_state_directory(Some(directory.display().to_string())),
                 state: State::open(directory.to_owned()),
                 file: directory.join("default.m.yaml"),
             };
-            world.read();
-            world
+            fixture.read();
+            fixture
         }
 
         fn read(&mut self) {
@@ -260,7 +260,7 @@ mod tests {
             }
         }
 
-        /// One round, in which the file is written and read.
+        /// One round: the file is written and read.
         fn round(&mut self, now: i64) -> Planned {
             let observed = self.reducer.observe(&Observed::default()).unwrap();
             let registry = Registry::build(&observed.objects, &LabelKeys::default());
@@ -275,40 +275,40 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_outlives_a_file_that_cannot_be_read_and_no_check_is_due_in_the_past() {
+    fn the_memory_outlives_an_unreadable_file_and_no_check_is_due_in_the_past() {
         let made = tempfile::tempdir().unwrap();
-        // With a slash at its end, as a shell completes it.
+        // With a trailing slash, as from the completion of a shell.
         let directory = made.path().join("");
-        let mut world = World::open(&directory);
-        world.reducer.apply("v1.yaml", STABLE.as_bytes(), 0);
-        world.round(0);
-        assert!(world.file.exists());
+        let mut fixture = Fixture::open(&directory);
+        fixture.reducer.apply("v1.yaml", STABLE.as_bytes(), 0);
+        fixture.round(0);
+        assert!(fixture.file.exists());
         // A removed file of the state directory still counts.
-        world.reducer.remove(&world.file.display().to_string());
-        let observed = world.reducer.observe(&Observed::default()).unwrap();
+        fixture.reducer.remove(&fixture.file.display().to_string());
+        let observed = fixture.reducer.observe(&Observed::default()).unwrap();
         assert_eq!(observed.objects.served_models.len(), 1);
 
-        // Another process starts while the file is broken: its objects are not known, and may be there.
-        let mut world = World::open(&directory);
-        world.reducer.apply("v1.yaml", b"{", 0);
+        // Another process starts while the file is invalid, so the objects in it are unknown.
+        let mut fixture = Fixture::open(&directory);
+        fixture.reducer.apply("v1.yaml", b"{", 0);
         for now in [1, 1 + GRACE, 10 * UNCARRIED] {
-            let planned = world.round(now);
+            let planned = fixture.round(now);
             assert_eq!(due(&planned, now), CHECK);
-            let written = fs::read_to_string(&world.file).unwrap();
+            let written = fs::read_to_string(&fixture.file).unwrap();
             assert!(
                 written.contains("deployment/v1") && !written.contains("Since"),
                 "{written}"
             );
         }
-        world.reducer.apply("v1.yaml", STABLE.as_bytes(), 0);
-        let planned = world.round(10 * UNCARRIED + 1);
+        fixture.reducer.apply("v1.yaml", STABLE.as_bytes(), 0);
+        let planned = fixture.round(10 * UNCARRIED + 1);
         assert!(planned.plan.namespaces["default"].models.contains_key("m"));
 
         // Once all files can be read, a model that no object declares is removed after an hour.
-        world.reducer.remove("v1.yaml");
-        world.round(11 * UNCARRIED);
-        assert!(world.file.exists());
-        world.round(12 * UNCARRIED);
-        assert!(!world.file.exists());
+        fixture.reducer.remove("v1.yaml");
+        fixture.round(11 * UNCARRIED);
+        assert!(fixture.file.exists());
+        fixture.round(12 * UNCARRIED);
+        assert!(!fixture.file.exists());
     }
 }

@@ -25,14 +25,14 @@ async fn the_labels_of_an_object_have_an_effect_or_a_finding_names_the_object_wh
     cluster.apply(labelled(front, "llama", "v2")).await;
     serves(&mut source, "service/hm-v2", &[8000, 8000], &[]).await;
     cluster.kubectl("label deploy/hm-v2 canary-weight=30").await;
-    let heard = |seen: &Observed| {
-        let found = said(seen, "deployment/hm-v2");
+    let reported = |observed: &Observed| {
+        let found = found(observed, "deployment/hm-v2");
         let found = found
             .into_iter()
             .find(|(of, _)| *of == reason::LABEL_IGNORED);
         found.map(|(_, message)| message)
     };
-    let message = source.until("the weight that is not heard", heard).await;
+    let message = source.until("the finding on the weight", reported).await;
     for command in [
         "kubectl label service/hm-v2 -n default canary-weight=30 --overwrite",
         "kubectl annotate service/hm-v2 -n default headgate.dev/carrier=owner --overwrite",
@@ -47,18 +47,22 @@ async fn the_labels_of_an_object_have_an_effect_or_a_finding_names_the_object_wh
     };
     source.carrier("deployment/hm-v2", weighed).await;
     source
-        .until("the Service steps aside", |seen| {
-            (!seen.objects.carriers.contains_key(&key("service/hm-v2")) && seen.findings.is_empty())
-                .then_some(())
+        .until("the Service steps aside", |observed| {
+            (!observed
+                .objects
+                .carriers
+                .contains_key(&key("service/hm-v2"))
+                && observed.findings.is_empty())
+            .then_some(())
         })
         .await;
 
-    // A Service that lacks a label to carry.
+    // A Service that lacks a label to be a carrier.
     let mut front = service("lacks", &json!({"app": "lacks"}), &json!([{"port": 80}]));
     front["metadata"]["labels"] = json!({"model-name": "lacks", "canary-weight": "10"});
     cluster.apply(front).await;
-    let lacks = |seen: &Observed| {
-        let found = said(seen, "service/lacks");
+    let lacks = |observed: &Observed| {
+        let found = found(observed, "service/lacks");
         let found = found.into_iter().find(|(of, _)| *of == reason::NO_VERSION);
         found.map(|(_, message)| message)
     };
@@ -98,20 +102,20 @@ async fn the_labels_of_an_object_have_an_effect_or_a_finding_names_the_object_wh
         c.labels.get("canary-weight").is_some_and(|w| w == "20") && ready(c) == 3
     };
     source.carrier("deployment/tmpl", weighed).await;
-    // A restart brings another ReplicaSet, and no other carrier.
+    // A restart creates another ReplicaSet and no other carrier.
     cluster.kubectl("rollout restart deploy/tmpl").await;
     cluster.rollout("tmpl").await;
     source
-        .until("one carrier", |seen| {
-            let kinds = seen
+        .until("one carrier", |observed| {
+            let kinds = observed
                 .objects
                 .carriers
                 .keys()
                 .filter(|key| key.name.starts_with("tmpl"));
-            (kinds.count() == 1 && ports(seen, "deployment/tmpl").len() == 3).then_some(())
+            (kinds.count() == 1 && ports(observed, "deployment/tmpl").len() == 3).then_some(())
         })
         .await;
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 }
 
 #[tokio::test]
@@ -196,5 +200,7 @@ async fn services_of_one_workload_count_it_once_and_those_without_pods_list_endp
         .kubectl("annotate service/ext headgate.dev/endpoints=api.provider.example:443")
         .await;
     serves(&mut source, "service/ext", &[443], &[]).await;
-    source.equals_a_fresh_one(&client, &options).await;
+    source
+        .wait_until_equal_to_a_new_source(&client, &options)
+        .await;
 }

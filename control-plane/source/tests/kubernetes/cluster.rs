@@ -24,10 +24,10 @@ use kube::Client;
 use serde_json::json;
 use tokio::sync::watch;
 
-/// Longer than any of it takes on a busy machine.
+/// The timeout of every wait, for a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
 
-/// The watches of carriers, of policies and of what is remembered of models.
+/// The watches of carriers, of policies and of `ServedModel`s.
 pub(crate) struct Watches {
     kubernetes: Kubernetes,
     policies: Policies,
@@ -60,7 +60,7 @@ impl Watches {
         self.kubernetes.state().borrow().clone()
     }
 
-    /// The policies as they are stored.
+    /// The policies in the cache.
     #[allow(dead_code)] // The tests of headgate-writer include this module, and use it.
     pub(crate) fn policies(
         &self,
@@ -68,8 +68,8 @@ impl Watches {
         self.policies.seen()
     }
 
-    /// The world of all, once all are synced.
-    pub(crate) async fn world(&self) -> watch::Receiver<Arc<Observed>> {
+    /// Waits until all watches are synced, and returns their joined observations.
+    pub(crate) async fn observed(&self) -> watch::Receiver<Arc<Observed>> {
         let carriers = self.kubernetes.synced().await;
         let (policies, task) = self.policies.observed().await;
         tokio::spawn(task);
@@ -81,20 +81,20 @@ impl Watches {
     }
 }
 
-/// A source and the world it publishes.
+/// A source and its observations.
 pub(crate) struct Source {
     watches: Watches,
     observed: watch::Receiver<Arc<Observed>>,
 }
 
 impl Source {
-    /// Watches as this client, and returns when it is synced.
+    /// Starts a source with this client and waits until it is synced.
     pub(crate) async fn start(client: &Client, options: Options) -> Self {
         Self::of(Watches::start(client, options)).await
     }
 
     pub(crate) async fn of(watches: Watches) -> Self {
-        let synced = tokio::time::timeout(SOON, watches.world()).await;
+        let synced = tokio::time::timeout(SOON, watches.observed()).await;
         let observed = synced.unwrap_or_else(|_| panic!("not synced: {:?}", watches.state()));
         Self { watches, observed }
     }
@@ -103,7 +103,7 @@ impl Source {
         self.observed.borrow().clone()
     }
 
-    /// The objects, whether or not all kinds can be read now.
+    /// The objects, without the list of unread kinds.
     pub(crate) fn read(&self) -> Objects {
         Objects {
             unread: Unread::default(),
@@ -111,7 +111,7 @@ impl Source {
         }
     }
 
-    /// Every world that comes.
+    /// All later observations.
     pub(crate) fn follow(&self) -> watch::Receiver<Arc<Observed>> {
         self.observed.clone()
     }
@@ -120,21 +120,21 @@ impl Source {
         self.watches.state()
     }
 
-    /// The policy of the namespace `default`, once the probe holds for it.
+    /// Waits until the probe holds for a policy of the namespace `default`.
     pub(crate) async fn policy(&mut self, name: &str, probe: impl Fn(&Policy) -> bool) {
         let id = PolicyId {
             kind: TokenBucketPolicySpec::KIND,
             namespace: "default".to_owned(),
             name: name.to_owned(),
         };
-        self.until(name, |seen| {
-            let policy = seen.objects.policies.get(&id);
+        self.until(name, |observed| {
+            let policy = observed.objects.policies.get(&id);
             policy.filter(|policy| probe(policy)).map(|_| ())
         })
         .await;
     }
 
-    /// The policy of the namespace `default`, once it has this number of buckets.
+    /// Waits until a policy of the namespace `default` has this number of buckets.
     pub(crate) async fn buckets(&mut self, name: &str, number: usize) {
         self.policy(name, |policy| {
             let spec = policy.spec.get::<TokenBucketPolicySpec>();
@@ -143,7 +143,7 @@ impl Source {
         .await;
     }
 
-    /// The world, once the probe finds in it what it looks for.
+    /// Waits until the probe finds something in an observation, and returns it.
     pub(crate) async fn until<T>(
         &mut self,
         what: &str,
@@ -167,15 +167,16 @@ impl Source {
         }
     }
 
-    /// The carrier, once the probe holds for it.
+    /// Waits until the probe holds for a carrier, and returns it.
     pub(crate) async fn carrier(
         &mut self,
         identity: &str,
         probe: impl Fn(&Carrier) -> bool,
     ) -> Carrier {
         let key = key(identity);
-        self.until(identity, |seen| {
-            seen.objects
+        self.until(identity, |observed| {
+            observed
+                .objects
                 .carriers
                 .get(&key)
                 .filter(|c| probe(c))
@@ -184,17 +185,21 @@ impl Source {
         .await
     }
 
-    /// Waits until it has seen all that a process has that starts now, and nothing else.
-    pub(crate) async fn equals_a_fresh_one(&self, client: &Client, options: &Options) {
-        eventually(SOON, "the world of a fresh process", async || {
+    /// Waits until its objects and findings equal those of a source that starts now.
+    pub(crate) async fn wait_until_equal_to_a_new_source(
+        &self,
+        client: &Client,
+        options: &Options,
+    ) {
+        eventually(SOON, "the observation of a new source", async || {
             let fresh = Self::start(client, options.clone()).await.now();
-            let seen = self.now();
-            if (&seen.objects, &seen.findings) == (&fresh.objects, &fresh.findings) {
+            let observed = self.now();
+            if (&observed.objects, &observed.findings) == (&fresh.objects, &fresh.findings) {
                 return Ok(());
             }
             Err(format!(
                 "{:#?} instead of {:#?}",
-                shown(&seen),
+                shown(&observed),
                 shown(&fresh)
             ))
         })
@@ -203,7 +208,7 @@ impl Source {
     }
 }
 
-/// Carriers with their weights and ready pods, and policies, for messages.
+/// The carriers, policies and findings as text, for messages.
 fn shown(observed: &Observed) -> Vec<String> {
     let policies = observed.objects.policies.values();
     let policies = policies.map(|p| format!("{} generation {}", p.origin, p.generation));
@@ -242,7 +247,7 @@ pub(crate) fn ready(carrier: &Carrier) -> usize {
     carrier.pods.iter().filter(|pod| pod.ready).count()
 }
 
-/// A client as the product makes it.
+/// A client as the product creates it.
 pub(crate) async fn client_of(kubeconfig: &Path) -> Client {
     let kubeconfig = Some(kubeconfig.to_owned());
     connect(&Access {
@@ -270,20 +275,20 @@ impl Cluster {
         cluster
     }
 
-    /// An API server that does not know the policies.
+    /// An API server without the definitions of the policies.
     pub(crate) async fn without_policies(options: KubeOptions) -> Self {
         let kube = Kube::start(options).await.unwrap();
         let kubelet = kube.kubelet(EmptyRuntime::default());
         Self { kube, kubelet }
     }
 
-    /// Gives the API server the policies' definitions.
+    /// Installs the definitions of the policies.
     pub(crate) async fn define(&self) {
         let definitions = yaml(&crds().unwrap()).unwrap();
         self.kube.kubectl().apply_crds(&definitions).await.unwrap();
     }
 
-    /// The administrator's client, as the product makes it.
+    /// The client of the administrator, as the product creates it.
     pub(crate) async fn client(&self) -> Client {
         client_of(self.kube.kubeconfig()).await
     }
@@ -313,19 +318,19 @@ impl Cluster {
         self.kube.kubectl().wait_for_rollout(name).await.unwrap();
     }
 
-    pub(crate) async fn equals_a_fresh_one(&self, source: &Source) {
+    pub(crate) async fn wait_until_equal_to_a_new_source(&self, source: &Source) {
         source
-            .equals_a_fresh_one(&self.client().await, &Options::default())
+            .wait_until_equal_to_a_new_source(&self.client().await, &Options::default())
             .await;
     }
 }
 
-/// A Deployment of a version of the model that these tests are about.
+/// A Deployment of a version of the model `llama`.
 pub(crate) fn deployment(name: &str, version: &str, replicas: u32) -> serde_json::Value {
     workload("llama", name, version, replicas)
 }
 
-/// A policy for the models of its namespace, with so many buckets of a name that ends in a number.
+/// A policy for the models of its namespace with this number of buckets: `b0`, `b1` and so on.
 pub(crate) fn policy(name: &str, buckets: u32) -> serde_json::Value {
     let bucket = |n| json!({"name": format!("b{n}"), "key": ["tenant"], "profile": "semantic"});
     json!({

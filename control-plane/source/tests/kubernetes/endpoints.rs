@@ -12,7 +12,7 @@ const ARGO: &str = "argoproj.io";
 const POOLS: &str = "inference.networking.k8s.io";
 const OLDER_POOLS: &str = "inference.networking.x-k8s.io";
 
-/// A kind of an operator, in its version.
+/// A kind of an operator with its version.
 fn kind_of(group: &str, version: &str, plural: &str, kind: &str) -> Value {
     let mut made = crd(group, plural, kind);
     made["spec"]["versions"][0]["name"] = version.into();
@@ -48,34 +48,35 @@ pub(crate) fn service(name: &str, selector: &Value, ports: &Value) -> Value {
     })
 }
 
-/// What is said of an object, in this order of reasons.
-pub(crate) fn said(seen: &Observed, identity: &str) -> Vec<(&'static str, String)> {
+/// The reasons of the findings on an object, sorted.
+pub(crate) fn found(observed: &Observed, identity: &str) -> Vec<(&'static str, String)> {
     let object = key(identity).into();
-    let about = seen.findings.iter().filter(|f| f.object == object);
+    let about = observed.findings.iter().filter(|f| f.object == object);
     about.map(|f| (f.reason, f.message.clone())).collect()
 }
 
-/// The ports of the endpoints that are ready.
-pub(crate) fn ports(seen: &Observed, identity: &str) -> Vec<u16> {
-    let carrier = seen.objects.carriers.get(&key(identity));
+/// The ports of the ready endpoints.
+pub(crate) fn ports(observed: &Observed, identity: &str) -> Vec<u16> {
+    let carrier = observed.objects.carriers.get(&key(identity));
     let pods = carrier.into_iter().flat_map(|carrier| &carrier.pods);
     pods.filter(|pod| pod.ready)
         .map(|pod| pod.address.port())
         .collect()
 }
 
-pub(crate) fn reasons(seen: &Observed, identity: &str) -> Vec<&'static str> {
-    said(seen, identity)
+pub(crate) fn reasons(observed: &Observed, identity: &str) -> Vec<&'static str> {
+    found(observed, identity)
         .into_iter()
         .map(|(reason, _)| reason)
         .collect()
 }
 
-/// Waits until these ports serve, and these reasons are said.
-pub(crate) async fn serves(source: &mut Source, identity: &str, wanted: &[u16], saying: &[&str]) {
-    let what = format!("{identity} on {wanted:?} saying {saying:?}");
-    let holds = |seen: &Observed| {
-        (ports(seen, identity) == wanted && reasons(seen, identity) == saying).then_some(())
+/// Waits until these ports serve and the findings have these reasons.
+pub(crate) async fn serves(source: &mut Source, identity: &str, expected: &[u16], saying: &[&str]) {
+    let what = format!("{identity} on {expected:?} saying {saying:?}");
+    let holds = |observed: &Observed| {
+        (ports(observed, identity) == expected && reasons(observed, identity) == saying)
+            .then_some(())
     };
     source.until(&what, holds).await;
 }
@@ -115,7 +116,7 @@ async fn services_port_names_and_operator_roles_decide_which_pods_serve() {
     a_canary_of_two_services(&cluster, &mut source).await;
     common_servers(&cluster, &mut source).await;
     pools_of_both_groups(&cluster, &mut source).await;
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 }
 
 async fn an_endpoint_picker(cluster: &Cluster, source: &mut Source) {
@@ -142,7 +143,7 @@ async fn an_endpoint_picker(cluster: &Cluster, source: &mut Source) {
     cluster.rollout("qwen-workload").await;
     cluster.rollout("qwen-scheduler").await;
     serves(source, it, &[], &[reason::AMBIGUOUS_PORT]).await;
-    // What the finding advises.
+    // The advice of the finding.
     cluster
         .kubectl(&format!("annotate {it} headgate.dev/port=8000"))
         .await;
@@ -187,20 +188,22 @@ async fn a_preview(cluster: &Cluster, source: &mut Source) {
         set["spec"]["template"]["metadata"]["labels"]["model-version"] = version.into();
         kubectl.apply_owned("rollout/ro", set).await.unwrap();
     }
-    // Four pods are ready, and two of them serve: the oldest generation, as nothing says which is active.
-    let versions = |wanted: &'static str| {
+    // Four pods are ready and two serve: the oldest generation, because nothing names the active one.
+    let versions = |expected: &'static str| {
         move |c: &headgate_model::Carrier| {
             ready(c) == 2
                 && c.pods.len() == 2
-                && c.pods.iter().all(|p| p.version.as_deref() == Some(wanted))
+                && c.pods
+                    .iter()
+                    .all(|p| p.version.as_deref() == Some(expected))
         }
     };
     let before = "wait --for=condition=Ready pod -l hash --timeout=60s";
     cluster.kubectl(before).await;
     assert_eq!(source.carrier(it, versions("v1")).await.desired, 2);
     source
-        .until("the active Service is asked for", |seen| {
-            (reasons(seen, it) == [reason::ROLES_UNCLEAR]).then_some(())
+        .until("the finding about the active Service", |observed| {
+            (reasons(observed, it) == [reason::ROLES_UNCLEAR]).then_some(())
         })
         .await;
     for (hash, version) in [("aaa", "v1"), ("bbb", "v2")] {
@@ -208,8 +211,8 @@ async fn a_preview(cluster: &Cluster, source: &mut Source) {
         assert_eq!(source.carrier(it, versions(version)).await.desired, 2);
     }
     source
-        .until("nothing is asked for", |seen| {
-            reasons(seen, it).is_empty().then_some(())
+        .until("no finding", |observed| {
+            reasons(observed, it).is_empty().then_some(())
         })
         .await;
 }
@@ -242,7 +245,7 @@ async fn a_canary_of_two_services(cluster: &Cluster, source: &mut Source) {
     }
 }
 
-/// A pool as each of the two groups has it.
+/// A pool of one of the two API groups.
 async fn pools_of_both_groups(cluster: &Cluster, source: &mut Source) {
     let two = json!([{"containerPort": 8000}, {"containerPort": 8001}]);
     for (name, pool) in [
@@ -321,7 +324,7 @@ async fn common_servers(cluster: &Cluster, source: &mut Source) {
         listens(&json!([{"name": "grpc", "containerPort": 8001}])),
     );
     cluster.apply(labelled(made, "grpconly", "v1")).await;
-    let speaks =
+    let has_http2 =
         |c: &headgate_model::Carrier| c.pods.iter().any(|pod| pod.protocol == Protocol::Http2);
-    source.carrier("deployment/grpconly", speaks).await;
+    source.carrier("deployment/grpconly", has_http2).await;
 }

@@ -29,7 +29,7 @@ fn quick() -> Options {
     }
 }
 
-/// A definition whose versions, each served or not, are stored as the last.
+/// A definition with these versions, each served or not; the last one is the stored one.
 fn versions(group: &str, plural: &str, kind: &str, versions: &[(&str, bool)]) -> Value {
     let mut definition = crd(group, plural, kind);
     let pattern = definition["spec"]["versions"][0].clone();
@@ -45,7 +45,7 @@ fn versions(group: &str, plural: &str, kind: &str, versions: &[(&str, bool)]) ->
     definition
 }
 
-/// LeaderWorkerSets that cannot be converted to the version that is preferred, and one of them.
+/// A definition of LeaderWorkerSet whose conversion to the preferred version fails, and one object.
 async fn broken(cluster: &Cluster) {
     let of = "leaderworkerset.x-k8s.io";
     let definition = crd_without_conversion(of, "leaderworkersets", "LeaderWorkerSet");
@@ -62,7 +62,7 @@ async fn broken(cluster: &Cluster) {
     .unwrap();
 }
 
-/// A pod with labels of its own that this object controls.
+/// A labelled pod that this object controls.
 async fn owned(cluster: &Cluster, name: &str, owner: &str) {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -79,7 +79,7 @@ async fn owned(cluster: &Cluster, name: &str, owner: &str) {
         .unwrap();
 }
 
-/// Pods of an owner whose kind is not read, and of one whose kind is not looked at.
+/// Pods of an owner of an unread kind, and of an owner of an unwatched kind.
 async fn both_owned(cluster: &Cluster, owner: &str) {
     let other = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}});
     cluster.apply(other).await;
@@ -87,7 +87,7 @@ async fn both_owned(cluster: &Cluster, owner: &str) {
     owned(cluster, "goes-on", "configmap/other").await;
 }
 
-/// Of this kind alone nothing is known, since some moment and with a reason.
+/// Checks that only this kind is unread, since a time and with a reason; returns the message.
 fn alone(source: &Source, kind: &str, cause: Cause) -> String {
     let state = source.state();
     assert_eq!(state.away(), None, "{state:?}");
@@ -100,16 +100,16 @@ fn alone(source: &Source, kind: &str, cause: Cause) -> String {
 }
 
 #[tokio::test]
-async fn a_kind_that_cannot_be_converted_keeps_nothing_out_but_its_own_pods() {
+async fn a_kind_without_conversion_holds_back_only_its_own_pods() {
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 2)).await;
     cluster.rollout("v1").await;
     let mut before = cluster.source().await;
     broken(&cluster).await;
-    let began = Instant::now();
+    let started = Instant::now();
     let mut source = cluster.source().await;
-    println!("whole but for one kind after {:?}", began.elapsed());
-    assert!(began.elapsed() < USUAL, "{:?}", began.elapsed());
+    println!("whole but for one kind after {:?}", started.elapsed());
+    assert!(started.elapsed() < USUAL, "{:?}", started.elapsed());
     let first = source.now();
     assert_eq!(ready(&first.objects.carriers[&key("deployment/v1")]), 2);
     eventually(SOON, "the kind to be named with its reason", async || {
@@ -131,20 +131,20 @@ async fn a_kind_that_cannot_be_converted_keeps_nothing_out_but_its_own_pods() {
         .carriers
         .contains_key(&key("pod/waits"));
     assert!(!there, "its owner is not known");
-    // One that runs goes on too.
+    // A running source continues too.
     before.carrier("pod/goes-on", |c| ready(c) == 1).await;
     assert_eq!(before.state().away(), None);
 
-    // Its operator is back: here, it is needed no more.
+    // The conversion works again.
     let none =
         "--type=merge -p {\"spec\":{\"conversion\":{\"strategy\":\"None\",\"webhook\":null}}}";
     cluster.kubectl(&format!("patch crd {SETS} {none}")).await;
     source.carrier("pod/waits", |c| ready(c) == 1).await;
-    super::returns::all_well(&source).await;
+    super::recovery::all_well(&source).await;
 }
 
 #[tokio::test]
-async fn a_kind_that_may_not_be_read_keeps_nothing_out_but_its_own_pods() {
+async fn a_kind_without_a_right_to_read_holds_back_only_its_own_pods() {
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.rollout("v1").await;
@@ -166,10 +166,10 @@ async fn a_kind_that_may_not_be_read_keeps_nothing_out_but_its_own_pods() {
     kubectl.apply(&rbac(&needs, &account)).await.unwrap();
     let kubeconfig = cluster.kube.service_account("default", "headgate").await;
     let client = client_of(&kubeconfig.unwrap()).await;
-    let began = Instant::now();
+    let started = Instant::now();
     let mut source = Source::start(&client, quick()).await;
-    println!("whole but for one kind after {:?}", began.elapsed());
-    assert!(began.elapsed() < USUAL, "{:?}", began.elapsed());
+    println!("whole but for one kind after {:?}", started.elapsed());
+    assert!(started.elapsed() < USUAL, "{:?}", started.elapsed());
     assert_eq!(
         ready(&source.now().objects.carriers[&key("deployment/v1")]),
         1
@@ -189,7 +189,7 @@ async fn a_kind_that_may_not_be_read_keeps_nothing_out_but_its_own_pods() {
             .contains_key(&key("pod/waits"))
     );
 
-    // Switched off, it is as if there were none of it.
+    // With `--no-owner-kind`, the kind is ignored.
     let options = Options {
         kinds: needs.kinds.clone(),
         ..quick()
@@ -198,13 +198,13 @@ async fn a_kind_that_may_not_be_read_keeps_nothing_out_but_its_own_pods() {
     assert_eq!(off.state().lost(), None);
     assert!(!off.state().watches.contains_key(RAY));
     assert!(off.now().objects.carriers.contains_key(&key("pod/waits")));
-    // The right is given.
+    // The right is granted.
     needs.kinds = Kind::defaults();
     kubectl.apply(&rbac(&needs, &account)).await.unwrap();
     source.carrier("pod/waits", |c| ready(c) == 1).await;
 }
 
-/// A labelled owner of this version, once the API server takes it.
+/// Applies a labelled owner of this version, once the API server accepts it.
 async fn owner(cluster: &Cluster, api_version: &str, kind: &str, name: &str) {
     let owner = json!({
         "apiVersion": api_version, "kind": kind,
@@ -219,32 +219,34 @@ async fn owner(cluster: &Cluster, api_version: &str, kind: &str, name: &str) {
     .unwrap();
 }
 
-/// What of a kind was asked for from the `from`-th request on.
-fn asked(requests: &[String], from: usize, part: &str) -> usize {
-    let ours = requests[from..].iter().filter(|asked| asked.contains(part));
+/// The number of requests for a kind from the `from`-th request on.
+fn count_requests(requests: &[String], from: usize, part: &str) -> usize {
+    let ours = requests[from..]
+        .iter()
+        .filter(|request| request.contains(part));
     ours.count()
 }
 
 async fn versions_are_discovered(plain: bool) {
     let cluster = Cluster::start().await;
-    let relay = cluster
+    let fault_proxy = cluster
         .kube
         .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    relay.force_json(plain);
-    let client = client_of(relay.kubeconfig()).await;
+    fault_proxy.force_json(plain);
+    let client = client_of(fault_proxy.kubeconfig()).await;
     let mut source = Source::start(&client, quick()).await;
     let state = |source: &Source| source.state().watches[LLM].clone();
     assert!(state(&source).absent && state(&source).removed.is_none());
     assert_eq!(source.state().undefined().count(), 0, "nobody needs it");
     assert_eq!(
-        asked(&relay.requests(), 0, "llminferenceservices"),
+        count_requests(&fault_proxy.requests(), 0, "llminferenceservices"),
         0,
         "it costs nothing"
     );
 
-    // It comes, in a version that nobody assumed, and is picked up.
+    // It is installed in an unexpected version and is read.
     let (group, plural, kind) = (
         "serving.kserve.io",
         "llminferenceservices",
@@ -260,32 +262,35 @@ async fn versions_are_discovered(plain: bool) {
     kubectl.apply_crds(&second.to_string()).await.unwrap();
     owner(&cluster, &format!("{group}/v1alpha2"), kind, "one").await;
     source.carrier("llminferenceservice/one", |_| true).await;
-    let called = |seen: &Observed| {
+    let called = |observed: &Observed| {
         let one = Subject::from(key("llminferenceservice/one"));
-        seen.references.get(&one).map(|it| it.api_version.clone())
+        observed
+            .references
+            .get(&one)
+            .map(|it| it.api_version.clone())
     };
     let discovered = Some(format!("{group}/v1alpha2"));
     assert_eq!(called(&source.now()), discovered, "so Events refer to it");
     assert_eq!(
-        asked(&relay.requests(), 0, "v1alpha1/llminferenceservices"),
+        count_requests(&fault_proxy.requests(), 0, "v1alpha1/llminferenceservices"),
         0
     );
     assert!(!state(&source).absent && state(&source).lost.is_none());
 
-    // Another one is preferred, and the old one is not served any more: nothing is gone meanwhile.
-    let mut seen = source.follow();
+    // Another version is preferred and the old one is no longer served: no object disappears meanwhile.
+    let mut observed = source.follow();
     let third = versions(group, plural, kind, &[("v1alpha2", false), ("v1", true)]);
     kubectl.apply(&third.to_string()).await.unwrap();
     owner(&cluster, &format!("{group}/v1"), kind, "two").await;
     source.carrier("llminferenceservice/two", |_| true).await;
-    let stays = seen
+    let stays = observed
         .borrow_and_update()
         .objects
         .carriers
         .contains_key(&key("llminferenceservice/one"));
     assert!(stays);
     eventually(SOON, "the new version to be watched", async || {
-        let now = asked(&relay.requests(), 0, "/v1/llminferenceservices?");
+        let now = count_requests(&fault_proxy.requests(), 0, "/v1/llminferenceservices?");
         (now > 0)
             .then_some(())
             .ok_or(format!("{:?}", source.state()))
@@ -294,12 +299,12 @@ async fn versions_are_discovered(plain: bool) {
     .unwrap();
 
     source
-        .until("the name in that version", |seen| {
-            (called(seen) == Some(format!("{group}/v1"))).then_some(())
+        .until("the name in that version", |observed| {
+            (called(observed) == Some(format!("{group}/v1"))).then_some(())
         })
         .await;
 
-    // A version that is given stays, and that it is not served is said with the one that is.
+    // A configured version stays; the problem names the served version.
     let given = format!("{group}/v1alpha2/{plural}/{kind}");
     let options = Options {
         kinds: Kind::defaults_without_and(&[], &[given.parse().unwrap()]),
@@ -308,15 +313,16 @@ async fn versions_are_discovered(plain: bool) {
     let given = Source::start(&client, options).await;
     eventually(SOON, "the version that is served", async || {
         let state = given.state();
-        let said = state.watches[LLM].lost.as_ref();
-        let said = said.is_some_and(|lost| lost.message.contains("but serving.kserve.io/v1: "));
-        said.then_some(()).ok_or(format!("{state:?}"))
+        let message = state.watches[LLM].lost.as_ref();
+        let message =
+            message.is_some_and(|lost| lost.message.contains("but serving.kserve.io/v1: "));
+        message.then_some(()).ok_or(format!("{state:?}"))
     })
     .await
     .unwrap();
     drop(given);
 
-    // Deleted, it is a kind that is gone, and the API is not away.
+    // Deleted, the kind is absent, and the API is not away.
     cluster
         .kubectl(&format!("delete crd {plural}.{group}"))
         .await;
@@ -337,18 +343,18 @@ async fn versions_are_discovered(plain: bool) {
     .await
     .unwrap();
     source
-        .until("none of it", |seen| {
-            seen.objects.carriers.is_empty().then_some(())
+        .until("none of it", |observed| {
+            observed.objects.carriers.is_empty().then_some(())
         })
         .await;
 }
 
 #[tokio::test]
-async fn a_kind_costs_nothing_until_it_comes_and_is_read_in_the_version_that_is_preferred() {
+async fn an_absent_kind_costs_no_requests_and_is_read_in_the_preferred_version_once_installed() {
     versions_are_discovered(false).await;
 }
 
 #[tokio::test]
-async fn versions_are_discovered_group_by_group_where_the_api_server_offers_no_more() {
+async fn versions_are_discovered_by_group_without_aggregated_discovery() {
     versions_are_discovered(true).await;
 }

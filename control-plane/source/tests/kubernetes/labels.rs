@@ -9,7 +9,7 @@ use serde_json::json;
 use super::cluster::*;
 
 #[tokio::test]
-async fn what_kubectl_does_to_a_deployment_is_seen() {
+async fn changes_of_a_deployment_with_kubectl_are_observed() {
     let cluster = Cluster::start().await;
     let mut source = cluster.source().await;
     assert_eq!(source.now().objects.carriers.len(), 0);
@@ -73,12 +73,12 @@ async fn what_kubectl_does_to_a_deployment_is_seen() {
     let other =
         |c: &headgate_model::Carrier| ready(c) == 1 && c.pods.len() == 1 && c.pods[0].name != pod;
     source.carrier("deployment/v1", other).await;
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 
     cluster.kubectl("delete deploy/v1").await;
     source
-        .until("nothing", |seen| {
-            seen.objects.carriers.is_empty().then_some(())
+        .until("nothing", |observed| {
+            observed.objects.carriers.is_empty().then_some(())
         })
         .await;
 }
@@ -112,18 +112,19 @@ async fn a_terminating_pod_stops_being_an_endpoint_before_it_is_deleted() {
 }
 
 #[tokio::test]
-async fn the_carrier_is_the_labelled_service_else_the_outermost_owner_else_the_pod() {
+async fn the_carrier_is_the_labelled_service_or_else_the_outermost_owner_or_else_the_pod() {
     let cluster = Cluster::start().await;
     let mut source = cluster.source().await;
-    let carriers = |seen: &headgate_model::Observed| -> Vec<String> {
-        seen.objects
+    let carriers = |observed: &headgate_model::Observed| -> Vec<String> {
+        observed
+            .objects
             .carriers
             .values()
             .map(|c| format!("{} {}", c.key.identity(), ready(c)))
             .collect()
     };
-    let is = |wanted: &'static [&'static str]| {
-        move |seen: &headgate_model::Observed| (carriers(seen) == wanted).then_some(())
+    let is = |expected: &'static [&'static str]| {
+        move |observed: &headgate_model::Observed| (carriers(observed) == expected).then_some(())
     };
     cluster.apply(deployment("v1", "one", 2)).await;
     let mut bare = deployment("bare", "two", 1)["spec"]["template"].clone();
@@ -168,17 +169,18 @@ async fn the_carrier_is_the_labelled_service_else_the_outermost_owner_else_the_p
     cluster
         .kubectl("annotate deploy/v1 headgate.dev/endpoints=127.0.0.1:9")
         .await;
-    let of = |seen: &headgate_model::Observed| {
-        seen.findings
+    let of = |observed: &headgate_model::Observed| {
+        observed
+            .findings
             .first()
             .map(|f| (f.reason, f.object.to_string()))
     };
-    let said = source.until("a finding", of).await;
+    let found = source.until("a finding", of).await;
     assert_eq!(
-        said,
+        found,
         (reason::ENDPOINTS_IGNORED, "deployment default/v1".into())
     );
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 }
 
 #[tokio::test]
@@ -246,23 +248,25 @@ async fn a_kind_that_is_installed_later_is_watched_and_its_unreadable_values_are
         findings[0].message.contains("spec.replicas is \"three\""),
         "{findings:?}"
     );
-    // A list reads it as a watch does.
-    cluster.equals_a_fresh_one(&source).await;
+    // A list and a watch read it alike.
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 
     cluster.apply(set("bad", json!({"replicas": 2}))).await;
     source
         .carrier("leaderworkerset/bad", |c| c.desired == 2)
         .await;
     source
-        .until("no finding", |seen| seen.findings.is_empty().then_some(()))
+        .until("no finding", |observed| {
+            observed.findings.is_empty().then_some(())
+        })
         .await;
 
     cluster
         .kubectl("delete crd leaderworkersets.leaderworkerset.x-k8s.io")
         .await;
     source
-        .until("none of the kind", |seen| {
-            seen.objects.carriers.is_empty().then_some(())
+        .until("none of the kind", |observed| {
+            observed.objects.carriers.is_empty().then_some(())
         })
         .await;
     eventually(SOON, "the kind to be absent again", async || {
@@ -274,7 +278,7 @@ async fn a_kind_that_is_installed_later_is_watched_and_its_unreadable_values_are
 }
 
 #[tokio::test]
-async fn only_the_namespaces_asked_for_are_seen() {
+async fn only_the_requested_namespaces_are_observed() {
     let cluster = Cluster::start().await;
     for namespace in ["red", "blue", "green"] {
         cluster
@@ -292,15 +296,15 @@ async fn only_the_namespaces_asked_for_are_seen() {
         ..Options::default()
     };
     let mut some = Source::start(&cluster.client().await, options.clone()).await;
-    let both = |seen: &headgate_model::Observed| -> Option<Vec<String>> {
-        let ready = seen.objects.carriers.values().filter(|c| ready(c) == 1);
+    let both = |observed: &headgate_model::Observed| -> Option<Vec<String>> {
+        let ready = observed.objects.carriers.values().filter(|c| ready(c) == 1);
         let names: Vec<String> = ready.map(|c| c.key.namespace.clone()).collect();
         (names.len() == 2).then_some(names)
     };
     assert_eq!(some.until("both", both).await, ["blue", "red"]);
     let mut all = cluster.source().await;
-    all.until("all three", |seen| {
-        (seen.objects.carriers.len() == 3).then_some(())
+    all.until("all three", |observed| {
+        (observed.objects.carriers.len() == 3).then_some(())
     })
     .await;
     assert_eq!(some.now().objects.carriers.len(), 2);
@@ -309,6 +313,6 @@ async fn only_the_namespaces_asked_for_are_seen() {
         "{:?}",
         some.state()
     );
-    some.equals_a_fresh_one(&cluster.client().await, &options)
+    some.wait_until_equal_to_a_new_source(&cluster.client().await, &options)
         .await;
 }

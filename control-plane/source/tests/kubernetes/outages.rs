@@ -8,7 +8,7 @@ use headgate_testkit::kube::{FaultProxy, KubeOptions};
 
 use super::cluster::*;
 
-/// Longer than a watch runs.
+/// Longer than the duration of a watch.
 const ENDED: Duration = Duration::from_secs(22);
 
 fn now() -> i64 {
@@ -22,14 +22,15 @@ fn now() -> i64 {
 }
 
 #[tokio::test]
-async fn an_api_server_that_is_killed_takes_nothing_away_and_its_lost_history_is_read_anew() {
+async fn a_killed_api_server_removes_no_object_and_after_a_lost_history_everything_is_listed_again()
+{
     let mut cluster = Cluster::start().await;
-    let relay = cluster
+    let fault_proxy = cluster
         .kube
         .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    let client = client_of(relay.kubeconfig()).await;
+    let client = client_of(fault_proxy.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     cluster.apply(deployment("v1", "one", 2)).await;
     cluster.apply(deployment("v2", "two", 1)).await;
@@ -78,8 +79,8 @@ async fn an_api_server_that_is_killed_takes_nothing_away_and_its_lost_history_is
     .await
     .unwrap();
     assert_eq!(source.read(), before);
-    // Its history was compacted, and nobody asks for it after an absence: all is listed.
-    assert_eq!(relay.expired_watches(), Vec::<String>::new());
+    // Its history is compacted. After an outage the source does not resume watches but lists everything.
+    assert_eq!(fault_proxy.expired_watches(), Vec::<String>::new());
     cluster.kubectl("delete tbp/goes").await;
     cluster.apply(policy("stays", 2)).await;
     source.buckets("stays", 2).await;
@@ -91,26 +92,30 @@ async fn an_api_server_that_is_killed_takes_nothing_away_and_its_lost_history_is
         .await;
     cluster.kubectl("delete deploy/v1 --wait=false").await;
     source
-        .until("one gone", |seen| {
-            (!seen.objects.carriers.contains_key(&key("deployment/v1"))).then_some(())
+        .until("one gone", |observed| {
+            (!observed
+                .objects
+                .carriers
+                .contains_key(&key("deployment/v1")))
+            .then_some(())
         })
         .await;
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 }
 
 #[tokio::test]
-async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
+async fn changes_during_an_outage_are_observed_afterwards() {
     let mut cluster = Cluster::start().await;
     cluster.apply(deployment("goes", "one", 1)).await;
     cluster.apply(deployment("stays", "two", 1)).await;
     cluster.rollout("goes").await;
     cluster.rollout("stays").await;
-    let relay = cluster
+    let fault_proxy = cluster
         .kube
         .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    let client = client_of(relay.kubeconfig()).await;
+    let client = client_of(fault_proxy.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     source.carrier("deployment/goes", |c| ready(c) == 1).await;
 
@@ -120,7 +125,7 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
     })
     .await
     .unwrap();
-    relay.throttle_next(1_000_000);
+    fault_proxy.throttle_next(1_000_000);
     cluster.kube.start_api().await.unwrap();
     cluster.apply(policy("comes", 1)).await;
     cluster.kubectl("delete deploy/goes --wait=false").await;
@@ -133,19 +138,23 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
             .carriers
             .contains_key(&key("deployment/goes"))
     );
-    eventually(SOON, "the refusal to be known", async || {
+    eventually(SOON, "the refusal to be reported", async || {
         let state = source.state();
-        let said = state
+        let message = state
             .lost()
             .is_some_and(|(_, lost)| lost.message.contains("429"));
-        said.then_some(()).ok_or(format!("{state:?}"))
+        message.then_some(()).ok_or(format!("{state:?}"))
     })
     .await
     .unwrap();
-    relay.throttle_next(0);
+    fault_proxy.throttle_next(0);
     source
-        .until("one gone", |seen| {
-            (!seen.objects.carriers.contains_key(&key("deployment/goes"))).then_some(())
+        .until("one gone", |observed| {
+            (!observed
+                .objects
+                .carriers
+                .contains_key(&key("deployment/goes")))
+            .then_some(())
         })
         .await;
     source.policy("comes", |_| true).await;
@@ -154,7 +163,7 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
             c.labels.get("canary-weight").is_some_and(|w| w == "7")
         })
         .await;
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
     eventually(SOON, "all to be well", async || {
         source.state().lost().is_none().then_some(()).ok_or("lost")
     })
@@ -162,10 +171,10 @@ async fn what_changes_while_the_api_is_out_of_reach_is_seen_afterwards() {
     .unwrap();
 }
 
-/// Labels, replicas and policies change all the time, and watches break in the middle of an event.
-async fn churn(cluster: &Cluster, relay: &FaultProxy, rounds: u32) {
+/// Changes labels, replicas and policies, and breaks watches in the middle of an event.
+async fn churn(cluster: &Cluster, fault_proxy: &FaultProxy, rounds: u32) {
     for round in 0..rounds {
-        relay.break_watches();
+        fault_proxy.break_watches();
         let name = ["v1", "v2"][round as usize % 2];
         cluster
             .kubectl(&format!(
@@ -174,7 +183,7 @@ async fn churn(cluster: &Cluster, relay: &FaultProxy, rounds: u32) {
             .await;
         cluster.apply(policy(name, 1 + round)).await;
         if round % 3 == 0 {
-            relay.throttle_next(3);
+            fault_proxy.throttle_next(3);
         }
         cluster
             .kubectl(&format!("scale deploy/{name} --replicas={}", 1 + round % 4))
@@ -182,49 +191,51 @@ async fn churn(cluster: &Cluster, relay: &FaultProxy, rounds: u32) {
     }
 }
 
-/// The API server said 410 to watches of these kinds.
-fn its_history_was_gone<const N: usize>(relay: &FaultProxy, plurals: [&str; N]) {
-    let gone = relay.expired_watches();
+/// Checks that the API server answered 410 to watches of these kinds.
+fn its_history_was_gone<const N: usize>(fault_proxy: &FaultProxy, plurals: [&str; N]) {
+    let gone = fault_proxy.expired_watches();
     for plural in plurals {
         let part = format!("/{plural}?");
         assert!(
-            gone.iter().any(|asked| asked.contains(&part)),
+            gone.iter().any(|request| request.contains(&part)),
             "{plural}: {gone:?}"
         );
     }
 }
 
-fn watches(relay: &FaultProxy, plural: &str) -> usize {
-    let asked = relay.requests();
-    let asked = asked
+fn watches(fault_proxy: &FaultProxy, plural: &str) -> usize {
+    let requests = fault_proxy.requests();
+    let requests = requests
         .iter()
-        .filter(|asked| asked.contains(&format!("/{plural}?")));
-    asked.filter(|asked| asked.contains("watch=true")).count()
+        .filter(|request| request.contains(&format!("/{plural}?")));
+    requests
+        .filter(|request| request.contains("watch=true"))
+        .count()
 }
 
 #[tokio::test]
-async fn watches_that_are_cut_in_the_middle_of_an_event_and_refused_lose_nothing() {
+async fn watches_that_break_in_the_middle_of_an_event_or_are_refused_lose_no_change() {
     let cluster = Cluster::start().await;
-    let relay = cluster
+    let fault_proxy = cluster
         .kube
         .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    let client = client_of(relay.kubeconfig()).await;
+    let client = client_of(fault_proxy.kubeconfig()).await;
     for (name, version) in [("v1", "one"), ("v2", "two")] {
         cluster.apply(deployment(name, version, 1)).await;
     }
-    relay.throttle_next(5);
+    fault_proxy.throttle_next(5);
     let mut source = Source::start(&client, Options::default()).await;
-    assert_eq!(relay.throttles_remaining(), 0);
+    assert_eq!(fault_proxy.throttles_remaining(), 0);
     let both = ["deployments", "tokenbucketpolicies"];
-    let first = both.map(|plural| watches(&relay, plural));
-    churn(&cluster, &relay, 12).await;
-    let weight = |wanted: &'static str| {
+    let first = both.map(|plural| watches(&fault_proxy, plural));
+    churn(&cluster, &fault_proxy, 12).await;
+    let weight = |expected: &'static str| {
         move |c: &headgate_model::Carrier| {
             c.labels
                 .get("canary-weight")
-                .is_some_and(|weight| weight == wanted)
+                .is_some_and(|weight| weight == expected)
                 && ready(c) == c.desired as usize
                 && c.pods.len() == ready(c)
         }
@@ -234,14 +245,14 @@ async fn watches_that_are_cut_in_the_middle_of_an_event_and_refused_lose_nothing
     source.buckets("v1", 11).await;
     source.buckets("v2", 12).await;
     for (plural, first) in both.into_iter().zip(first) {
-        let now = watches(&relay, plural);
-        assert!(now >= first + 3, "{plural}: {:?}", relay.requests());
+        let now = watches(&fault_proxy, plural);
+        assert!(now >= first + 3, "{plural}: {:?}", fault_proxy.requests());
     }
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 }
 
 #[tokio::test]
-async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under_churn() {
+async fn without_streamed_lists_pages_are_read_also_during_changes() {
     let cluster = Cluster::with(KubeOptions {
         api_args: vec![
             "--feature-gates=WatchList=false".into(),
@@ -250,35 +261,37 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
         ..KubeOptions::default()
     })
     .await;
-    let relay = cluster
+    let fault_proxy = cluster
         .kube
         .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    let client = client_of(relay.kubeconfig()).await;
+    let client = client_of(fault_proxy.kubeconfig()).await;
     for (name, version) in [("v1", "one"), ("v2", "two")] {
         cluster.apply(deployment(name, version, 1)).await;
     }
     let mut source = Source::start(&client, Options::default()).await;
     let lists = |plural: &str| {
-        let asked = relay.requests();
-        let asked = asked
+        let requests = fault_proxy.requests();
+        let requests = requests
             .iter()
-            .filter(|asked| asked.contains(&format!("/{plural}?")));
-        asked.filter(|asked| asked.contains("limit=500")).count()
+            .filter(|request| request.contains(&format!("/{plural}?")));
+        requests
+            .filter(|request| request.contains("limit=500"))
+            .count()
     };
     let both = ["deployments", "tokenbucketpolicies"];
     let first = both.map(lists);
     assert!(
         first.iter().all(|count| *count > 0),
         "{:?}",
-        relay.requests()
+        fault_proxy.requests()
     );
     for round in 0..4 {
-        churn(&cluster, &relay, 3).await;
-        // Without a watch cache a compaction makes every version too old: who is kept out until then lists anew.
-        relay.throttle_next(1_000_000);
-        relay.break_watches();
+        churn(&cluster, &fault_proxy, 3).await;
+        // Without a watch cache a compaction makes every version too old, so the source lists again.
+        fault_proxy.throttle_next(1_000_000);
+        fault_proxy.break_watches();
         cluster.apply(policy("v1", 4 + round)).await;
         cluster
             .kubectl(&format!(
@@ -286,7 +299,7 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
             ))
             .await;
         cluster.kube.compact().await.unwrap();
-        relay.throttle_next(0);
+        fault_proxy.throttle_next(0);
     }
     source
         .carrier("deployment/v1", |c| {
@@ -296,35 +309,39 @@ async fn lists_page_by_page_are_read_where_streamed_lists_are_refused_also_under
         })
         .await;
     source.buckets("v1", 7).await;
-    // Watches that end in their time, and are kept out by an API server that is busy, know a version that is gone.
-    relay.throttle_next(1_000_000);
+    // Watches that end while a busy API server refuses new ones have a version that is gone.
+    fault_proxy.throttle_next(1_000_000);
     tokio::time::sleep(ENDED).await;
     cluster.apply(policy("v1", 8)).await;
     cluster
         .kubectl("label deploy/v1 canary-weight=77 --overwrite")
         .await;
     cluster.kube.compact().await.unwrap();
-    relay.throttle_next(0);
+    fault_proxy.throttle_next(0);
     source
         .carrier("deployment/v1", |c| c.labels["canary-weight"] == "77")
         .await;
     source.buckets("v1", 8).await;
     for (plural, first) in both.into_iter().zip(first) {
-        assert!(lists(plural) > first, "{plural}: {:?}", relay.requests());
+        assert!(
+            lists(plural) > first,
+            "{plural}: {:?}",
+            fault_proxy.requests()
+        );
     }
-    its_history_was_gone(&relay, both);
-    cluster.equals_a_fresh_one(&source).await;
+    its_history_was_gone(&fault_proxy, both);
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 }
 
 #[tokio::test]
-async fn nothing_is_published_before_the_whole_world_is_known() {
+async fn nothing_is_published_before_every_kind_is_listed() {
     let mut cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 30)).await;
     cluster.apply(policy("fair", 1)).await;
     cluster.rollout("v1").await;
     cluster.kube.kill_api().unwrap();
     let watches = Watches::start(&cluster.client().await, Options::default());
-    let early = tokio::time::timeout(Duration::from_secs(1), watches.world()).await;
+    let early = tokio::time::timeout(Duration::from_secs(1), watches.observed()).await;
     assert!(early.is_err(), "{:?}", watches.state());
     assert!(!watches.state().synced());
     assert!(watches.state().lost().is_some());

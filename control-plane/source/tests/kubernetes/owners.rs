@@ -15,14 +15,14 @@ async fn a_stateful_set_with_its_pods_is_a_carrier() {
     let mut set = stateful_set("llama", "set", "one", 2);
     set["metadata"]["labels"]["canary-weight"] = "5".into();
     cluster.apply(set).await;
-    let seen = source.carrier("statefulset/set", |c| ready(c) == 2).await;
-    let pods: Vec<&str> = seen.pods.iter().map(|pod| pod.name.as_str()).collect();
+    let observed = source.carrier("statefulset/set", |c| ready(c) == 2).await;
+    let pods: Vec<&str> = observed.pods.iter().map(|pod| pod.name.as_str()).collect();
     assert_eq!(pods, ["set-0", "set-1"], "as its controller names them");
     assert_eq!(
-        (seen.desired, seen.origin.as_str()),
+        (observed.desired, observed.origin.as_str()),
         (2, "StatefulSet default/set")
     );
-    assert_eq!(seen.labels["canary-weight"], "5");
+    assert_eq!(observed.labels["canary-weight"], "5");
 
     let label = "label statefulset/set canary-weight=15 --overwrite";
     cluster.kubectl(label).await;
@@ -33,11 +33,11 @@ async fn a_stateful_set_with_its_pods_is_a_carrier() {
     source
         .carrier("statefulset/set", |c| c.desired == 3 && ready(c) == 3)
         .await;
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
     cluster.kubectl("delete statefulset/set").await;
     source
-        .until("nothing", |seen| {
-            seen.objects.carriers.is_empty().then_some(())
+        .until("nothing", |observed| {
+            observed.objects.carriers.is_empty().then_some(())
         })
         .await;
 }
@@ -64,14 +64,14 @@ async fn a_custom_kind_is_the_carrier_of_its_pods_and_desires_the_replicas_of_it
             "spec": {"replicas": 3},
         }))
         .await;
-    // Its controller makes a StatefulSet, whose controller makes the pods. What that is labelled with counts no more.
+    // Its controller creates a StatefulSet, whose controller creates the pods. Labels of the StatefulSet have no effect.
     let mut cars = stateful_set("other", "cars", "two", 2);
     cars["metadata"]["labels"]["canary-weight"] = "50".into();
     let kubectl = cluster.kube.kubectl();
     kubectl.apply_owned("train/night", cars).await.unwrap();
-    let seen = source.carrier("train/night", |c| ready(c) == 2).await;
+    let observed = source.carrier("train/night", |c| ready(c) == 2).await;
     assert_eq!(
-        (seen.desired, seen.origin.as_str()),
+        (observed.desired, observed.origin.as_str()),
         (3, "Train default/night")
     );
     let others = source.now();
@@ -96,14 +96,16 @@ async fn a_custom_kind_is_the_carrier_of_its_pods_and_desires_the_replicas_of_it
     cluster.kubectl(&replicas("2")).await;
     source.carrier("train/night", |c| c.desired == 2).await;
     cluster.kubectl(&replicas("\"two\"")).await;
-    let unreadable = |seen: &headgate_model::Observed| {
-        let finding = seen
+    let unreadable = |observed: &headgate_model::Observed| {
+        let finding = observed
             .findings
             .iter()
             .find(|f| f.reason == reason::UNREADABLE);
         finding.map(|finding| finding.message.clone())
     };
-    let said = source.until("a finding", unreadable).await;
-    assert!(said.contains("spec.replicas is \"two\""), "{said}");
-    source.equals_a_fresh_one(&client, &options).await;
+    let message = source.until("a finding", unreadable).await;
+    assert!(message.contains("spec.replicas is \"two\""), "{message}");
+    source
+        .wait_until_equal_to_a_new_source(&client, &options)
+        .await;
 }

@@ -22,7 +22,7 @@ fn quick() -> Options {
     }
 }
 
-/// The kinds that should be there and are not.
+/// The kinds without a definition.
 fn undefined(state: &ApiState) -> Vec<String> {
     let all = state.undefined();
     all.map(|it| format!("{}: {}", it.kind, it.install.unwrap_or_default()))
@@ -30,7 +30,8 @@ fn undefined(state: &ApiState) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_definition_that_is_missing_is_named_with_its_command_and_its_policies_come_with_it() {
+async fn a_missing_definition_is_reported_with_the_command_and_its_policies_appear_once_it_is_installed()
+ {
     let cluster = Cluster::without_policies(KubeOptions::default()).await;
     let mut source = Source::start(&cluster.client().await, quick()).await;
     let command = "headgate schema crds | kubectl apply --server-side -f -";
@@ -41,10 +42,10 @@ async fn a_definition_that_is_missing_is_named_with_its_command_and_its_policies
     cluster.define().await;
     cluster.apply(policy("fair", 1)).await;
     source.policy("fair", |_| true).await;
-    let defined = async |source: &Source, wanted: usize| {
+    let defined = async |source: &Source, expected: usize| {
         eventually(SOON, "the definitions", async || {
             let undefined = undefined(&source.state());
-            let well = undefined.len() == wanted && source.state().lost().is_none();
+            let well = undefined.len() == expected && source.state().lost().is_none();
             well.then_some(()).ok_or(format!("{:?}", source.state()))
         })
         .await
@@ -52,11 +53,11 @@ async fn a_definition_that_is_missing_is_named_with_its_command_and_its_policies
     };
     defined(&source, 0).await;
 
-    // Removed, and made anew: its policies are others.
+    // The definition is removed and created again, with other policies.
     cluster.kubectl(&format!("delete crd {BUCKETS}")).await;
     source
-        .until("no policy", |seen| {
-            seen.objects.policies.is_empty().then_some(())
+        .until("no policy", |observed| {
+            observed.objects.policies.is_empty().then_some(())
         })
         .await;
     defined(&source, 1).await;
@@ -65,36 +66,36 @@ async fn a_definition_that_is_missing_is_named_with_its_command_and_its_policies
     source.buckets("fair", 2).await;
     defined(&source, 0).await;
     source
-        .equals_a_fresh_one(&cluster.client().await, &quick())
+        .wait_until_equal_to_a_new_source(&cluster.client().await, &quick())
         .await;
 }
 
 #[tokio::test]
-async fn an_api_server_that_starts_again_and_serves_its_kinds_later_lifts_no_limit() {
+async fn a_restarted_api_server_that_serves_its_kinds_later_removes_no_policy() {
     let mut cluster = Cluster::start().await;
-    let relay = cluster
+    let fault_proxy = cluster
         .kube
         .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    let client = client_of(relay.kubeconfig()).await;
+    let client = client_of(fault_proxy.kubeconfig()).await;
     cluster.apply(deployment("v1", "one", 1)).await;
     let mut source = Source::start(&client, Options::default()).await;
     cluster.apply(policy("fair", 1)).await;
     source.policy("fair", |_| true).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
     let fewest = Arc::new(AtomicUsize::new(2));
-    let (mut seen, lowest) = (source.follow(), fewest.clone());
+    let (mut observed, lowest) = (source.follow(), fewest.clone());
     let watching = tokio::spawn(async move {
-        while seen.changed().await.is_ok() {
-            let objects = seen.borrow_and_update().objects.clone();
+        while observed.changed().await.is_ok() {
+            let objects = observed.borrow_and_update().objects.clone();
             let there = objects.policies.len() + objects.carriers.len();
             lowest.fetch_min(there, Ordering::Relaxed);
         }
     });
-    // Its history goes too, so all is listed anew; and for a while it knows none of its kinds, not even pods.
+    // Its history is lost too, so everything is listed again. For a while it serves no kind, not even pods.
     cluster.kube.kill_api().unwrap();
-    relay.not_found_next(60);
+    fault_proxy.not_found_next(60);
     cluster.kube.compact().await.unwrap();
     cluster.kube.start_api().await.unwrap();
     eventually(SOON, "the policy to be written", async || {
@@ -107,32 +108,36 @@ async fn an_api_server_that_starts_again_and_serves_its_kinds_later_lifts_no_lim
     source.buckets("fair", 2).await;
     let weighted = |c: &headgate_model::Carrier| c.labels.contains_key("canary-weight");
     source.carrier("deployment/v1", weighted).await;
-    assert_eq!(relay.not_found_remaining(), 0);
+    assert_eq!(fault_proxy.not_found_remaining(), 0);
     watching.abort();
     assert_eq!(fewest.load(Ordering::Relaxed), 2, "nothing was ever gone");
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 }
 
 #[tokio::test]
-async fn a_fresh_source_waits_for_the_kinds_of_an_api_server_that_still_starts() {
+async fn a_new_source_waits_for_the_kinds_of_a_starting_api_server() {
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.apply(policy("fair", 1)).await;
-    let relay = cluster
+    let fault_proxy = cluster
         .kube
         .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    relay.not_found_next(60);
-    let source = Source::start(&client_of(relay.kubeconfig()).await, Options::default()).await;
+    fault_proxy.not_found_next(60);
+    let source = Source::start(
+        &client_of(fault_proxy.kubeconfig()).await,
+        Options::default(),
+    )
+    .await;
     let objects = &source.now().objects;
-    assert_eq!(relay.not_found_remaining(), 0, "it waited");
+    assert_eq!(fault_proxy.not_found_remaining(), 0, "it waited");
     assert_eq!(objects.policies.len(), 1, "with the limits there are");
 }
 
 #[tokio::test]
-async fn a_policy_that_cannot_be_read_is_reported_and_stalls_nothing() {
-    // As those that were stored before their definition had a schema.
+async fn an_unreadable_policy_is_reported_and_blocks_nothing() {
+    // As objects that were stored before the definition had a schema.
     let cluster = Cluster::without_policies(KubeOptions::default()).await;
     for (plural, kind) in [
         ("tokenbucketpolicies", "TokenBucketPolicy"),
@@ -176,10 +181,10 @@ async fn a_policy_that_cannot_be_read_is_reported_and_stalls_nothing() {
     let names = bad.iter().map(|(name, _)| *name).chain(["bare"]);
     let mut expected: Vec<String> = names.map(named).collect();
     expected.sort();
-    let said = |seen: &headgate_model::Observed| {
-        // The definition of ServedModel is not there either, which is said apart.
+    let found = |observed: &headgate_model::Observed| {
+        // The definition of ServedModel is missing too, which is another problem.
         let unread = |f: &&Finding| f.reason != reason::NOTHING_REMEMBERED;
-        let found = seen.findings.iter().filter(unread);
+        let found = observed.findings.iter().filter(unread);
         assert!(
             found
                 .clone()
@@ -188,22 +193,22 @@ async fn a_policy_that_cannot_be_read_is_reported_and_stalls_nothing() {
         let objects: Vec<String> = found.map(|f| f.object.to_string()).collect();
         (objects == expected).then_some(())
     };
-    source.until("all that cannot be read", said).await;
+    source.until("every unreadable object", found).await;
     assert_eq!(source.now().objects.policies.len(), 1);
-    // A list reads them as a watch does.
-    cluster.equals_a_fresh_one(&source).await;
+    // A list and a watch read them alike.
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 
-    // Mended, or gone.
+    // One is fixed, the other one deleted.
     cluster.apply(policy("typed", 3)).await;
     source.buckets("typed", 3).await;
     cluster
         .kubectl("delete tokenbucketpolicy text list deep bare")
         .await;
-    let rest = |seen: &headgate_model::Observed| {
-        let mut findings = seen.findings.iter();
+    let rest = |observed: &headgate_model::Observed| {
+        let mut findings = observed.findings.iter();
         let none = findings.all(|f| f.reason == reason::NOTHING_REMEMBERED);
         none.then_some(())
     };
     source.until("no finding", rest).await;
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 }

@@ -1,4 +1,4 @@
-//! An API server that is restored from a backup, at an older version than the one that was seen.
+//! An API server that is restored from a backup, at an older version than the source has.
 
 use std::time::{Duration, Instant};
 
@@ -7,19 +7,19 @@ use headgate_source::cluster::Options;
 
 use super::cluster::*;
 
-/// From when the API server can be asked until all is read anew.
+/// The longest time from an API server that answers until everything is read again.
 const NOTICED: Duration = Duration::from_secs(30);
-/// Longer than a watch runs, so that each idle one has ended.
+/// Longer than the duration of a watch, so that each idle watch has ended.
 const IDLE: Duration = Duration::from_secs(25);
-/// Writes of [`pass`] that the backup is behind, and, more, that come after it before anybody looks.
+/// Calls of [`pass`] after the backup and, a greater number, after the restore.
 const BEHIND: u32 = 4;
 const AHEAD: u32 = 6;
 
-fn weight(wanted: &str) -> impl Fn(&Carrier) -> bool {
-    move |c| c.labels.get("canary-weight").is_some_and(|w| w == wanted)
+fn weight(expected: &str) -> impl Fn(&Carrier) -> bool {
+    move |c| c.labels.get("canary-weight").is_some_and(|w| w == expected)
 }
 
-/// Writes that nobody watches, so that only versions pass: a hundred each time.
+/// Makes a hundred writes to an unwatched kind, so that only the version advances.
 async fn pass(cluster: &Cluster, times: u32) {
     for _ in 0..times {
         let many: Vec<serde_json::Value> = (0..50)
@@ -50,7 +50,7 @@ async fn version(cluster: &Cluster) -> u64 {
 }
 
 #[tokio::test]
-async fn an_api_server_restored_from_a_backup_is_read_anew_and_followed() {
+async fn an_api_server_restored_from_a_backup_is_listed_again_and_watched() {
     let mut cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.apply(deployment("v2", "two", 1)).await;
@@ -60,12 +60,12 @@ async fn an_api_server_restored_from_a_backup_is_read_anew_and_followed() {
     cluster.apply(policy("fair", 1)).await;
     cluster.kube.backup().await.unwrap();
 
-    let relay = cluster
+    let fault_proxy = cluster
         .kube
         .fault_proxy(cluster.kube.kubeconfig())
         .await
         .unwrap();
-    let client = client_of(relay.kubeconfig()).await;
+    let client = client_of(fault_proxy.kubeconfig()).await;
     let mut source = Source::start(&client, Options::default()).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
     source.buckets("fair", 1).await;
@@ -78,56 +78,61 @@ async fn an_api_server_restored_from_a_backup_is_read_anew_and_followed() {
     source.carrier("deployment/v2", weight("30")).await;
     source.buckets("fair", 2).await;
     source
-        .until("v1 to be gone", |seen| {
-            (!seen.objects.carriers.contains_key(&key("deployment/v1"))).then_some(())
+        .until("v1 to be gone", |observed| {
+            (!observed
+                .objects
+                .carriers
+                .contains_key(&key("deployment/v1")))
+            .then_some(())
         })
         .await;
 
-    // Nobody may look before the restored one has written more than the backup was behind: its versions do not give it away.
-    let seen = version(&cluster).await;
-    relay.disconnect(true);
+    // The source connects only once the restored server is ahead of the old version, so that versions do not reveal the restore.
+    let observed = version(&cluster).await;
+    fault_proxy.disconnect(true);
     cluster.kube.restore().await.unwrap();
-    assert!(version(&cluster).await + 200 < seen, "it goes back");
+    assert!(version(&cluster).await + 200 < observed, "it goes back");
     pass(&cluster, AHEAD).await;
-    assert!(version(&cluster).await > seen, "it overtakes");
-    let before = relay.requests().len();
-    relay.disconnect(false);
+    assert!(version(&cluster).await > observed, "it overtakes");
+    let before = fault_proxy.requests().len();
+    fault_proxy.disconnect(false);
     let back = Instant::now();
     source.carrier("deployment/v2", weight("10")).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
     source.buckets("fair", 1).await;
     println!(
-        "read anew {:?} after the API server could be asked",
+        "read again {:?} after the API server answered",
         back.elapsed()
     );
     assert!(back.elapsed() < NOTICED, "{:?}", back.elapsed());
-    // Once each, and streamed: an absence costs the API server one list of a kind.
-    let asked = relay.requests().split_off(before);
-    let lists = asked
+    // Each kind is listed once, as a stream: an outage costs the API server one list of each kind.
+    let requests = fault_proxy.requests().split_off(before);
+    let lists = requests
         .iter()
-        .filter(|asked| asked.contains("/api/v1/pods?"))
-        .filter(|asked| asked.contains("sendInitialEvents") || asked.contains("limit="));
-    assert_eq!(lists.count(), 1, "{asked:#?}");
+        .filter(|request| request.contains("/api/v1/pods?"))
+        .filter(|request| request.contains("sendInitialEvents") || request.contains("limit="));
+    assert_eq!(lists.count(), 1, "{requests:#?}");
     cluster
         .kubectl("label deploy/v2 canary-weight=20 --overwrite")
         .await;
     source.carrier("deployment/v2", weight("20")).await;
     cluster.apply(policy("fair", 3)).await;
     source.buckets("fair", 3).await;
-    cluster.equals_a_fresh_one(&source).await;
+    cluster.wait_until_equal_to_a_new_source(&source).await;
 
-    // Idle watches list nothing anew; one that hears no bookmark either asks for one object.
-    let calm = relay.requests().len();
+    // Idle watches do not list again; a watch without a bookmark requests one object.
+    let calm = fault_proxy.requests().len();
     tokio::time::sleep(IDLE).await;
-    let asked = relay.requests().split_off(calm);
+    let requests = fault_proxy.requests().split_off(calm);
     let count = |part: &str| {
-        let ours = asked
+        let ours = requests
             .iter()
-            .filter(|asked| asked.contains("/tokenbucketpolicies?"));
-        ours.filter(|asked| asked.contains(part)).count()
+            .filter(|request| request.contains("/tokenbucketpolicies?"));
+        ours.filter(|request| request.contains(part)).count()
     };
-    assert!((1..4).contains(&count("watch=true")), "{asked:?}");
-    assert!(count("limit=1") <= count("watch=true"), "{asked:?}");
-    let full = |asked: &&String| asked.contains("sendInitialEvents") || asked.contains("limit=500");
-    assert_eq!(asked.iter().find(full), None);
+    assert!((1..4).contains(&count("watch=true")), "{requests:?}");
+    assert!(count("limit=1") <= count("watch=true"), "{requests:?}");
+    let full =
+        |request: &&String| request.contains("sendInitialEvents") || request.contains("limit=500");
+    assert_eq!(requests.iter().find(full), None);
 }

@@ -12,7 +12,7 @@ use super::cluster::*;
 
 const POOLS: &str = "inference.networking.k8s.io";
 
-/// A policy that is attached to an object, and perhaps to one version.
+/// A policy that is attached to an object, optionally to one version.
 fn attached(name: &str, kind: &str, to: &str, version: Option<&str>) -> Value {
     let mut made = policy(name, 1);
     made["spec"]["buckets"][0]["name"] = name.into();
@@ -42,8 +42,8 @@ fn planned(objects: &Objects) -> Plan {
     plan(&registry, objects, &Scales::default())
 }
 
-/// What the filters are told of a policy: its models, and the versions where it is not for all; else why nothing.
-fn told(plan: &Plan, name: &str) -> String {
+/// The models of a policy in the filter configuration, with versions unless it applies to all; else the reason.
+fn applied_rules(plan: &Plan, name: &str) -> String {
     let id = PolicyId {
         kind: TokenBucketPolicySpec::KIND,
         namespace: "default".into(),
@@ -75,7 +75,7 @@ fn told(plan: &Plan, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_it() {
+async fn a_policy_attached_to_an_object_applies_to_its_models_and_versions() {
     let cluster = Cluster::start().await;
     for (model, name, version) in [
         ("llama", "llama-one", "one"),
@@ -85,7 +85,7 @@ async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_i
     ] {
         cluster.apply(workload(model, name, version, 1)).await;
     }
-    // A carrier of its own, and Services that carry no label.
+    // A carrier, and Services without labels.
     let mut labelled = selecting("Service", "gemma", "gemma-one");
     labelled["metadata"]["labels"] = json!({"model-name": "gemma", "model-version": "one"});
     cluster.apply(labelled).await;
@@ -103,7 +103,7 @@ async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_i
              Declared models: gemma, llama, phi"
         )
     };
-    // The policy, what it is attached to, and what its models are.
+    // The policy, its target and the expected models.
     let rows = [
         ("service-labelled", "Service", "gemma", None, "gemma".to_owned()),
         ("service-unlabelled", "Service", "front", None, "phi".to_owned()),
@@ -135,16 +135,16 @@ async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_i
     let pools = format!("inferencepools.{POOLS}");
     assert!(source.state().watches[&pools].absent);
     for (name, _, _, _, expected) in &rows {
-        let as_expected = |seen: &headgate_model::Observed| {
-            let told = told(&planned(&seen.objects), name);
-            (told == *expected).then_some(())
+        let as_expected = |observed: &headgate_model::Observed| {
+            let applied_rules = applied_rules(&planned(&observed.objects), name);
+            (applied_rules == *expected).then_some(())
         };
         source
             .until(&format!("{name}: {expected}"), as_expected)
             .await;
     }
 
-    // The kind comes, then its objects.
+    // The kind is installed, then its objects are created.
     cluster
         .apply(crd(POOLS, "inferencepools", "InferencePool"))
         .await;
@@ -157,8 +157,8 @@ async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_i
         .apply(selecting("InferencePool", "llama", "llama-two"))
         .await;
     for (name, expected) in [("pool", "phi"), ("pool-of-a-version", "llama@one")] {
-        let as_expected = |seen: &headgate_model::Observed| {
-            (told(&planned(&seen.objects), name) == expected).then_some(())
+        let as_expected = |observed: &headgate_model::Observed| {
+            (applied_rules(&planned(&observed.objects), name) == expected).then_some(())
         };
         source
             .until(&format!("{name}: {expected}"), as_expected)
@@ -174,16 +174,16 @@ async fn a_policy_attached_to_an_object_reaches_the_models_and_versions_behind_i
         .await;
     let empty = Source::start(&cluster.client().await, options.clone()).await;
     for name in ["pool", "service-unlabelled", "deployment"] {
-        assert_eq!(told(&planned(&empty.now().objects), name), "phi");
+        assert_eq!(applied_rules(&planned(&empty.now().objects), name), "phi");
     }
     cluster.kubectl("delete inferencepool phi").await;
     source
-        .until("the pool to be gone", |seen| {
-            let told = told(&planned(&seen.objects), "pool");
-            told.starts_with("MatchesNothing").then_some(())
+        .until("the pool to be gone", |observed| {
+            let applied_rules = applied_rules(&planned(&observed.objects), "pool");
+            applied_rules.starts_with("MatchesNothing").then_some(())
         })
         .await;
     source
-        .equals_a_fresh_one(&cluster.client().await, &options)
+        .wait_until_equal_to_a_new_source(&cluster.client().await, &options)
         .await;
 }

@@ -5,21 +5,21 @@ use headgate_model::Observed;
 use headgate_model::{LabelKeys, Severity};
 use headgate_source::files::remarks;
 
-use super::{LLAMA, problems, reducer, world};
+use super::{LLAMA, observe, problems, reducer};
 
 #[test]
-fn objects_of_other_kinds_and_kustomizations_are_passed_over_and_no_problem() {
+fn objects_of_other_kinds_and_kustomizations_are_skipped_without_a_problem() {
     let others = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c, labels: {build: 7}}\n---\n\
                   {apiVersion: batch/v1, kind: Job, metadata: {generateName: j-}}\n---\n"
         .to_owned();
     let mut reducer = reducer();
     reducer.apply("m.yaml", (others + LLAMA).as_bytes(), 1);
-    // Neither kind nor name is needed in it.
+    // A file of another kind needs neither kind nor name.
     let resources = b"resources: [m.yaml]\nimages: [{name: x, newTag: 1.10}]\n";
     reducer.apply("models/kustomization.yaml", resources, 1);
-    let world = reducer.observe(&Observed::default()).unwrap();
-    assert_eq!(problems(&world), [""; 0]);
-    assert_eq!(world.objects.carriers.len(), 1);
+    let observed = reducer.observe(&Observed::default()).unwrap();
+    assert_eq!(problems(&observed), [""; 0]);
+    assert_eq!(observed.objects.carriers.len(), 1);
     assert_eq!(reducer.unrelated("m.yaml"), Some("ConfigMap c, Job"));
     let passed = reducer.unrelated("models/kustomization.yaml");
     assert_eq!(passed, Some("Kustomization"));
@@ -37,15 +37,16 @@ fn objects_of_other_kinds_and_kustomizations_are_passed_over_and_no_problem() {
 #[test]
 fn a_workload_without_labels_is_a_warning_and_labels_on_its_template_alone_get_advice() {
     let bare = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n";
-    let world = world(&[("m.yaml", bare)]);
-    assert_eq!(world.problems[0].severity, Severity::Warning);
-    assert!(problems(&world)[0].starts_with("m.yaml: Deployment default/d is ignored"));
+    let observed = observe(&[("m.yaml", bare)]);
+    assert_eq!(observed.problems[0].severity, Severity::Warning);
+    assert!(problems(&observed)[0].starts_with("m.yaml: Deployment default/d is ignored"));
     let template =
         format!("{bare}spec: {{template: {{metadata: {{labels: {{model-name: m}}}}}}}}\n");
-    let said = problems(&self::world(&[("m.yaml", &template)])).join("\n");
+    let messages = problems(&self::observe(&[("m.yaml", &template)])).join("\n");
     assert!(
-        said.contains("Only its pod template has the label") && said.contains("`metadata.labels`"),
-        "{said}"
+        messages.contains("Only its pod template has the label")
+            && messages.contains("`metadata.labels`"),
+        "{messages}"
     );
 }
 
@@ -53,9 +54,9 @@ fn a_workload_without_labels_is_a_warning_and_labels_on_its_template_alone_get_a
 fn a_version_and_a_weight_without_a_model_are_a_finding() {
     let text = LLAMA.replace("model-name: llama, ", "");
     assert_ne!(text, LLAMA);
-    let world = world(&[("m.yaml", &text)]);
-    assert_eq!(problems(&world), [""; 0]);
-    let finding = &world.findings[0];
+    let observed = observe(&[("m.yaml", &text)]);
+    assert_eq!(problems(&observed), [""; 0]);
+    let finding = &observed.findings[0];
     assert_eq!(
         (finding.reason, finding.origin.as_str()),
         ("NoModel", "m.yaml")
@@ -70,7 +71,7 @@ fn a_version_and_a_weight_without_a_model_are_a_finding() {
 }
 
 #[test]
-fn a_number_in_the_place_of_a_text_is_shown_as_it_is_written() {
+fn a_number_in_place_of_a_text_is_reported_as_it_is_written() {
     for (written, json) in [
         ("1.10", false),
         ("1e3", false),
@@ -93,16 +94,16 @@ fn a_number_in_the_place_of_a_text_is_shown_as_it_is_written() {
                 ),
             )
         };
-        let said = problems(&world(&[(file, &text)])).join("\n");
-        let wanted =
+        let messages = problems(&observe(&[(file, &text)])).join("\n");
+        let expected =
             format!("metadata.labels.model-version: must be text: write \"{written}\", in quotes");
-        assert!(said.contains(&wanted), "{written}: {said}");
+        assert!(messages.contains(&expected), "{written}: {messages}");
     }
     let list = "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: v1, kind: Secret, metadata: {name: s}}\n\
                 - {apiVersion: v1, kind: Pod, metadata: {name: a, labels: {model-name: m, model-version: 2.0}}}\n";
     let template = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, labels: {model-name: m, model-version: v}}\n\
                     spec: {template: {metadata: {labels: {model-version: 1.20}}}}\n";
-    for (text, wanted) in [
+    for (text, expected) in [
         (
             list,
             "items[1].metadata.labels.model-version: must be text: write \"2.0\"",
@@ -112,12 +113,12 @@ fn a_number_in_the_place_of_a_text_is_shown_as_it_is_written() {
             "spec.template.metadata.labels.model-version: must be text: write \"1.20\"",
         ),
     ] {
-        let said = problems(&world(&[("m.yaml", text)])).join("\n");
-        assert!(said.contains(wanted), "{said}");
+        let messages = problems(&observe(&[("m.yaml", text)])).join("\n");
+        assert!(messages.contains(expected), "{messages}");
     }
 }
 
-/// Each line stands for ten of the one before: a billion nodes in 400 bytes.
+/// Each line repeats the previous one ten times: a billion nodes in 400 bytes.
 fn bomb() -> String {
     let mut text = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..9 {
@@ -128,8 +129,8 @@ fn bomb() -> String {
 }
 
 #[test]
-fn an_alias_bomb_is_refused_at_once_and_leaves_nothing_behind() {
-    // One that repeats a long text has few nodes.
+fn an_alias_bomb_is_refused_at_once_and_frees_its_memory() {
+    // Repetitions of a long text have few nodes.
     let long = format!(
         "a: &a {}\nb: [{}]\n",
         "x".repeat(1 << 20),
@@ -139,30 +140,30 @@ fn an_alias_bomb_is_refused_at_once_and_leaves_nothing_behind() {
     let many = vec![bomb(); 200].join("---\n");
     let before = resident();
     for text in [bomb(), long, many] {
-        let begun = std::time::Instant::now();
+        let started = std::time::Instant::now();
         let mut reducer = reducer();
         reducer.apply("m.yaml", text.as_bytes(), 1);
-        let world = reducer.observe(&Observed::default()).unwrap();
+        let observed = reducer.observe(&Observed::default()).unwrap();
         assert!(
-            problems(&world)[0].contains("is not YAML"),
+            problems(&observed)[0].contains("is not YAML"),
             "{:?}",
-            problems(&world)
+            problems(&observed)
         );
         assert!(
-            begun.elapsed() < std::time::Duration::from_secs(5),
+            started.elapsed() < std::time::Duration::from_secs(5),
             "{:?}",
-            begun.elapsed()
+            started.elapsed()
         );
     }
     let kept = resident().saturating_sub(before);
     assert!(kept < 64 << 20, "{kept} bytes stay");
-    // What people use aliases for.
+    // Common uses of aliases are valid.
     let shared = LLAMA.replace("labels:", "labels: &l").to_owned()
         + "---\n{apiVersion: v1, kind: Pod, metadata: &m {name: p, labels: {model-name: m, model-version: v}}, x: *m}\n";
-    assert_eq!(problems(&world(&[("m.yaml", &shared)])), [""; 0]);
+    assert_eq!(problems(&observe(&[("m.yaml", &shared)])), [""; 0]);
 }
 
-/// Memory of this process, in bytes; 0 where the system does not tell.
+/// The memory of this process in bytes; 0 if unknown.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages = status
@@ -201,7 +202,7 @@ fn a_template_without_a_serving_port_or_with_an_inferred_one_gets_a_remark() {
     };
     let both = |one: &str, two: &str| format!("{one}, {two}");
     let none = String::new;
-    for (ports, template, more, said) in [
+    for (ports, template, more, message) in [
         (http.to_owned(), none(), none(), ""),
         (both(http, metrics), none(), none(), ""),
         (both(http, grpc), none(), none(), ""),
@@ -213,7 +214,7 @@ fn a_template_without_a_serving_port_or_with_an_inferred_one_gets_a_remark() {
             "they declare 8000 and 8001, and it is not known which one serves",
         ),
         (format!("{http}, {other}, {own}"), none(), none(), ""),
-        // By its name, as NIM and Ray Serve have it.
+        // By the port names of NIM and Ray Serve.
         (api.to_owned(), none(), none(), ""),
         (both(api, metrics), none(), none(), ""),
         (
@@ -292,25 +293,25 @@ fn a_template_without_a_serving_port_or_with_an_inferred_one_gets_a_remark() {
     ] {
         let found = remarked(&ports, &template, &more);
         let messages: Vec<&str> = found.iter().map(|p| p.message.as_str()).collect();
-        if said.is_empty() {
+        if message.is_empty() {
             assert_eq!(messages, [""; 0], "{ports} {template} {more}");
         } else {
             assert_eq!(messages.len(), 1, "{ports} {template} {more}: {messages:?}");
-            assert!(messages[0].contains(said), "{said} in {messages:?}");
+            assert!(messages[0].contains(message), "{message} in {messages:?}");
             assert_eq!(found[0].path, "spec.template.spec.containers");
             let inferred = messages[0].contains("the port is inferred");
-            let wanted = if inferred {
+            let expected = if inferred {
                 Severity::Info
             } else {
                 Severity::Warning
             };
-            assert_eq!(found[0].severity, wanted);
+            assert_eq!(found[0].severity, expected);
         }
     }
 }
 
 #[test]
-fn a_sidecar_that_is_kept_running_declares_ports_and_another_init_container_does_not() {
+fn a_native_sidecar_declares_ports_and_another_init_container_does_not() {
     let with = |policy: &str| {
         let init = format!(
             "\n      initContainers:\n      - {{name: proxy, {policy} ports: [{{name: http, containerPort: 8000}}]}}"
@@ -332,14 +333,14 @@ fn annotations_of_templates_and_of_objects_that_are_not_carriers_get_remarks() {
         "annotations: {headgate.dev/ports: '1'}",
         "{apiVersion: v1, kind: Service, metadata: {name: f, annotations: {headgate.dev/join: x}}}\n",
     );
-    let said: Vec<String> = found.iter().map(ToString::to_string).collect();
-    assert_eq!(said.len(), 2, "{said:?}");
-    assert!(said[0].starts_with("m.yaml (document 1): spec.template.metadata.annotations: annotation `headgate.dev/ports` of its pods"), "{said:?}");
+    let messages: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(messages.len(), 2, "{messages:?}");
+    assert!(messages[0].starts_with("m.yaml (document 1): spec.template.metadata.annotations: annotation `headgate.dev/ports` of its pods"), "{messages:?}");
     assert!(
-        said[1].starts_with(
+        messages[1].starts_with(
             "m.yaml (document 2): metadata.annotations: annotation `headgate.dev/join: \"x\"`"
         ),
-        "{said:?}"
+        "{messages:?}"
     );
 }
 
@@ -352,7 +353,7 @@ fn a_model_label_on_a_kind_that_is_not_watched_gets_a_remark_with_advice() {
             "{{apiVersion: {version}, kind: {kind}, metadata: {{name: a, {metadata}}}, spec: {{{spec}}}}}"
         )
     };
-    let said = |text: String| -> Vec<(String, Severity, String)> {
+    let messages = |text: String| -> Vec<(String, Severity, String)> {
         let files = [("m.yaml".to_owned(), text.into_bytes())];
         let all = remarks(&files, "default", &LabelKeys::default())
             .problems
@@ -403,7 +404,7 @@ fn a_model_label_on_a_kind_that_is_not_watched_gets_a_remark_with_advice() {
             ["it has no effect", "Label a Deployment or a Service"],
         ),
     ] {
-        let found = said(text);
+        let found = messages(text);
         let [(at, how, message)] = &found[..] else {
             panic!("{path}: {found:?}");
         };
@@ -419,6 +420,6 @@ fn a_model_label_on_a_kind_that_is_not_watched_gets_a_remark_with_advice() {
         object("apps/v1", "StatefulSet", labels, ""),
         object("headgate.dev/v1alpha1", "ServedModel", labels, ""),
     ] {
-        assert_eq!(said(text), []);
+        assert_eq!(messages(text), []);
     }
 }

@@ -64,7 +64,7 @@ fn reducer() -> Reducer {
     Reducer::new("default", LabelKeys::default())
 }
 
-fn world(files: &[(&str, &str)]) -> Observed {
+fn observe(files: &[(&str, &str)]) -> Observed {
     let mut reducer = reducer();
     for (file, text) in files {
         reducer.apply(file, text.as_bytes(), 100);
@@ -77,9 +77,9 @@ fn problems(observed: &Observed) -> Vec<String> {
 }
 
 #[test]
-fn a_deployment_with_the_labels_is_a_carrier_and_the_annotation_stands_for_its_pods() {
-    let world = world(&[("models/llama.yaml", LLAMA)]);
-    let carrier = &world.objects.carriers[&key("llama-v2")];
+fn a_labelled_deployment_is_a_carrier_and_the_annotation_lists_its_endpoints() {
+    let observed = observe(&[("models/llama.yaml", LLAMA)]);
+    let carrier = &observed.objects.carriers[&key("llama-v2")];
     assert_eq!(carrier.created, Some(1_769_860_800));
     assert_eq!(carrier.desired, 3);
     assert_eq!(carrier.labels["team"], "red");
@@ -87,11 +87,11 @@ fn a_deployment_with_the_labels_is_a_carrier_and_the_annotation_stands_for_its_p
     let addresses: Vec<String> = carrier.pods.iter().map(|p| p.address.to_string()).collect();
     assert_eq!(addresses, ["127.0.0.1:8101", "[::1]:8102"]);
     assert!(carrier.pods.iter().all(|p| p.ready && p.version.is_none()));
-    assert_eq!(problems(&world), Vec::<String>::new());
+    assert_eq!(problems(&observed), Vec::<String>::new());
 }
 
 #[test]
-fn any_kind_may_carry_the_labels_and_pods_take_the_version_of_their_template() {
+fn any_kind_may_have_the_labels_and_pods_have_the_version_of_their_template() {
     let set = LLAMA
         .replace("kind: Deployment", "kind: LeaderWorkerSet")
         .replace("apps/v1", "leaderworkerset.x-k8s.io/v1")
@@ -99,8 +99,8 @@ fn any_kind_may_carry_the_labels_and_pods_take_the_version_of_their_template() {
             "  replicas: 3",
             "  template: {metadata: {labels: {model-version: v2-cuda}}}",
         );
-    let world = world(&[("m.yaml", &set)]);
-    let carrier = world.objects.carriers.values().next().unwrap();
+    let observed = observe(&[("m.yaml", &set)]);
+    let carrier = observed.objects.carriers.values().next().unwrap();
     assert_eq!(carrier.key.kind, "leaderworkerset");
     assert_eq!(
         carrier.desired, 2,
@@ -110,8 +110,8 @@ fn any_kind_may_carry_the_labels_and_pods_take_the_version_of_their_template() {
 }
 
 #[test]
-fn policies_are_the_contracts_own_specs() {
-    let world = world(&[(
+fn policies_have_the_specs_of_the_contract() {
+    let observed = observe(&[(
         "p.yaml",
         &format!("{TENANTS}---\n# nothing here\n---{TAGS}"),
     )]);
@@ -120,16 +120,16 @@ fn policies_are_the_contracts_own_specs() {
         namespace: namespace.into(),
         name: name.into(),
     };
-    let policy = &world.objects.policies[&id(TokenBucketPolicySpec::KIND, "default", "tenants")];
+    let policy = &observed.objects.policies[&id(TokenBucketPolicySpec::KIND, "default", "tenants")];
     assert_eq!(policy.generation, 7);
     let spec = policy.spec.get::<TokenBucketPolicySpec>().unwrap();
     assert!(matches!(&spec.target, Target::Models(m) if m[0].as_str() == "llama"));
     assert_eq!(spec.buckets[0].key.len(), 2);
     assert_eq!(spec.buckets[0].key[0], KeyPart::Tenant);
-    let tags = &world.objects.policies[&id(TrafficTagPolicySpec::KIND, "prod", "tags")];
+    let tags = &observed.objects.policies[&id(TrafficTagPolicySpec::KIND, "prod", "tags")];
     let tags = tags.spec.get::<TrafficTagPolicySpec>().unwrap();
     assert_eq!(tags.tagging.tenant_header.as_str(), "x-team");
-    assert_eq!(problems(&world), Vec::<String>::new());
+    assert_eq!(problems(&observed), Vec::<String>::new());
 }
 
 #[test]
@@ -140,8 +140,8 @@ fn lists_and_json_are_read_like_single_documents() {
         + &deployment("b", "127.0.0.1:2");
     let json = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"c","labels":{"model-name":"m","model-version":"v"}}}
 {"apiVersion":"v1","kind":"Pod","metadata":{"name":"d","labels":{"model-name":"m","model-version":"v"}}}"#;
-    let world = world(&[("list.yml", &list), ("two.json", json)]);
-    let kinds: Vec<_> = world
+    let observed = observe(&[("list.yml", &list), ("two.json", json)]);
+    let kinds: Vec<_> = observed
         .objects
         .carriers
         .keys()
@@ -151,50 +151,50 @@ fn lists_and_json_are_read_like_single_documents() {
         kinds,
         ["deployment/a", "deployment/b", "pod/d", "service/c"]
     );
-    assert_eq!(problems(&world), Vec::<String>::new());
+    assert_eq!(problems(&observed), Vec::<String>::new());
 }
 
 #[test]
-fn a_kind_that_only_ends_like_a_list_is_not_cut_off() {
+fn a_kind_whose_name_ends_in_list_is_not_a_list() {
     let allow = deployment("a", "127.0.0.1:1").replace("kind: Deployment", "kind: AllowList");
     let typo = "{apiVersion: v1, kind: List, itmes: []}\n";
-    let seen = world(&[("m.yaml", &(allow + "---\n" + typo))]);
-    assert_eq!(seen.objects.carriers.len(), 1);
-    let said = problems(&seen);
+    let observed = observe(&[("m.yaml", &(allow + "---\n" + typo))]);
+    assert_eq!(observed.objects.carriers.len(), 1);
+    let messages = problems(&observed);
     assert!(
-        said[0].starts_with("m.yaml (document 2): metadata.name"),
-        "{said:?}"
+        messages[0].starts_with("m.yaml (document 2): metadata.name"),
+        "{messages:?}"
     );
 }
 
 #[test]
-fn what_kubectl_label_local_writes_is_read() {
+fn the_output_of_kubectl_label_local_is_read() {
     let written = LLAMA.replace("\"2026-01-31T12:00:00Z\"", "null").replace(
         "  replicas: 3\n",
         "  replicas: 3\n  strategy: {}\nstatus: {}\n",
     );
-    let world = world(&[("m.yaml", &written)]);
-    assert_eq!(world.objects.carriers[&key("llama-v2")].created, None);
-    assert_eq!(problems(&world), Vec::<String>::new());
+    let observed = observe(&[("m.yaml", &written)]);
+    assert_eq!(observed.objects.carriers[&key("llama-v2")].created, None);
+    assert_eq!(problems(&observed), Vec::<String>::new());
 }
 
 #[test]
-fn what_kubectl_writes_of_several_objects_is_read_although_nothing_separates_them() {
+fn several_objects_in_the_output_of_kubectl_are_read_without_separators() {
     let object = |name: &str| {
         format!(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata:\n  labels:\n    model-name: m\n    model-version: {name}\n  name: {name}\nspec: {{}}\n"
         )
     };
     let text = object("a") + &object("b") + "---\n" + &object("c");
-    let world = world(&[("m.yaml", &text)]);
-    let names: Vec<_> = world
+    let observed = observe(&[("m.yaml", &text)]);
+    let names: Vec<_> = observed
         .objects
         .carriers
         .keys()
         .map(|k| k.name.as_str())
         .collect();
     assert_eq!(names, ["a", "b", "c"]);
-    assert_eq!(problems(&world), Vec::<String>::new());
+    assert_eq!(problems(&observed), Vec::<String>::new());
 }
 
 #[test]
@@ -270,12 +270,12 @@ fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
         ),
     ];
     for (text, expected) in cases {
-        let said = problems(&world(&[("f.yaml", &text)]));
-        assert_eq!(said.len(), 1, "{said:?}");
+        let messages = problems(&observe(&[("f.yaml", &text)]));
+        assert_eq!(messages.len(), 1, "{messages:?}");
         assert!(
-            said[0].starts_with(expected),
-            "said {}\nnot  {expected}",
-            said[0]
+            messages[0].starts_with(expected),
+            "got      {}\nexpected {expected}",
+            messages[0]
         );
     }
 }
@@ -284,39 +284,39 @@ fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
 fn an_invalid_file_keeps_its_last_valid_content_and_reports_since_when() {
     let mut reducer = reducer();
     reducer.apply("m.yaml", LLAMA.as_bytes(), 100);
-    let good = reducer.observe(&Observed::default()).unwrap();
-    let mut seen = good.clone();
+    let valid = reducer.observe(&Observed::default()).unwrap();
+    let mut observed = valid.clone();
     for (now, bad) in [
         (110, "kind: ["),
         (120, ""),
         (130, &LLAMA[..LLAMA.len() / 2]),
     ] {
         reducer.apply("m.yaml", bad.as_bytes(), now);
-        seen = reducer.observe(&seen).unwrap_or(seen);
-        assert_eq!(seen.objects.carriers, good.objects.carriers, "{bad}");
-        assert!(seen.objects.unread.anything, "{bad}");
+        observed = reducer.observe(&observed).unwrap_or(observed);
+        assert_eq!(observed.objects.carriers, valid.objects.carriers, "{bad}");
+        assert!(observed.objects.unread.anything, "{bad}");
         assert_eq!(
-            (seen.problems.len(), seen.problems[0].since),
+            (observed.problems.len(), observed.problems[0].since),
             (1, 110),
             "{:?}",
-            seen.problems
+            observed.problems
         );
         assert!(
-            seen.problems[0]
+            observed.problems[0]
                 .message
                 .ends_with("the last valid content of the file is served")
         );
-        let change = seen.change_since(&good);
+        let change = observed.change_since(&valid);
         assert_eq!(change, Some(Change::Churn), "nobody edited anything");
     }
     reducer.unreadable("m.yaml", "permission denied", 135);
-    seen = reducer.observe(&seen).unwrap();
+    observed = reducer.observe(&observed).unwrap();
     assert_eq!(
-        (&seen.objects.carriers, seen.problems[0].since),
-        (&good.objects.carriers, 110)
+        (&observed.objects.carriers, observed.problems[0].since),
+        (&valid.objects.carriers, 110)
     );
     reducer.apply("m.yaml", LLAMA.replace("\"10\"", "\"30\"").as_bytes(), 140);
-    let fixed = reducer.observe(&seen).unwrap();
+    let fixed = reducer.observe(&observed).unwrap();
     assert_eq!(
         fixed.objects.carriers[&key("llama-v2")].labels["canary-weight"],
         "30"
@@ -331,8 +331,8 @@ fn an_invalid_file_keeps_its_last_valid_content_and_reports_since_when() {
 
 #[test]
 fn a_file_that_was_never_valid_reports_that_no_object_is_served() {
-    let seen = world(&[("m.yaml", "kind: [")]);
-    let message = &seen.problems[0].message;
+    let observed = observe(&[("m.yaml", "kind: [")]);
+    let message = &observed.problems[0].message;
     assert!(
         message.ends_with("no object of the file is served"),
         "{message}"
@@ -340,7 +340,7 @@ fn a_file_that_was_never_valid_reports_that_no_object_is_served() {
 }
 
 #[test]
-fn the_revision_stands_still_while_the_world_must() {
+fn the_revision_changes_only_with_the_observation() {
     let mut reducer = reducer();
     let mut last = reducer.revision();
     let mut moved = |reducer: &Reducer| std::mem::replace(&mut last, reducer.revision()) != last;
@@ -362,17 +362,17 @@ fn the_revision_stands_still_while_the_world_must() {
 }
 
 #[test]
-fn one_bad_document_keeps_the_whole_file_back_but_a_restart_does_not_forget_its_neighbours() {
+fn one_invalid_document_holds_back_the_whole_file_and_after_a_restart_only_itself() {
     let two = deployment("a", "127.0.0.1:1") + "---\n" + &deployment("b", "127.0.0.1:2");
     let bad = two.replace("127.0.0.1:2", "nowhere") + "---\n" + &deployment("c", "127.0.0.1:3");
-    let mut lived = reducer();
-    lived.apply("m.yaml", two.as_bytes(), 1);
-    let before = lived.observe(&Observed::default()).unwrap();
-    lived.apply("m.yaml", bad.as_bytes(), 2);
-    let after = lived.observe(&before).unwrap();
+    let mut long_running = reducer();
+    long_running.apply("m.yaml", two.as_bytes(), 1);
+    let before = long_running.observe(&Observed::default()).unwrap();
+    long_running.apply("m.yaml", bad.as_bytes(), 2);
+    let after = long_running.observe(&before).unwrap();
     assert_eq!(after.objects.carriers, before.objects.carriers);
     assert!(problems(&after)[0].starts_with("m.yaml (document 2): metadata.annotations"));
-    let started = world(&[("m.yaml", &bad)]);
+    let started = observe(&[("m.yaml", &bad)]);
     let names: Vec<_> = started
         .objects
         .carriers
@@ -388,16 +388,19 @@ fn one_bad_document_keeps_the_whole_file_back_but_a_restart_does_not_forget_its_
 }
 
 #[test]
-fn the_same_object_in_two_files_the_first_by_name_wins() {
+fn of_one_object_in_two_files_the_first_file_by_name_wins() {
     let (one, two) = (
         deployment("a", "127.0.0.1:1"),
         deployment("a", "127.0.0.1:2"),
     );
-    let world = world(&[("z.yaml", &two), ("b.yaml", &one)]);
-    assert_eq!(world.objects.carriers[&key("a")].pods[0].address.port(), 1);
-    let said = "z.yaml: deployment default/a is also in b.yaml, which comes first and is used: remove one of the two";
-    assert_eq!(problems(&world), [said]);
-    let within = self::world(&[("b.yaml", &(one + "---\n" + &two))]);
+    let observed = observe(&[("z.yaml", &two), ("b.yaml", &one)]);
+    assert_eq!(
+        observed.objects.carriers[&key("a")].pods[0].address.port(),
+        1
+    );
+    let messages = "z.yaml: deployment default/a is also in b.yaml, which comes first and is used: remove one of the two";
+    assert_eq!(problems(&observed), [messages]);
+    let within = self::observe(&[("b.yaml", &(one + "---\n" + &two))]);
     assert_eq!(within.objects.carriers[&key("a")].pods[0].address.port(), 1);
     assert!(
         problems(&within)[0]
@@ -417,9 +420,9 @@ fn label_keys_are_configurable() {
         LLAMA.replace("model-name", "ai/model").as_bytes(),
         1,
     );
-    let world = reducer.observe(&Observed::default()).unwrap();
+    let observed = reducer.observe(&Observed::default()).unwrap();
     assert_eq!(
-        world.objects.carriers.keys().next().unwrap().namespace,
+        observed.objects.carriers.keys().next().unwrap().namespace,
         "prod"
     );
 }
@@ -436,7 +439,7 @@ fn an_observation_distinguishes_edits_from_changes_of_endpoints() {
     assert_eq!(
         step(&LLAMA.replace("apps/v1", "apps/v1 # noted"), &one),
         None,
-        "the same world"
+        "the same observation"
     );
     let edited = step(&LLAMA.replace("\"10\"", "\"11\""), &one).unwrap();
     assert_eq!(edited.change_since(&one), Some(Change::Intent));
@@ -459,27 +462,27 @@ fn an_observation_distinguishes_edits_from_changes_of_endpoints() {
 
 proptest! {
     #[test]
-    fn the_order_in_which_files_come_does_not_matter(
+    fn the_order_of_files_does_not_matter(
         order in Just(vec![0, 1, 2, 3, 4]).prop_shuffle(),
         noise in prop::collection::vec((0..5_usize, any::<bool>()), 0..6),
     ) {
         let files: Vec<(String, String)> = (0..5)
             .map(|i| (format!("{i}.yaml"), deployment(["a", "b", "a", "c", "b"][i], &format!("127.0.0.1:{}", i + 1))))
             .collect();
-        let mut lived = reducer();
+        let mut long_running = reducer();
         for (i, bad) in noise {
-            lived.apply(&files[i].0, if bad { b"kind: [" } else { b"{}" }, 1);
-            lived.remove(&files[i].0);
+            long_running.apply(&files[i].0, if bad { b"kind: [" } else { b"{}" }, 1);
+            long_running.remove(&files[i].0);
         }
         for i in order {
-            lived.apply(&files[i].0, files[i].1.as_bytes(), 100);
+            long_running.apply(&files[i].0, files[i].1.as_bytes(), 100);
         }
         let list: Vec<(&str, &str)> = files.iter().map(|(f, t)| (f.as_str(), t.as_str())).collect();
-        prop_assert_eq!(lived.observe(&Observed::default()).unwrap(), world(&list));
+        prop_assert_eq!(long_running.observe(&Observed::default()).unwrap(), observe(&list));
     }
 
     #[test]
-    fn any_bytes_are_answered_with_a_problem_and_never_take_a_good_file_down(
+    fn any_invalid_bytes_are_a_problem_and_do_not_affect_a_valid_file(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         cut in any::<prop::sample::Index>(),
     ) {
@@ -488,8 +491,8 @@ proptest! {
         reducer.apply("bad.yaml", &bytes, 1);
         reducer.apply("cut.yaml", &LLAMA.as_bytes()[..cut.index(LLAMA.len())], 1);
         reducer.apply("bad.json", &bytes, 1);
-        let world = reducer.observe(&Observed::default()).unwrap();
-        prop_assert!(world.objects.carriers.contains_key(&key("llama-v2")));
-        prop_assert!(!world.problems.is_empty());
+        let observed = reducer.observe(&Observed::default()).unwrap();
+        prop_assert!(observed.objects.carriers.contains_key(&key("llama-v2")));
+        prop_assert!(!observed.problems.is_empty());
     }
 }

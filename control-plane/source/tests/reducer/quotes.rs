@@ -4,14 +4,14 @@ use headgate_contract::TokenBucketPolicySpec;
 use headgate_model::LabelKeys;
 use headgate_source::files::remarks;
 
-use super::{problems, world};
+use super::{observe, problems};
 
 /// Errors of the reducer, and the remarks of `validate`.
-fn said(text: &str) -> (String, usize) {
+fn check(text: &str) -> (String, usize) {
     let files = [("m.yaml".to_owned(), text.as_bytes().to_vec())];
     let remarks = remarks(&files, "default", &LabelKeys::default()).problems;
     (
-        problems(&world(&[("m.yaml", text)])).join("\n"),
+        problems(&observe(&[("m.yaml", text)])).join("\n"),
         remarks.len(),
     )
 }
@@ -26,9 +26,9 @@ fn workload(labels: &str, template: &str) -> String {
 const LABELS: &str = "labels: {model-name: a, model-version: v1}";
 
 #[test]
-fn a_number_in_the_metadata_of_a_pod_template_is_an_error_and_its_ports_are_not_remarked() {
+fn a_number_in_the_metadata_of_a_pod_template_is_an_error_without_remarks_on_its_ports() {
     let at = "spec.template.metadata";
-    for (labels, template, wanted) in [
+    for (labels, template, expected) in [
         (
             LABELS,
             "annotations: {headgate.dev/port: 8000}",
@@ -57,14 +57,14 @@ fn a_number_in_the_metadata_of_a_pod_template_is_an_error_and_its_ports_are_not_
             )],
         ),
     ] {
-        let (errors, remarks) = said(&workload(labels, template));
-        for wanted in wanted {
-            assert!(errors.contains(&wanted), "{wanted} in: {errors}");
+        let (errors, remarks) = check(&workload(labels, template));
+        for expected in expected {
+            assert!(errors.contains(&expected), "{expected} in: {errors}");
         }
         assert_eq!(remarks, 0, "{template}");
     }
     let quoted = workload(LABELS, "annotations: {headgate.dev/port: '9090'}");
-    assert_eq!(said(&quoted), (String::new(), 0));
+    assert_eq!(check(&quoted), (String::new(), 0));
 }
 
 #[test]
@@ -85,30 +85,30 @@ fn every_template_of_a_leader_worker_set_is_checked() {
             "workerTemplate.metadata.labels.x: must be text: write \"1.0\"",
         ),
     ] {
-        let (errors, _) = said(&text);
-        let wanted = format!("spec.leaderWorkerTemplate.{part}");
-        assert!(errors.contains(&wanted), "{wanted} in: {errors}");
+        let (errors, _) = check(&text);
+        let expected = format!("spec.leaderWorkerTemplate.{part}");
+        assert!(errors.contains(&expected), "{expected} in: {errors}");
     }
 }
 
 #[test]
-fn a_number_that_is_not_finite_is_shown_as_it_is_written() {
+fn a_number_that_is_not_finite_is_reported_as_it_is_written() {
     let text = |name: &str, version: &str| {
         format!(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: {name}, labels: {{model-name: m, model-version: {version}}}}}\n"
         )
     };
     for written in [".Inf", "+.inf", ".NaN"] {
-        let wanted =
+        let expected =
             format!("metadata.labels.model-version: must be text: write \"{written}\", in quotes");
-        let (errors, _) = said(&text("a", written));
-        assert!(errors.contains(&wanted), "{wanted} in: {errors}");
+        let (errors, _) = check(&text("a", written));
+        assert!(errors.contains(&expected), "{expected} in: {errors}");
     }
-    // A commit is text for kubectl where it is out of the range of floats.
+    // A commit hash that is out of the range of floats is text for kubectl.
     for written in ["12e4567", "'12e4567'"] {
-        let world = world(&[("m.yaml", &text(written, written))]);
-        assert_eq!(problems(&world), [""; 0]);
-        let carrier = world.objects.carriers.values().next().unwrap();
+        let observed = observe(&[("m.yaml", &text(written, written))]);
+        assert_eq!(problems(&observed), [""; 0]);
+        let carrier = observed.objects.carriers.values().next().unwrap();
         assert_eq!(
             (
                 carrier.key.name.as_str(),
@@ -120,22 +120,22 @@ fn a_number_that_is_not_finite_is_shown_as_it_is_written() {
 }
 
 #[test]
-fn words_that_are_floats_only_for_the_parser_are_read_as_they_are_written() {
+fn words_that_only_the_parser_reads_as_floats_are_text() {
     let text = "apiVersion: v1\nkind: List\nitems:\n\
                 - {apiVersion: v1, kind: Pod, metadata: {name: infinity, namespace: nan, labels: {model-name: inf, model-version: nan, x: NaN}}}\n\
                 ---\n# nothing\n---\n\
                 apiVersion: headgate.dev/v1alpha1\nkind: TokenBucketPolicy\nmetadata: {name: inf}\n\
                 spec: {models: [inf, Nan], buckets: [{name: nan, key: [], profile: semantic}]}\n";
-    let world = world(&[("m.yaml", text)]);
-    assert_eq!(problems(&world), [""; 0]);
-    let carrier = world.objects.carriers.values().next().unwrap();
+    let observed = observe(&[("m.yaml", text)]);
+    assert_eq!(problems(&observed), [""; 0]);
+    let carrier = observed.objects.carriers.values().next().unwrap();
     assert_eq!(
         (carrier.key.namespace.as_str(), carrier.key.name.as_str()),
         ("nan", "infinity")
     );
     let labels = ["model-name", "model-version", "x"].map(|key| carrier.labels[key].as_str());
     assert_eq!(labels, ["inf", "nan", "NaN"]);
-    let (id, policy) = world.objects.policies.first_key_value().unwrap();
+    let (id, policy) = observed.objects.policies.first_key_value().unwrap();
     assert_eq!(id.name, "inf");
     let spec = policy.spec.get::<TokenBucketPolicySpec>().unwrap();
     assert_eq!(spec.buckets[0].name.as_str(), "nan");

@@ -3,11 +3,11 @@
 use headgate_model::{LabelKeys, Severity};
 use headgate_source::files::remarks;
 
-use super::{problems, world};
+use super::{observe, problems};
 
 const LABELS: &str = "labels: {model-name: m, model-version: v}";
 
-fn said(text: &str) -> Vec<(String, Severity, String)> {
+fn check(text: &str) -> Vec<(String, Severity, String)> {
     let files = [("m.yaml".to_owned(), text.as_bytes().to_vec())];
     let all = remarks(&files, "default", &LabelKeys::default()).problems;
     let all = all.into_iter();
@@ -31,9 +31,9 @@ const METRICS: &str = "{name: metrics, containerPort: 9090}";
 const SELECTS: &str = "selector: {app: a}, ports: [{port: 80, targetPort: metrics}]";
 
 #[test]
-fn the_ports_of_an_unlabelled_workload_behind_a_labelled_service_are_remarked() {
+fn the_ports_of_an_unlabelled_workload_behind_a_labelled_service_get_a_remark() {
     let text = service("f", LABELS, SELECTS) + &deployment("", METRICS);
-    let found = said(&text);
+    let found = check(&text);
     let [(path, severity, message)] = &found[..] else {
         panic!("{found:?}");
     };
@@ -47,18 +47,18 @@ fn the_ports_of_an_unlabelled_workload_behind_a_labelled_service_are_remarked() 
     ] {
         assert!(message.contains(part), "{part} in: {message}");
     }
-    // No model is declared by these.
+    // These declare no model.
     for metadata in ["", "labels: {model-name: m}"] {
         let text = service("f", metadata, SELECTS) + &deployment("", METRICS);
-        assert_eq!(said(&text), []);
+        assert_eq!(check(&text), []);
     }
     let other = SELECTS.replace("app: a", "app: b");
     let text = service("f", LABELS, &other) + &deployment("", METRICS);
-    assert_eq!(said(&text), []);
+    assert_eq!(check(&text), []);
 }
 
 #[test]
-fn annotations_of_the_service_that_carries_count_in_place_of_those_of_the_workload() {
+fn annotations_of_a_carrier_service_replace_those_of_the_workload() {
     let port = "annotations: {headgate.dev/port: '9090'}";
     let both = format!("{LABELS}, {port}");
     let owner = format!("{LABELS}, annotations: {{headgate.dev/carrier: owner}}");
@@ -71,30 +71,30 @@ fn annotations_of_the_service_that_carries_count_in_place_of_those_of_the_worklo
         (LABELS, both.as_str(), 1),
         (owner.as_str(), both.as_str(), 0),
         (owner.as_str(), port, 1),
-        // An error says that it lacks quotes.
+        // The error names the missing quotes.
         (number.as_str(), "", 0),
         (external.as_str(), "", 0),
     ] {
         let text = service("f", of_service, SELECTS) + &deployment(of_workload, METRICS);
-        let found = said(&text);
+        let found = check(&text);
         assert_eq!(
             found.len(),
             remarks,
             "{of_service} {of_workload}: {found:?}"
         );
     }
-    // The Service that is asked leads to one port, another one to the other.
+    // The annotated Service leads to one port, another Service to the other.
     let ports = "{name: a, containerPort: 1}, {name: b, containerPort: 2}";
     let other = service("g", "", "selector: {app: a}, ports: [{port: 2}]");
     let front = |metadata: &str| {
-        let asked = "selector: {app: a}, ports: [{name: x, port: 1}, {name: y, port: 2}]";
-        service("f", metadata, asked) + &other
+        let with_ports = "selector: {app: a}, ports: [{name: x, port: 1}, {name: y, port: 2}]";
+        service("f", metadata, with_ports) + &other
     };
     let asks = "annotations: {headgate.dev/service: g}";
     let text = front(LABELS) + &deployment(asks, ports);
-    assert_eq!(said(&text).len(), 1);
+    assert_eq!(check(&text).len(), 1);
     let text = front(&format!("{LABELS}, {asks}")) + &deployment("", ports);
-    assert_eq!(said(&text), []);
+    assert_eq!(check(&text), []);
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_remark_on_a_labelled_service_without_pods_shows_how_to_list_endpoints() {
             ],
         ),
     ] {
-        let found = said(&(service("f", LABELS, spec) + &deployment("", METRICS)));
+        let found = check(&(service("f", LABELS, spec) + &deployment("", METRICS)));
         let [(path, severity, message)] = &found[..] else {
             panic!("{spec}: {found:?}");
         };
@@ -130,11 +130,11 @@ fn a_remark_on_a_labelled_service_without_pods_shows_how_to_list_endpoints() {
         for part in parts {
             assert!(message.contains(part), "{part} in: {message}");
         }
-        assert_eq!(said(&service("f", "labels: {model-name: m}", spec)), []);
-        // A list of nothing is no list.
+        assert_eq!(check(&service("f", "labels: {model-name: m}", spec)), []);
+        // An empty list does not count.
         for list in ["''", "','"] {
             let metadata = format!("{LABELS}, annotations: {{headgate.dev/endpoints: {list}}}");
-            let found = said(&(service("f", &metadata, spec) + &deployment("", METRICS)));
+            let found = check(&(service("f", &metadata, spec) + &deployment("", METRICS)));
             assert!(found.iter().any(|(_, _, m)| m == message), "{found:?}");
         }
     }
@@ -148,7 +148,7 @@ fn endpoints_that_are_refused_by_default_get_a_remark_with_the_flag() {
         "ports: [{port: 80}]",
         "type: ExternalName, externalName: x.y",
     ] {
-        let found = said(&service("f", &metadata, spec));
+        let found = check(&service("f", &metadata, spec));
         assert_eq!(found.len(), 2, "{found:?}");
         for ((path, severity, message), allow) in found.iter().zip(["127.0.0.1", "api.x.example"]) {
             assert_eq!(
@@ -170,7 +170,7 @@ fn set(templates: &str) -> String {
 }
 
 #[test]
-fn the_leaders_of_a_leader_worker_set_serve_else_the_common_template() {
+fn the_leader_template_of_a_leader_worker_set_serves_or_else_the_worker_template() {
     let template = |name: &str, port: &str| {
         format!(
             "{name}: {{metadata: {{annotations: {{headgate.dev/prt: x}}}}, spec: {{containers: [{{name: s, ports: [{{name: {port}, \
@@ -178,7 +178,7 @@ fn the_leaders_of_a_leader_worker_set_serve_else_the_common_template() {
         )
     };
     let (leader, worker) = ("leaderTemplate", "workerTemplate");
-    for (templates, wanted) in [
+    for (templates, expected) in [
         (template(worker, "metrics"), Some(worker)),
         (template(worker, "http"), None),
         (
@@ -194,11 +194,15 @@ fn the_leaders_of_a_leader_worker_set_serve_else_the_common_template() {
             Some(worker),
         ),
     ] {
-        let found = said(&set(&templates));
+        let found = check(&set(&templates));
         let paths = found.iter().map(|(path, ..)| path.as_str());
         let ports: Vec<&str> = paths.filter(|path| path.ends_with("containers")).collect();
-        let wanted = wanted.map(|at| format!("spec.leaderWorkerTemplate.{at}.spec.containers"));
-        assert_eq!(ports, wanted.into_iter().collect::<Vec<_>>(), "{templates}");
+        let expected = expected.map(|at| format!("spec.leaderWorkerTemplate.{at}.spec.containers"));
+        assert_eq!(
+            ports,
+            expected.into_iter().collect::<Vec<_>>(),
+            "{templates}"
+        );
         let of_annotations = found
             .iter()
             .filter(|(path, ..)| path.ends_with("annotations"));
@@ -216,16 +220,16 @@ fn labels_of_the_leaders_template_give_the_version_of_the_pods() {
         "annotations: {}",
         "annotations: {headgate.dev/endpoints: '10.0.0.1:1'}",
     );
-    let seen = world(&[("m.yaml", &text)]);
+    let seen = observe(&[("m.yaml", &text)]);
     let carrier = seen.objects.carriers.values().next().unwrap();
     assert_eq!(carrier.pods[0].version.as_deref(), Some("v-cuda"));
     let text = text
         .replace("model-version: v-cuda", "model-name: m")
         .replace(LABELS, "labels: {}");
     let text = text.replace("headgate.dev/endpoints: '10.0.0.1:1'", "");
-    let said = problems(&world(&[("m.yaml", &text)])).join("\n");
+    let errors = problems(&observe(&[("m.yaml", &text)])).join("\n");
     assert!(
-        said.contains("Only its pod template has the label"),
-        "{said}"
+        errors.contains("Only its pod template has the label"),
+        "{errors}"
     );
 }

@@ -150,7 +150,7 @@ fn a_cluster_uses_the_protocol_of_its_endpoints_and_the_models_cluster_a_common_
         (Client, Client, 10, "client"),
         (Http1, Client, 90, "http1"),
         (Client, Http2, 10, "http2"),
-        // They exclude each other: the protocol of most sessions.
+        // Conflicting protocols: the protocol of most sessions wins.
         (Http1, Http2, 40, "http1"),
         (Http1, Http2, 50, "http1"),
         (Http1, Http2, 60, "http2"),

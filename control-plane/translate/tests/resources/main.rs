@@ -5,15 +5,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod debug;
+mod fixtures;
 mod matchers;
-mod world;
 mod yaml;
 
+use fixtures::{annotated, carrier, created, objects, policy, translated, unready, weighted};
 use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec, names};
 use headgate_model::{Objects, Protocol};
 use headgate_xds::Kind;
 use serde_json::json;
-use world::{annotated, carrier, created, objects, policy, translated, unready, weighted};
 
 /// Compares the resources of these types with the snapshots `PLAN.TYPE.snap`.
 #[track_caller]

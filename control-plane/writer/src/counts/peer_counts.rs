@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_counts_while_its_object_is_seen_to_change() {
+    fn a_replica_counts_while_its_object_changes() {
         let mut peer_counts = PeerCounts::default();
         peer_counts.update("a", "1", entry(2), at(0));
         peer_counts.update("b", "7", entry(3), at(0));

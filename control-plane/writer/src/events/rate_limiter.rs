@@ -53,27 +53,27 @@ mod tests {
 
     #[test]
     fn an_object_has_25_events_at_once_then_one_every_five_minutes_and_another_has_its_own() {
-        let mut allowance = EventRateLimiter::default();
+        let mut limiter = EventRateLimiter::default();
         let taken = |a: &mut EventRateLimiter, object: &str, clock| {
             (0..1000)
                 .filter(|_| a.take(&self::object(object), clock))
                 .count()
         };
-        assert_eq!(taken(&mut allowance, "a", at(10)), 25);
-        assert_eq!(taken(&mut allowance, "b", at(10)), 25);
-        assert_eq!(taken(&mut allowance, "a", at(309)), 0);
-        assert_eq!(taken(&mut allowance, "a", at(310)), 1);
-        assert_eq!(taken(&mut allowance, "a", at(310 + 3 * 300)), 3);
-        assert_eq!(taken(&mut allowance, "a", at(1_000_000)), 25, "never more");
+        assert_eq!(taken(&mut limiter, "a", at(10)), 25);
+        assert_eq!(taken(&mut limiter, "b", at(10)), 25);
+        assert_eq!(taken(&mut limiter, "a", at(309)), 0);
+        assert_eq!(taken(&mut limiter, "a", at(310)), 1);
+        assert_eq!(taken(&mut limiter, "a", at(310 + 3 * 300)), 3);
+        assert_eq!(taken(&mut limiter, "a", at(1_000_000)), 25, "never more");
     }
 
     #[test]
     fn a_full_bucket_takes_no_memory() {
-        let mut allowance = EventRateLimiter::default();
+        let mut limiter = EventRateLimiter::default();
         for n in 0..100 {
-            assert!(allowance.take(&object(&n.to_string()), at(0)));
+            assert!(limiter.take(&object(&n.to_string()), at(0)));
         }
-        assert!(allowance.take(&object("other"), at(300)));
-        assert_eq!(allowance.full_at.len(), 1);
+        assert!(limiter.take(&object("other"), at(300)));
+        assert_eq!(limiter.full_at.len(), 1);
     }
 }

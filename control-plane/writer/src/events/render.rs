@@ -158,7 +158,7 @@ mod tests {
         }
     }
 
-    fn said(object: &Reference, message: &str) -> Event {
+    fn rendered(object: &Reference, message: &str) -> Event {
         let finding = Finding {
             object: Subject::ControlPlane,
             reason: reason::NAME_CLAIMED,
@@ -175,10 +175,10 @@ mod tests {
     }
 
     #[test]
-    fn an_event_names_a_command_also_where_its_message_is_too_long() {
+    fn an_event_with_a_long_message_still_names_its_command() {
         let object = object("x", "1");
         let edit = ". To change it: kubectl edit deployment/x -n default";
-        let note = |message: &str| said(&object, message).note.unwrap_or_default();
+        let note = |message: &str| rendered(&object, message).note.unwrap_or_default();
         assert_eq!(note("it is wrong."), format!("it is wrong{edit}"));
         assert_eq!(note("run kubectl x"), "run kubectl x");
         let long = note(&"ö".repeat(2000));
@@ -189,8 +189,8 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_known_by_its_object_and_what_it_says() {
-        let name = |object: &Reference, message| said(object, message).metadata.name;
+    fn an_event_is_identified_by_its_object_and_message() {
+        let name = |object: &Reference, message| rendered(object, message).metadata.name;
         let one = object("x", "1");
         assert_eq!(name(&one, "a"), name(&one, "a"));
         assert_ne!(name(&one, "a"), name(&one, "b"));

@@ -1,4 +1,4 @@
-//! The rights of the table are all that is used, and each that is missing is named while the rest goes on.
+//! The control plane uses exactly the rights of the table, and names each missing one while the rest continues.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -45,7 +45,7 @@ fn needs(namespaces: &[&str]) -> Needs {
     }
 }
 
-/// Gives a ServiceAccount exactly what is needed; the client comes as this account, through the relay.
+/// Gives a ServiceAccount exactly the needed rights; the client uses this account through a fault proxy.
 async fn account(cluster: &Cluster, needs: &Needs) -> (Client, FaultProxy) {
     let kube = &cluster.kube;
     let account = Account {
@@ -59,26 +59,26 @@ async fn account(cluster: &Cluster, needs: &Needs) -> (Client, FaultProxy) {
     let manifests = home + &rbac(needs, &account);
     kube.kubectl().apply(&manifests).await.unwrap();
     let kubeconfig = kube.service_account(&account.namespace, &account.name);
-    let relay = kube.fault_proxy(&kubeconfig.await.unwrap()).await.unwrap();
-    (client_of(relay.kubeconfig()).await, relay)
+    let fault_proxy = kube.fault_proxy(&kubeconfig.await.unwrap()).await.unwrap();
+    (client_of(fault_proxy.kubeconfig()).await, fault_proxy)
 }
 
 async fn refused(client: &Client, rights: &[Right]) -> BTreeSet<Missing> {
     review(client, rights).await.unwrap()
 }
 
-/// What was done so far: verb and resource, as `kubectl auth can-i` takes them.
-fn used(relay: &FaultProxy) -> BTreeSet<String> {
-    relay
+/// The requests so far: verb and resource, as in `kubectl auth can-i`.
+fn used(fault_proxy: &FaultProxy) -> BTreeSet<String> {
+    fault_proxy
         .requests()
         .iter()
-        .filter_map(|asked| verb(asked))
+        .filter_map(|request| verb(request))
         .collect()
 }
 
 /// The verb that RBAC sees in `GET /apis/apps/v1/deployments?watch=true`.
-fn verb(asked: &str) -> Option<String> {
-    let (method, uri) = asked.split_once(' ')?;
+fn verb(request: &str) -> Option<String> {
+    let (method, uri) = request.split_once(' ')?;
     let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let (group, rest) = match parts.as_slice() {
@@ -99,10 +99,10 @@ fn verb(asked: &str) -> Option<String> {
         ("PUT", _) => "update",
         ("PATCH", _) => "patch",
         ("DELETE", _) => "delete",
-        _ => panic!("{asked}"),
+        _ => panic!("{request}"),
     };
     let dot = if group.is_empty() { "" } else { "." };
-    // Everybody may ask of themselves.
+    // Everyone may review their own rights.
     let of_themselves = ["selfsubjectaccessreviews", "selfsubjectreviews"];
     (!of_themselves.contains(&plural)).then(|| format!("{verb} {plural}{dot}{group}{part}"))
 }
@@ -116,17 +116,17 @@ fn table(rights: &[Right], wanted: impl Fn(&Right) -> bool) -> BTreeSet<String> 
         .collect()
 }
 
-/// What is watched, and not written.
+/// The rights for watches.
 fn watched(right: &Right) -> bool {
     !right.own && right.verbs.contains(&"watch")
 }
 
 #[tokio::test]
-async fn under_exactly_the_rights_of_the_table_all_is_seen_and_nothing_else_is_asked_for() {
+async fn the_rights_of_the_table_are_sufficient_and_all_of_them_are_used() {
     let cluster = Cluster::start().await;
     for namespaces in [&[][..], &["default", "red"]] {
         let needs = needs(namespaces);
-        let (client, relay) = account(&cluster, &needs).await;
+        let (client, fault_proxy) = account(&cluster, &needs).await;
         let options = Options {
             namespaces: needs.namespaces.clone(),
             ..Options::default()
@@ -142,9 +142,9 @@ async fn under_exactly_the_rights_of_the_table_all_is_seen_and_nothing_else_is_a
         assert_eq!(source.state().lost(), None);
         let rights = needs.rights();
         let mut table = table(&rights, watched);
-        // Only an API server that streams no lists is asked for them.
+        // `list` is used only without streamed lists.
         table.retain(|used| !used.starts_with("list "));
-        // A kind that is not installed costs nothing.
+        // A kind that is not installed causes no requests.
         let state = source.state();
         let absent = |used: &str| {
             let kind = used.trim_start_matches("watch ");
@@ -154,9 +154,9 @@ async fn under_exactly_the_rights_of_the_table_all_is_seen_and_nothing_else_is_a
         let all = table.len();
         table.retain(|used| !absent(used));
         assert_eq!(all - table.len(), 8, "{state:?}");
-        assert_eq!(used(&relay), table, "what is watched is the table");
+        assert_eq!(used(&fault_proxy), table, "what is watched is the table");
         assert_eq!(refused(&client, &rights).await, BTreeSet::new());
-        // The rights in every namespace do not help the second round.
+        // Remove the rights in every namespace before the second round.
         let words = "delete clusterrolebinding,clusterrole headgate --ignore-not-found";
         cluster.kubectl(words).await;
         if namespaces.is_empty() {
@@ -175,7 +175,7 @@ async fn under_exactly_the_rights_of_the_table_all_is_seen_and_nothing_else_is_a
     }
 }
 
-/// One rule for each verb, so that one can be taken away.
+/// One rule for each verb, so that the test can remove one.
 fn rules(rights: &[Right], own: bool, without: Option<&Missing>) -> Vec<PolicyRule> {
     let rights = rights.iter().filter(|right| right.own == own);
     let each = rights.flat_map(|right| right.each().map(move |verb| (right, verb)));
@@ -203,18 +203,18 @@ async fn grant(cluster: &Cluster, rights: &[Right], without: Option<&Missing>) {
         .unwrap();
 }
 
-/// Where lists are not streamed, `list` is used too, and can be seen to be missed.
+/// Without streamed lists `list` is used too, so the test can miss it.
 #[tokio::test]
-async fn each_verb_that_is_missing_is_named_with_its_resource_and_the_rest_goes_on() {
+async fn each_missing_verb_is_named_with_its_resource_and_the_rest_continues() {
     let cluster = Cluster::with(KubeOptions {
         api_args: vec!["--feature-gates=WatchList=false".into()],
         ..KubeOptions::default()
     })
     .await;
     let needs = needs(&[]);
-    let (client, _relay) = account(&cluster, &needs).await;
+    let (client, _fault_proxy) = account(&cluster, &needs).await;
     let rights = needs.rights();
-    let known = Source::start(&client, Options::default()).await.state();
+    let initial_state = Source::start(&client, Options::default()).await.state();
     let mut count = 0;
     for right in &rights {
         for missing in right.each() {
@@ -227,19 +227,19 @@ async fn each_verb_that_is_missing_is_named_with_its_resource_and_the_rest_goes_
             })
             .await
             .unwrap();
-            let said = missing.to_string();
+            let message = missing.to_string();
             assert!(
-                said.contains(missing.verb) && said.contains(&missing.resource),
-                "{said}"
+                message.contains(missing.verb) && message.contains(&missing.resource),
+                "{message}"
             );
-            // What is not read here, and kinds that the API server does not have.
-            let read = known.watches.get(&missing.resource);
+            // Kinds that are not read here, or not installed.
+            let read = initial_state.watches.get(&missing.resource);
             let reads = ["list", "watch"].contains(&missing.verb);
             if !reads || read.is_none_or(|watch| watch.absent) {
                 continue;
             }
             let watches = Watches::start(&client, Options::default());
-            let said = eventually(SOON, "the refusal alone", async || {
+            let message = eventually(SOON, "the refusal alone", async || {
                 let state = watches.state();
                 let rest = state
                     .watches
@@ -256,7 +256,7 @@ async fn each_verb_that_is_missing_is_named_with_its_resource_and_the_rest_goes_
             .await
             .unwrap();
             let names = format!("cannot {} resource \"{}\"", missing.verb, right.resource);
-            assert!(said.contains(&names), "{said}");
+            assert!(message.contains(&names), "{message}");
         }
     }
     assert!(count > 40, "{count}");
@@ -268,11 +268,11 @@ async fn each_verb_that_is_missing_is_named_with_its_resource_and_the_rest_goes_
 }
 
 #[tokio::test]
-async fn a_right_may_be_given_later() {
+async fn a_right_can_be_granted_later() {
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     let needs = needs(&[]);
-    let (client, _relay) = account(&cluster, &needs).await;
+    let (client, _fault_proxy) = account(&cluster, &needs).await;
     let rights = needs.rights();
     let deployments = rights.iter().find(|right| right.resource == "deployments");
     let watch = deployments
@@ -286,7 +286,7 @@ async fn a_right_may_be_given_later() {
         let lost = state
             .lost()
             .map(|(watch, lost)| (watch.to_owned(), lost.message.clone()));
-        lost.filter(|(watch, said)| watch == "deployments.apps" && said.contains("(403)"))
+        lost.filter(|(watch, message)| watch == "deployments.apps" && message.contains("(403)"))
             .ok_or(format!("{state:?}"))
     })
     .await
@@ -297,35 +297,35 @@ async fn a_right_may_be_given_later() {
     assert_eq!(source.state().lost(), None);
 }
 
-/// A patch that makes the object needs this right too; no request says so.
+/// A patch that creates the object needs this right too, although no request shows it.
 const CREATED_BY_PATCH: (&str, &str) = ("create", "configmaps");
 
-/// Plans whatever comes, as a control plane does.
+/// Plans every observation, as a control plane does.
 async fn control(
-    mut world: watch::Receiver<Arc<Observed>>,
-    tell: watch::Sender<Option<Arc<ReplicaState>>>,
+    mut receiver: watch::Receiver<Arc<Observed>>,
+    state_sender: watch::Sender<Option<Arc<ReplicaState>>>,
     plans: watch::Sender<Option<Arc<Planned>>>,
 ) {
     loop {
-        let observed = world.borrow_and_update().clone();
+        let observed = receiver.borrow_and_update().clone();
         let registry = Registry::build(&observed.objects, &LabelKeys::default());
         let plan = Arc::new(plan(&registry, &observed.objects, &Scales::default()));
         plans.send_replace(Some(Arc::new(Planned {
             plan: plan.clone(),
             observed: observed.clone(),
         })));
-        tell.send_replace(Some(Arc::new(ReplicaState {
+        state_sender.send_replace(Some(Arc::new(ReplicaState {
             plan,
             observed,
             counts: Arc::default(),
         })));
-        if world.changed().await.is_err() {
+        if receiver.changed().await.is_err() {
             return;
         }
     }
 }
 
-/// What the control plane leaves of a model that nothing declares any more for longer than an hour.
+/// A `ServedModel` of a model that no object has declared for more than an hour.
 async fn abandoned(cluster: &Cluster) {
     let kind = ServedModel::api_resource();
     let api: Api<DynamicObject> = Api::namespaced_with(cluster.kube.client(), "default", &kind);
@@ -342,7 +342,7 @@ async fn abandoned(cluster: &Cluster) {
     object.data["status"] = serde_json::json!({"carriersGoneSince": "2026-01-01T00:00:00Z"});
     let name = "abandoned";
     loop {
-        // The writer may have been faster.
+        // The writer may have written first.
         match api.replace_status(name, &params, &object).await {
             Ok(_) => return,
             Err(kube::Error::Api(status)) if status.code == 409 => {
@@ -355,16 +355,16 @@ async fn abandoned(cluster: &Cluster) {
 }
 
 #[tokio::test]
-async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
+async fn writes_use_exactly_the_remaining_rights_of_the_table() {
     let cluster = Cluster::start().await;
     let needs = needs(&[]);
-    let (client, relay) = account(&cluster, &needs).await;
+    let (client, fault_proxy) = account(&cluster, &needs).await;
     let watches = Watches::start(&client, Options::default());
     let (policies, models) = (watches.policies(), watches.models.writable());
     let mut source = Source::of(watches).await;
-    let (tell, known) = watch::channel(None);
-    let (tell_plans, plans) = watch::channel(None);
-    let control = tokio::spawn(control(source.follow(), tell, tell_plans));
+    let (state_sender, state_receiver) = watch::channel(None);
+    let (publish_plans, plans) = watch::channel(None);
+    let control = tokio::spawn(control(source.follow(), state_sender, publish_plans));
     let (_ending, ends) = watch::channel(false);
     let options = headgate_writer::Options {
         lease: "headgate".into(),
@@ -382,7 +382,7 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
         .find(|each| (each.verb, each.resource.as_str()) == CREATED_BY_PATCH);
     grant(&cluster, &rights, create.as_ref()).await;
     let sources = Sources {
-        state: known,
+        state: state_receiver,
         plans,
         policies: Some(policies),
         models,
@@ -391,14 +391,15 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
     let writer = Writer::start(&client, &options, sources);
     eventually(SOON, "the refusal", async || {
         let faults = writer.faults().watch().borrow().clone();
-        let said = faults.get("configmaps").map(|fault| fault.message.clone());
-        said.filter(|said| said.contains("cannot create resource \"configmaps\""))
+        let message = faults.get("configmaps").map(|fault| fault.message.clone());
+        message
+            .filter(|message| message.contains("cannot create resource \"configmaps\""))
             .ok_or(format!("{faults:?}"))
     })
     .await
     .unwrap();
     grant(&cluster, &rights, None).await;
-    // It matches nothing, then it does not give the bucket twice, then it matches nothing again: an Event and its return.
+    // It matches nothing, then something, then nothing again: one Event that occurs twice.
     let mut typo = policy("typo", 1);
     for (round, models) in ["lama", "", "lama"].into_iter().enumerate() {
         typo["spec"]["models"] = serde_json::json!([models]);
@@ -416,8 +417,8 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
         let events = "get events.events.k8s.io -o jsonpath={.items[*].note}";
         if round == 0 {
             eventually(SOON, "the Event", async || {
-                let said = cluster.kubectl(events).await;
-                said.contains("lama").then_some(()).ok_or(said)
+                let message = cluster.kubectl(events).await;
+                message.contains("lama").then_some(()).ok_or(message)
             })
             .await
             .unwrap();
@@ -428,7 +429,7 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
         "metadata": {"name": "tags", "namespace": "default"}, "spec": {"tenantHeader": "x-team"},
     });
     cluster.apply(tags).await;
-    // A base that was taken off is written again, and what nothing carries is removed.
+    // A removed base is written again, and the object of an undeclared model is deleted.
     let kubectl = cluster.kube.kubectl();
     let base = "-o=jsonpath={.metadata.annotations.headgate\\.dev/base}";
     eventually(SOON, "the base to be written", async || {
@@ -446,7 +447,7 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
     let (verb, resource) = CREATED_BY_PATCH;
     assert!(written.remove(&format!("{verb} {resource}")));
     let by_now = |without: &str| {
-        let used = used(&relay);
+        let used = used(&fault_proxy);
         let missing: Vec<&String> = written
             .difference(&used)
             .filter(|used| *used != without)
@@ -470,7 +471,7 @@ async fn what_is_written_under_exactly_these_rights_is_the_rest_of_the_table() {
     writer.end().await;
     by_now("").unwrap();
     let all = table(&rights, |_| true);
-    let more: Vec<String> = used(&relay).difference(&all).cloned().collect();
+    let more: Vec<String> = used(&fault_proxy).difference(&all).cloned().collect();
     assert!(more.is_empty(), "not in the table: {more:?}");
     control.abort();
 }

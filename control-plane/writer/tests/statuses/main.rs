@@ -1,9 +1,9 @@
-//! Statuses as `kubectl` shows and awaits them: watched, planned and written back.
+//! Statuses as `kubectl` shows and awaits them: policies are watched, planned and written.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-#[path = "../../../kubernetes/tests/policies/world.rs"]
-mod world;
+#[path = "../../../kubernetes/tests/policies/api_server.rs"]
+mod api_server;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,7 +27,7 @@ use headgate_writer::policies::write_statuses;
 use kube::Client;
 use tokio::sync::watch;
 
-use crate::world::{file, runtime, start};
+use crate::api_server::{file, runtime, start};
 
 /// The shipped models, as the file source reads them.
 fn models() -> Objects {
@@ -38,37 +38,36 @@ fn models() -> Objects {
     reducer.observe(&Observed::default()).unwrap().objects
 }
 
-/// What a control plane with so many proxies would say.
-fn standings(seen: &PolicyCache, counts: PolicyRollup) -> Arc<PolicyStates> {
+/// The policy states of a control plane with these counts.
+fn policy_states(cache: &PolicyCache, counts: PolicyRollup) -> Arc<PolicyStates> {
     let mut objects = models();
-    seen.add_to(&mut objects);
+    cache.add_to(&mut objects);
     let registry = Registry::build(&objects, &LabelKeys::default());
     let plan = plan(&registry, &objects, &Scales::default());
-    let outcomes = plan.policies.into_iter().chain(seen.invalid.clone());
-    let standing = |(id, outcome): (PolicyId, PolicyOutcome)| {
-        let standing = PolicyState {
-            uid: seen.stored[&id].uid.clone(),
+    let outcomes = plan.policies.into_iter().chain(cache.invalid.clone());
+    let policy_state = |(id, outcome): (PolicyId, PolicyOutcome)| {
+        let policy_state = PolicyState {
+            uid: cache.stored[&id].uid.clone(),
             outcome,
             counts,
         };
-        (id, standing)
+        (id, policy_state)
     };
-    Arc::new(outcomes.map(standing).collect())
+    Arc::new(outcomes.map(policy_state).collect())
 }
 
-/// A control plane in small: plans whenever the policies or the counts change.
+/// A small control plane: plans whenever the policies or the counts change.
 async fn control(
-    mut seen: watch::Receiver<Option<Arc<PolicyCache>>>,
+    mut cache: watch::Receiver<Option<Arc<PolicyCache>>>,
     mut counts: watch::Receiver<PolicyRollup>,
-    tell: watch::Sender<Arc<PolicyStates>>,
+    send: watch::Sender<Arc<PolicyStates>>,
 ) {
     loop {
-        if let Some(seen) = seen.borrow_and_update().as_deref() {
-            tell.send_replace(standings(seen, *counts.borrow_and_update()));
+        if let Some(cache) = cache.borrow_and_update().as_deref() {
+            send.send_replace(policy_states(cache, *counts.borrow_and_update()));
         }
-        let heard =
-            tokio::select! { heard = seen.changed() => heard, heard = counts.changed() => heard };
-        if heard.is_err() {
+        let changed = tokio::select! { changed = cache.changed() => changed, changed = counts.changed() => changed };
+        if changed.is_err() {
             return;
         }
     }
@@ -85,24 +84,24 @@ fn replica(kube: &Kube, leads: bool, counts: PolicyRollup) -> Replica {
     replica_by(kube, kube.client(), leads, counts)
 }
 
-/// One that writes by a way of its own.
+/// A replica that writes with another client.
 fn replica_by(kube: &Kube, writes: Client, leads: bool, counts: PolicyRollup) -> Replica {
     let policies = Policies::start(&kube.client(), &Options::default(), &WatchHealth::default());
-    let (tell, standings) = watch::channel(Arc::default());
-    let (send, receive) = watch::channel(counts);
-    tokio::spawn(control(policies.seen(), receive, tell));
+    let (states_sender, policy_states) = watch::channel(Arc::default());
+    let (counts_sender, receive) = watch::channel(counts);
+    tokio::spawn(control(policies.seen(), receive, states_sender));
     let (leading, leads) = watch::channel(leads);
     tokio::spawn(write_statuses(
         writes,
         Controller::default(),
-        standings,
+        policy_states,
         policies.seen(),
         leads,
         Faults::default(),
     ));
     Replica {
         policies,
-        counts: send,
+        counts: counts_sender,
         leading,
     }
 }
@@ -131,7 +130,7 @@ spec: {models: [lama], buckets: [{name: b, key: [], profile: semantic}]}
 ";
 
 #[test]
-fn kubectl_waits_for_what_became_of_a_policy_and_reads_why() {
+fn kubectl_waits_for_the_conditions_of_a_policy_and_shows_their_reasons() {
     runtime().block_on(async {
         let kube = start().await;
         let kubectl = kube.kubectl();
@@ -139,7 +138,7 @@ fn kubectl_waits_for_what_became_of_a_policy_and_reads_why() {
         kubectl.run(["apply", "-f", policies.as_str()]).await.unwrap();
         let none = PolicyRollup::default();
         let leader = replica(&kube, true, none);
-        // Another replica, which knows of other proxies, and does not lead.
+        // Another replica, with other proxies, that does not lead.
         let other = replica(&kube, false, PolicyRollup { connected: 7, acked: 0 });
         wait(&kubectl, "tbp/tenant-budget", "Accepted").await;
         wait(&kubectl, "tbp/tenant-budget", "ResolvedRefs").await;
@@ -164,12 +163,12 @@ fn kubectl_waits_for_what_became_of_a_policy_and_reads_why() {
         let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();
         assert_eq!(row[..3], ["tenant-budget", "True", "True"]);
 
-        // The fix is one edit; the status says which edit it is about.
+        // The fix is one edit; `observedGeneration` names it.
         kubectl.apply(&TYPO.replace("lama", "phi-3")).await.unwrap();
         wait(&kubectl, "tbp/typo", "ResolvedRefs").await;
         assert_eq!(condition(&kubectl, "tbp/typo", "Accepted", "observedGeneration").await, "2");
 
-        // The other one takes over.
+        // The other replica takes over.
         leader.leading.send_replace(false);
         other.leading.send_replace(true);
         wait(&kubectl, "tbp/tenant-budget", "Programmed=False").await;
@@ -180,7 +179,7 @@ fn kubectl_waits_for_what_became_of_a_policy_and_reads_why() {
 }
 
 #[test]
-fn the_api_server_takes_no_status_of_a_policy_that_was_replaced_by_one_of_its_name() {
+fn the_api_server_refuses_the_status_of_a_deleted_policy_for_a_recreated_one() {
     runtime().block_on(async {
         let within = Duration::from_secs(60);
         let kube = start().await;
@@ -188,11 +187,13 @@ fn the_api_server_takes_no_status_of_a_policy_that_was_replaced_by_one_of_its_na
         kubectl.apply(TYPO).await.unwrap();
         let policies =
             Policies::start(&kube.client(), &Options::default(), &WatchHealth::default());
-        let mut seen = policies.seen();
-        let known = seen.wait_for(|seen| seen.as_ref().is_some_and(|s| s.stored.len() == 1));
-        let first = known.await.unwrap().clone();
-        let uid = |seen: &Option<Arc<PolicyCache>>| {
-            seen.iter()
+        let mut cache = policies.seen();
+        let objects_with_conditions =
+            cache.wait_for(|cache| cache.as_ref().is_some_and(|s| s.stored.len() == 1));
+        let first = objects_with_conditions.await.unwrap().clone();
+        let uid = |cache: &Option<Arc<PolicyCache>>| {
+            cache
+                .iter()
                 .flat_map(|s| s.stored.values())
                 .map(|s| s.uid.clone())
                 .next()
@@ -202,30 +203,31 @@ fn the_api_server_takes_no_status_of_a_policy_that_was_replaced_by_one_of_its_na
             .run_with_input(["replace", "--force", "-f", "-"], TYPO)
             .await
             .unwrap();
-        let again = |seen: &Option<Arc<PolicyCache>>| uid(seen).is_some_and(|uid| Some(uid) != old);
-        tokio::time::timeout(within, seen.wait_for(again))
+        let again =
+            |cache: &Option<Arc<PolicyCache>>| uid(cache).is_some_and(|uid| Some(uid) != old);
+        tokio::time::timeout(within, cache.wait_for(again))
             .await
             .unwrap()
             .unwrap();
 
-        // A control plane that has not seen that yet: for it all is as before.
+        // A control plane that has not observed the change yet.
         let counts = PolicyRollup {
             connected: 1,
             acked: 1,
         };
-        let late = standings(first.as_deref().unwrap(), counts);
-        let relay = kube.fault_proxy(kube.kubeconfig()).await.unwrap();
-        let client = kube.client_as(relay.kubeconfig()).await.unwrap();
-        let (tell, standings) = watch::channel(late);
+        let late = policy_states(first.as_deref().unwrap(), counts);
+        let fault_proxy = kube.fault_proxy(kube.kubeconfig()).await.unwrap();
+        let client = kube.client_as(fault_proxy.kubeconfig()).await.unwrap();
+        let (states_sender, policy_states) = watch::channel(late);
         let (show, shown) = watch::channel(first);
         let (_lead, leads) = watch::channel(true);
         let faults = Faults::default();
         let none = Controller::default();
-        let writer = write_statuses(client, none, standings, shown, leads, faults.clone());
+        let writer = write_statuses(client, none, policy_states, shown, leads, faults.clone());
         tokio::spawn(writer);
         eventually(within, "an attempt", async || {
-            let asked = relay.requests();
-            (!asked.is_empty()).then_some(()).ok_or("none yet")
+            let request = fault_proxy.requests();
+            (!request.is_empty()).then_some(()).ok_or("none yet")
         })
         .await
         .unwrap();
@@ -238,13 +240,13 @@ fn the_api_server_takes_no_status_of_a_policy_that_was_replaced_by_one_of_its_na
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        // That is no fault, and the writer goes on to what it is told next.
-        let now = seen.borrow().clone();
+        // A conflict is not a fault, and the writer continues with the next states.
+        let now = cache.borrow().clone();
         let other = PolicyRollup {
             connected: 2,
             acked: 0,
         };
-        tell.send_replace(self::standings(now.as_deref().unwrap(), other));
+        states_sender.send_replace(self::policy_states(now.as_deref().unwrap(), other));
         show.send_replace(now);
         wait(&kubectl, "tbp/typo", "ResolvedRefs=False").await;
         assert!(faults.now().is_empty(), "{:?}", faults.now());
@@ -252,7 +254,7 @@ fn the_api_server_takes_no_status_of_a_policy_that_was_replaced_by_one_of_its_na
 }
 
 #[test]
-fn a_cluster_without_the_definitions_has_no_policies_until_they_come() {
+fn a_cluster_without_the_definitions_has_no_policies_until_they_are_installed() {
     runtime().block_on(async {
         let kube = Kube::start(Default::default()).await.unwrap();
         let options = Options {
@@ -260,11 +262,12 @@ fn a_cluster_without_the_definitions_has_no_policies_until_they_come() {
             ..Options::default()
         };
         let policies = Policies::start(&kube.client(), &options, &WatchHealth::default());
-        let mut seen = policies.seen();
+        let mut cache = policies.seen();
         let within = Duration::from_secs(60);
-        let known = tokio::time::timeout(within, seen.wait_for(Option::is_some)).await;
+        let objects_with_conditions =
+            tokio::time::timeout(within, cache.wait_for(Option::is_some)).await;
         assert!(
-            known
+            objects_with_conditions
                 .unwrap()
                 .unwrap()
                 .as_deref()
@@ -273,27 +276,28 @@ fn a_cluster_without_the_definitions_has_no_policies_until_they_come() {
                 .is_empty()
         );
         let kubectl = kube.kubectl();
-        crate::world::define(&kubectl).await;
+        crate::api_server::define(&kubectl).await;
         kubectl.apply(TYPO).await.unwrap();
-        let one =
-            |seen: &Option<Arc<PolicyCache>>| seen.as_ref().is_some_and(|s| s.policies.len() == 1);
-        tokio::time::timeout(within, seen.wait_for(one))
+        let one = |cache: &Option<Arc<PolicyCache>>| {
+            cache.as_ref().is_some_and(|s| s.policies.len() == 1)
+        };
+        tokio::time::timeout(within, cache.wait_for(one))
             .await
             .unwrap()
             .unwrap();
     });
 }
 
-/// Which policies have conditions.
-fn written(seen: &Option<Arc<PolicyCache>>) -> usize {
-    let stored = seen.iter().flat_map(|seen| seen.stored.values());
+/// The policies with conditions.
+fn written(cache: &Option<Arc<PolicyCache>>) -> usize {
+    let stored = cache.iter().flat_map(|cache| cache.stored.values());
     stored
         .filter(|status| !status.conditions.is_empty())
         .count()
 }
 
 #[test]
-fn who_does_not_lead_any_more_writes_no_more_of_what_it_began() {
+fn a_replica_that_loses_the_lead_stops_in_the_middle_of_its_writes() {
     const POLICIES: usize = 20;
     const AT_ONCE: usize = 8;
     runtime().block_on(async {
@@ -303,45 +307,53 @@ fn who_does_not_lead_any_more_writes_no_more_of_what_it_began() {
             .map(|n| TYPO.replace("name: typo", &format!("name: typo-{n}")))
             .collect();
         kube.kubectl().apply(&all.join("---")).await.unwrap();
-        let relay = kube.fault_proxy(kube.kubeconfig()).await.unwrap();
-        let client = kube.client_as(relay.kubeconfig()).await.unwrap();
+        let fault_proxy = kube.fault_proxy(kube.kubeconfig()).await.unwrap();
+        let client = kube.client_as(fault_proxy.kubeconfig()).await.unwrap();
         let replica = replica_by(&kube, client, false, PolicyRollup::default());
-        let mut seen = replica.policies.seen();
-        let all = |seen: &Option<Arc<PolicyCache>>| {
-            seen.as_ref().is_some_and(|s| s.stored.len() == POLICIES)
+        let mut cache = replica.policies.seen();
+        let all = |cache: &Option<Arc<PolicyCache>>| {
+            cache.as_ref().is_some_and(|s| s.stored.len() == POLICIES)
         };
-        tokio::time::timeout(within, seen.wait_for(all))
+        tokio::time::timeout(within, cache.wait_for(all))
             .await
             .unwrap()
             .unwrap();
 
-        relay.freeze(true);
+        fault_proxy.freeze(true);
         replica.leading.send_replace(true);
         eventually(within, "writes under way", async || {
-            let asked = relay.requests().len();
-            (asked == AT_ONCE).then_some(()).ok_or(asked)
+            let request = fault_proxy.requests().len();
+            (request == AT_ONCE).then_some(()).ok_or(request)
         })
         .await
         .unwrap();
         replica.leading.send_replace(false);
-        relay.freeze(false);
-        let some = |seen: &Option<Arc<PolicyCache>>| written(seen) >= AT_ONCE;
-        tokio::time::timeout(within, seen.wait_for(some))
+        fault_proxy.freeze(false);
+        let some = |cache: &Option<Arc<PolicyCache>>| written(cache) >= AT_ONCE;
+        tokio::time::timeout(within, cache.wait_for(some))
             .await
             .unwrap()
             .unwrap();
-        assert_eq!(relay.requests().len(), AT_ONCE, "{:?}", relay.requests());
+        assert_eq!(
+            fault_proxy.requests().len(),
+            AT_ONCE,
+            "{:?}",
+            fault_proxy.requests()
+        );
 
-        // As it leads again, it writes the rest, and no object twice.
+        // As the leader again, it writes the rest, and no object twice.
         replica.leading.send_replace(true);
-        let rest = |seen: &Option<Arc<PolicyCache>>| written(seen) == POLICIES;
-        tokio::time::timeout(within, seen.wait_for(rest))
+        let rest = |cache: &Option<Arc<PolicyCache>>| written(cache) == POLICIES;
+        tokio::time::timeout(within, cache.wait_for(rest))
             .await
             .unwrap()
             .unwrap();
-        let mut asked = relay.requests();
-        asked.sort();
-        asked.dedup();
-        assert_eq!((asked.len(), relay.requests().len()), (POLICIES, POLICIES));
+        let mut request = fault_proxy.requests();
+        request.sort();
+        request.dedup();
+        assert_eq!(
+            (request.len(), fault_proxy.requests().len()),
+            (POLICIES, POLICIES)
+        );
     });
 }

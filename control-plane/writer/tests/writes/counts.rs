@@ -32,7 +32,7 @@ fn namespaces(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
-fn tally(connected: u32, held: &[(PolicyRevision, u32)]) -> ReplicaCounts {
+fn replica_counts(connected: u32, held: &[(PolicyRevision, u32)]) -> ReplicaCounts {
     ReplicaCounts {
         proxies: BTreeMap::from([(namespaces(&["default"]), connected)]),
         held: BTreeMap::from([(policy("p"), held.iter().cloned().collect())]),
@@ -47,9 +47,9 @@ fn counted(replicas: &[ReplicaCounts], wanted: PolicyRevision) -> (u32, u32) {
 }
 
 #[test]
-fn those_that_hold_at_least_the_generation_count_over_all_replicas() {
-    let behind = tally(3, &[(policy_revision(7, 4), 2), (policy_revision(7, 5), 1)]);
-    let ahead = tally(2, &[(policy_revision(7, 6), 2)]);
+fn proxies_with_at_least_the_generation_count_over_all_replicas() {
+    let behind = replica_counts(3, &[(policy_revision(7, 4), 2), (policy_revision(7, 5), 1)]);
+    let ahead = replica_counts(2, &[(policy_revision(7, 6), 2)]);
     let both = [behind, ahead];
     assert_eq!(counted(&both, policy_revision(7, 4)), (5, 5));
     assert_eq!(counted(&both, policy_revision(7, 5)), (3, 5));
@@ -58,23 +58,23 @@ fn those_that_hold_at_least_the_generation_count_over_all_replicas() {
 }
 
 #[test]
-fn a_policy_that_was_made_anew_is_not_held_by_who_held_the_old_one() {
-    let old = [tally(1, &[(policy_revision(7, 9), 1)])];
+fn a_proxy_with_a_deleted_policy_does_not_count_for_the_recreated_one() {
+    let old = [replica_counts(1, &[(policy_revision(7, 9), 1)])];
     assert_eq!(counted(&old, policy_revision(8, 1)), (0, 1));
-    // Also where what tells them apart does not tell which came first.
+    // Also if the UIDs have no order.
     assert_eq!(counted(&old, policy_revision(6, 1)), (0, 1));
     assert_eq!(policy_revision(7, 9).least(&policy_revision(8, 1)), None);
 }
 
 #[test]
-fn a_replica_that_does_not_know_the_policy_yet_counts_as_not_holding_it() {
+fn proxies_of_a_replica_without_the_policy_count_as_unacknowledged() {
     let unaware = ReplicaCounts {
         held: BTreeMap::new(),
-        ..tally(2, &[])
+        ..replica_counts(2, &[])
     };
     assert_eq!(
         counted(
-            &[unaware, tally(1, &[(policy_revision(7, 1), 1)])],
+            &[unaware, replica_counts(1, &[(policy_revision(7, 1), 1)])],
             policy_revision(7, 1)
         ),
         (1, 3)
@@ -82,14 +82,14 @@ fn a_replica_that_does_not_know_the_policy_yet_counts_as_not_holding_it() {
 }
 
 #[test]
-fn proxies_of_other_namespaces_do_not_count_and_none_is_none() {
-    let mut elsewhere = tally(2, &[(policy_revision(7, 1), 2)]);
+fn proxies_of_other_namespaces_do_not_count() {
+    let mut elsewhere = replica_counts(2, &[(policy_revision(7, 1), 2)]);
     elsewhere.proxies = BTreeMap::from([(namespaces(&["other"]), 2)]);
     assert_eq!(counted(&[elsewhere], policy_revision(7, 1)), (0, 0));
     assert_eq!(counted(&[], policy_revision(7, 1)), (0, 0));
 }
 
-fn any_tally() -> impl Strategy<Value = ReplicaCounts> {
+fn any_counts() -> impl Strategy<Value = ReplicaCounts> {
     let names = proptest::collection::btree_set("[a-z]{1,5}", 0..3);
     let proxies = proptest::collection::btree_map(names, any::<u32>(), 0..4);
     let revision =
@@ -147,13 +147,13 @@ fn any_tally() -> impl Strategy<Value = ReplicaCounts> {
 
 proptest! {
     #[test]
-    fn what_a_replica_publishes_another_reads_as_it_was(tally in any_tally()) {
-        prop_assert_eq!(parse(&render(&tally).unwrap()).unwrap(), tally);
+    fn published_counts_are_read_unchanged(replica_counts in any_counts()) {
+        prop_assert_eq!(parse(&render(&replica_counts).unwrap()).unwrap(), replica_counts);
     }
 }
 
 #[test]
-fn what_a_newer_version_adds_is_no_error_and_what_is_no_tally_is_one() {
+fn unknown_fields_are_ignored_and_malformed_counts_are_an_error() {
     let newer = r#"{"proxies":[],"policies":[],"refused":[],"more":1}"#;
     assert_eq!(parse(newer).unwrap(), ReplicaCounts::default());
     assert!(parse(r#"{"proxies":3}"#).is_err());

@@ -18,7 +18,7 @@ fn wall(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).unwrap()
 }
 
-/// The API server's part: one record, and its version.
+/// The API server: one record and its version.
 #[derive(Default)]
 struct Store {
     lease: Option<Lease>,
@@ -54,7 +54,7 @@ impl Store {
     }
 }
 
-/// One round of a candidate; its machine's wall clock is `skew` seconds off.
+/// One round of a candidate whose wall clock is `skew` seconds off.
 fn round(candidate: &mut Election, store: &mut Store, clock: Duration, skew: i64) -> bool {
     let now = wall(1_800_000_000 + i64::try_from(clock.as_secs()).unwrap() + skew);
     let step = candidate.next_step(store.lease.as_ref(), clock, now);
@@ -70,14 +70,14 @@ fn candidate(name: &str) -> Election {
 }
 
 #[test]
-fn the_first_leads_and_another_only_when_it_saw_nothing_change_for_the_leases_duration() {
+fn the_first_candidate_leads_and_another_one_only_after_a_lease_duration_without_a_change() {
     let (mut a, mut b, mut store) = (candidate("a"), candidate("b"), Store::default());
     assert!(round(&mut a, &mut store, at(0), 0));
     assert!(
         a.leads(at(9)) && !a.leads(at(10)),
         "for as long as it renews"
     );
-    // b's clock is a day ahead: by the record's times it is long dead.
+    // The clock of b is a day ahead: by the times of the record, the holder would be dead.
     let day = 86_400;
     assert!(!round(&mut b, &mut store, at(1), day));
     assert!(
@@ -96,7 +96,7 @@ fn the_first_leads_and_another_only_when_it_saw_nothing_change_for_the_leases_du
 }
 
 #[test]
-fn another_knows_when_the_lead_is_over_and_the_leader_waits_for_nobody() {
+fn a_candidate_waits_for_the_end_of_the_lease_and_the_leader_does_not_wait() {
     let mut store = Store::default();
     let (mut a, mut b) = (candidate("a"), candidate("b"));
     assert!(round(&mut a, &mut store, at(0), 0));
@@ -107,7 +107,7 @@ fn another_knows_when_the_lead_is_over_and_the_leader_waits_for_nobody() {
 }
 
 #[test]
-fn a_renewal_keeps_since_when_it_leads() {
+fn a_renewal_keeps_the_time_of_acquisition() {
     let (mut a, mut store) = (candidate("a"), Store::default());
     round(&mut a, &mut store, at(0), 0);
     let first = store.spec().clone();
@@ -119,7 +119,7 @@ fn a_renewal_keeps_since_when_it_leads() {
 }
 
 #[test]
-fn of_two_that_see_a_dead_holder_one_wins() {
+fn one_of_two_candidates_replaces_a_dead_holder() {
     let (mut a, mut b, mut store) = (candidate("a"), candidate("b"), Store::default());
     round(&mut candidate("dead"), &mut store, at(0), 0);
     for candidate in [&mut a, &mut b] {
@@ -132,7 +132,7 @@ fn of_two_that_see_a_dead_holder_one_wins() {
 }
 
 #[test]
-fn one_that_resigns_is_followed_at_once() {
+fn a_resigned_leader_is_replaced_at_once() {
     let (mut a, mut b, mut store) = (candidate("a"), candidate("b"), Store::default());
     round(&mut a, &mut store, at(0), 0);
     assert!(!round(&mut b, &mut store, at(1), 0));
@@ -147,7 +147,7 @@ fn one_that_resigns_is_followed_at_once() {
 }
 
 #[test]
-fn a_lease_that_was_deleted_is_made_again_and_its_former_holder_leads_no_more() {
+fn a_deleted_lease_is_created_again_and_its_former_holder_does_not_lead() {
     let (mut a, mut b, mut store) = (candidate("a"), candidate("b"), Store::default());
     round(&mut a, &mut store, at(0), 0);
     store.lease = None;
@@ -175,9 +175,9 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 proptest! {
-    /// Whatever their wall clocks say, and however late a write arrives.
+    /// Holds for any wall clocks and any delay of writes.
     #[test]
-    fn no_two_lead_at_once(
+    fn at_most_one_candidate_leads(
         acts in proptest::collection::vec(act(), 1..80),
         skews in proptest::array::uniform3(-100_000..100_000_i64),
     ) {
@@ -188,11 +188,11 @@ proptest! {
             match act {
                 Act::Round(i) => _ = round(&mut all[i], &mut store, clock, skews[i]),
                 Act::Slow(i) => {
-                    // One candidate asks one thing at a time.
+                    // A candidate has one request at a time.
                     if let Some(place) = slow.iter().position(|(who, ..)| *who == i) {
-                        let (i, asked, step) = slow.remove(place);
+                        let (i, read_at, step) = slow.remove(place);
                         if store.perform(step) {
-                            all[i].renewed(asked);
+                            all[i].renewed(read_at);
                         }
                     }
                     let seconds = i64::try_from(clock.as_secs()).unwrap();

@@ -34,66 +34,69 @@ fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// What it says now: the message, and whether it counts once more.
-fn says(queue: &mut EventQueue, clock: Duration) -> Vec<(String, bool)> {
-    let mut said = Vec::new();
+/// The next Events: the message, and whether it counts again.
+fn next_messages(queue: &mut EventQueue, clock: Duration) -> Vec<(String, bool)> {
+    let mut messages = Vec::new();
     while let Some(pending) = queue.next(clock) {
-        said.push((pending.finding.message, pending.is_new));
+        messages.push((pending.finding.message, pending.is_new));
     }
-    said
+    messages
 }
 
-fn said(message: &str, is_new: bool) -> (String, bool) {
+fn message(message: &str, is_new: bool) -> (String, bool) {
     (message.to_owned(), is_new)
 }
 
 #[test]
-fn a_leader_says_a_state_once_while_it_lasts_and_again_when_it_comes_back() {
+fn a_state_has_one_event_while_it_lasts_and_another_when_it_returns() {
     let mut queue = EventQueue::default();
     queue.set_leading(true, at(0));
     queue.observe(states(&["held"]), Vec::new(), at(0));
     assert_eq!(
-        says(&mut queue, at(0)),
-        [said("held", false)],
-        "it may have been said before"
+        next_messages(&mut queue, at(0)),
+        [message("held", false)],
+        "an Event may exist already"
     );
     for clock in 1..50 {
         queue.observe(states(&["held"]), Vec::new(), at(clock));
     }
-    assert_eq!(says(&mut queue, at(50)), []);
+    assert_eq!(next_messages(&mut queue, at(50)), []);
     queue.observe(states(&["held", "bad"]), Vec::new(), at(51));
-    assert_eq!(says(&mut queue, at(51)), [said("bad", true)]);
+    assert_eq!(next_messages(&mut queue, at(51)), [message("bad", true)]);
     queue.observe(states(&[]), Vec::new(), at(52));
-    assert_eq!(says(&mut queue, at(52)), []);
+    assert_eq!(next_messages(&mut queue, at(52)), []);
     queue.observe(states(&["held"]), vec![finding("o", "drained")], at(53));
     assert_eq!(
-        says(&mut queue, at(53)),
-        [said("held", true), said("drained", true)]
+        next_messages(&mut queue, at(53)),
+        [message("held", true), message("drained", true)]
     );
 }
 
 #[test]
-fn one_that_takes_over_says_what_is_so_and_what_happened_lately_as_perhaps_said() {
+fn a_new_leader_repeats_current_states_and_recent_events_as_not_new() {
     let mut queue = EventQueue::default();
     queue.observe(states(&["held", "gone"]), Vec::new(), at(0));
     queue.observe(states(&["held"]), vec![finding("o", "long ago")], at(10));
     queue.observe(states(&["held"]), vec![finding("o", "promoted")], at(400));
-    assert_eq!(says(&mut queue, at(400)), [], "it does not lead");
+    assert_eq!(next_messages(&mut queue, at(400)), [], "it does not lead");
     queue.set_leading(true, at(415));
     assert_eq!(
-        says(&mut queue, at(415)),
-        [said("held", false), said("promoted", false)]
+        next_messages(&mut queue, at(415)),
+        [message("held", false), message("promoted", false)]
     );
-    // What is new from now on is its own to say.
+    // From now on it reports new Events.
     queue.observe(states(&["held"]), vec![finding("o", "promoted")], at(416));
-    assert_eq!(says(&mut queue, at(416)), [said("promoted", true)]);
+    assert_eq!(
+        next_messages(&mut queue, at(416)),
+        [message("promoted", true)]
+    );
     queue.set_leading(false, at(417));
     queue.observe(states(&["held", "bad"]), Vec::new(), at(418));
-    assert_eq!(says(&mut queue, at(418)), []);
+    assert_eq!(next_messages(&mut queue, at(418)), []);
 }
 
 #[test]
-fn an_object_that_flaps_is_quiet_after_25_events_and_others_are_not() {
+fn a_flapping_object_has_25_events_at_most_and_others_are_unaffected() {
     let mut queue = EventQueue::default();
     queue.set_leading(true, at(0));
     queue.observe(states(&[]), Vec::new(), at(0));
@@ -105,7 +108,7 @@ fn an_object_that_flaps_is_quiet_after_25_events_and_others_are_not() {
             states(&[])
         };
         queue.observe(now, Vec::new(), at(n));
-        written += says(&mut queue, at(n)).len();
+        written += next_messages(&mut queue, at(n)).len();
     }
     assert_eq!(written, 25);
     assert_eq!(queue.take_dropped(), 75);
@@ -114,14 +117,14 @@ fn an_object_that_flaps_is_quiet_after_25_events_and_others_are_not() {
         Vec::new(),
         at(200),
     );
-    assert_eq!(says(&mut queue, at(200)), [said("bad", true)]);
+    assert_eq!(next_messages(&mut queue, at(200)), [message("bad", true)]);
     // One more after five minutes.
     queue.observe(states(&["bad"]), Vec::new(), at(301));
-    assert_eq!(says(&mut queue, at(301)), [said("bad", true)]);
+    assert_eq!(next_messages(&mut queue, at(301)), [message("bad", true)]);
 }
 
 #[test]
-fn what_could_not_be_written_waits_in_its_order_and_costs_nothing_more() {
+fn failed_events_wait_in_order_without_a_further_cost() {
     let mut queue = EventQueue::default();
     queue.set_leading(true, at(0));
     queue.observe(states(&["a", "b"]), Vec::new(), at(0));
@@ -136,13 +139,13 @@ fn what_could_not_be_written_waits_in_its_order_and_costs_nothing_more() {
     let mut tries = 0;
     for _ in 0..100 {
         assert_eq!(queue.retry(both.clone()), []);
-        tries += says(&mut queue, at(1)).len();
+        tries += next_messages(&mut queue, at(1)).len();
     }
     assert_eq!(tries, 200);
 }
 
 #[test]
-fn what_is_always_answered_by_an_error_holds_up_nothing_and_is_given_up() {
+fn an_event_that_always_fails_blocks_no_others_and_is_dropped() {
     let mut queue = EventQueue::default();
     queue.set_leading(true, at(0));
     queue.observe(states(&["poison"]), Vec::new(), at(0));
@@ -171,28 +174,28 @@ fn what_is_always_answered_by_an_error_holds_up_nothing_and_is_given_up() {
 }
 
 #[test]
-fn one_that_takes_over_says_all_that_is_so_however_much_it_is() {
+fn a_new_leader_has_an_event_for_every_current_state() {
     let mut queue = EventQueue::default();
     let all: BTreeSet<Finding> = (0..5000)
         .map(|n| finding(&format!("o{n}"), "held"))
         .collect();
     queue.observe(all.clone(), Vec::new(), at(0));
     queue.set_leading(true, at(1));
-    let mut said = BTreeSet::new();
+    let mut received = BTreeSet::new();
     for _ in 0..100 {
-        said.extend(queue.next(at(1)).map(|next| next.finding));
+        received.extend(queue.next(at(1)).map(|next| next.finding));
     }
-    // What is over before it is said is not said any more.
-    let over: BTreeSet<Finding> = all.difference(&said).take(10).cloned().collect();
+    // A state that ends before its Event is written has no Event.
+    let over: BTreeSet<Finding> = all.difference(&received).take(10).cloned().collect();
     let rest: BTreeSet<Finding> = all.difference(&over).cloned().collect();
     queue.observe(rest.clone(), Vec::new(), at(2));
-    said.extend(std::iter::from_fn(|| queue.next(at(2))).map(|next| next.finding));
-    assert!(said == rest, "{} of {}", said.len(), rest.len());
+    received.extend(std::iter::from_fn(|| queue.next(at(2))).map(|next| next.finding));
+    assert!(received == rest, "{} of {}", received.len(), rest.len());
     assert_eq!(queue.take_dropped(), 0);
 }
 
 #[test]
-fn while_the_api_server_is_away_what_waits_is_bounded_and_the_newest_stays() {
+fn waiting_events_are_bounded_and_the_newest_stay() {
     let mut queue = EventQueue::default();
     queue.set_leading(true, at(0));
     queue.observe(states(&[]), Vec::new(), at(0));

@@ -34,7 +34,7 @@ fn rule_03_make_before_break_new_routes_wait_until_their_clusters_are_acknowledg
         );
         harness.settle();
         assert_eq!(
-            harness.client.held(Kind::Route, "r"),
+            harness.client.applied(Kind::Route, "r"),
             Some("2"),
             "{protocol:?}"
         );
@@ -92,10 +92,10 @@ fn rule_03_a_late_cluster_leaves_the_old_routes_and_the_wait_fails_after_15_s() 
     harness.advance(Duration::from_millis(1));
     while harness.send_response() {}
     assert!(failed(&harness), "15 s passed");
-    assert_eq!(harness.client.held(Kind::Route, "r"), Some("1"));
+    assert_eq!(harness.client.applied(Kind::Route, "r"), Some("1"));
     harness.settle();
     assert_eq!(
-        harness.client.held(Kind::Route, "r"),
+        harness.client.applied(Kind::Route, "r"),
         Some("2"),
         "a late ACK still counts"
     );
@@ -116,18 +116,18 @@ fn rule_03_a_rejected_cluster_leaves_the_old_routes_and_other_resources_are_sent
         ));
         harness.settle_for(Duration::from_secs(600));
         assert_eq!(
-            harness.client.held(Kind::Route, "r"),
+            harness.client.applied(Kind::Route, "r"),
             Some("1"),
             "{protocol:?}"
         );
-        assert_eq!(harness.client.held(Kind::Route, "other"), Some("2"));
+        assert_eq!(harness.client.applied(Kind::Route, "other"), Some("2"));
         assert!(harness.session.status()[&Kind::Route].waiting["r"].failed);
         harness.set_snapshot(snapshot_of(
             &[("old", "1"), ("new", "good")],
             [route("2", &["old", "new"]), other("2")],
         ));
         harness.settle();
-        assert_eq!(harness.client.held(Kind::Route, "r"), Some("2"));
+        assert_eq!(harness.client.applied(Kind::Route, "r"), Some("2"));
         assert_eq!(harness.client.violations, Vec::<String>::new());
     }
 }
@@ -142,7 +142,7 @@ fn rule_03_a_proxy_without_any_route_gets_one_although_it_rejects_a_cluster() {
         let mut harness = Harness::new(protocol, first, &ROUTE);
         harness.settle_for(Duration::from_secs(60));
         assert_eq!(
-            harness.client.held(Kind::Route, "r"),
+            harness.client.applied(Kind::Route, "r"),
             Some("1"),
             "{protocol:?}"
         );
@@ -166,16 +166,16 @@ fn rule_03_a_cluster_outlives_the_last_route_to_it_by_60_s() {
         ));
         harness.advance(Duration::from_secs(30));
         harness.settle();
-        assert_eq!(harness.client.held(Kind::Route, "r"), Some("2"));
+        assert_eq!(harness.client.applied(Kind::Route, "r"), Some("2"));
         harness.settle_for(Duration::from_millis(59_999));
         assert_eq!(
-            harness.client.held(Kind::Cluster, "b"),
+            harness.client.applied(Kind::Cluster, "b"),
             Some("1"),
             "{protocol:?}: no linger"
         );
         harness.settle_for(Duration::from_millis(1));
         assert_eq!(
-            harness.client.held(Kind::Cluster, "b"),
+            harness.client.applied(Kind::Cluster, "b"),
             None,
             "{protocol:?}"
         );
@@ -192,12 +192,12 @@ fn rule_03_a_cluster_stays_while_a_rejected_route_leaves_the_old_one_in_use() {
         harness.set_snapshot(snapshot_of(&[("a", "1")], [route("bad", &["a"])]));
         harness.settle_for(Duration::from_secs(3600));
         assert_eq!(
-            harness.client.held(Kind::Cluster, "b"),
+            harness.client.applied(Kind::Cluster, "b"),
             Some("1"),
             "{protocol:?}"
         );
         harness.set_snapshot(snapshot_of(&[("a", "1")], [route("2", &["a"])]));
         harness.settle_for(Duration::from_secs(61));
-        assert_eq!(harness.client.held(Kind::Cluster, "b"), None);
+        assert_eq!(harness.client.applied(Kind::Cluster, "b"), None);
     }
 }

@@ -20,11 +20,11 @@ fn rule_04_missing_routes_filters_and_secrets_are_answered_with_silence() {
         );
         harness.set_snapshot(snapshot([resource(kind, "x", "1", &[])]));
         harness.settle();
-        assert_eq!(harness.client.held(kind, "x"), Some("1"));
+        assert_eq!(harness.client.applied(kind, "x"), Some("1"));
         harness.set_snapshot(snapshot([]));
         harness.settle_for(Duration::from_secs(600));
         assert_eq!(
-            harness.client.held(kind, "x"),
+            harness.client.applied(kind, "x"),
             Some("1"),
             "{kind} was removed"
         );
@@ -51,8 +51,8 @@ fn rule_04_vanished_clusters_listeners_and_endpoints_are_reported_on_reconnect()
     };
     assert_eq!(removed(Kind::Cluster), ["b"]);
     assert_eq!(removed(Kind::Listener), ["m"]);
-    assert_eq!(harness.client.held(Kind::Cluster, "b"), None);
-    assert_eq!(harness.client.held(Kind::Endpoints, "b"), None);
+    assert_eq!(harness.client.applied(Kind::Cluster, "b"), None);
+    assert_eq!(harness.client.applied(Kind::Endpoints, "b"), None);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn rule_07_only_the_newest_snapshot_waits_for_a_client_that_does_not_read() {
         while harness.send_response() {}
         assert_eq!(harness.log.len() - from, 1, "{protocol:?}");
         harness.settle();
-        assert_eq!(harness.client.held(Kind::Route, "r"), Some("1000"));
+        assert_eq!(harness.client.applied(Kind::Route, "r"), Some("1000"));
     }
 }
 
@@ -87,7 +87,7 @@ fn rule_07_a_client_that_never_answers_has_a_bounded_number_of_responses_in_flig
             .count();
         assert_eq!(unanswered, Options::default().in_flight, "{protocol:?}");
         harness.settle();
-        assert_eq!(harness.client.held(Kind::Route, "r"), Some("1000"));
+        assert_eq!(harness.client.applied(Kind::Route, "r"), Some("1000"));
     }
 }
 
@@ -163,7 +163,7 @@ fn rule_09_a_rejected_filter_is_retried_in_other_bytes_after_30_s_doubling_to_10
         let mut distinct = versions.clone();
         distinct.dedup();
         assert_eq!((versions.len(), distinct.len()), (9, 9));
-        assert_eq!(harness.client.held(Kind::Extension, "f"), Some("8"));
+        assert_eq!(harness.client.applied(Kind::Extension, "f"), Some("8"));
         let status = &harness.session.status()[&Kind::Extension];
         assert!(status.is_settled());
         assert_eq!(
@@ -197,8 +197,8 @@ fn rule_09_a_due_retry_that_waits_for_a_cluster_sets_no_past_deadline() {
         let deadline = harness.session.deadline();
         assert!(deadline.is_none_or(|at| at > harness.now), "{protocol:?}");
         harness.settle();
-        let held = harness.client.held(Kind::Extension, "f");
-        assert_eq!(held, Some("1"), "{protocol:?}");
+        let applied = harness.client.applied(Kind::Extension, "f");
+        assert_eq!(applied, Some("1"), "{protocol:?}");
     }
 }
 
@@ -212,7 +212,7 @@ fn rule_09_an_accepted_retry_is_recognised_on_reconnect() {
         &[(Kind::Extension, "f")],
     );
     harness.settle_for(Duration::from_secs(60));
-    assert_eq!(harness.client.held(Kind::Extension, "f"), Some("1"));
+    assert_eq!(harness.client.applied(Kind::Extension, "f"), Some("1"));
     harness.reconnect();
     harness.settle_for(Duration::from_secs(60));
     assert!(harness.log.iter().all(|response| response.items.is_empty()));

@@ -108,7 +108,7 @@ fn rule_02_a_rejected_version_is_never_resent_and_the_newest_other_is() {
         while harness.send_response() {}
         harness.settle();
         assert_eq!(
-            harness.client.held(Kind::Cluster, "c"),
+            harness.client.applied(Kind::Cluster, "c"),
             Some("1"),
             "the last good one stays"
         );
@@ -136,7 +136,7 @@ fn rule_02_a_rejected_version_is_never_resent_and_the_newest_other_is() {
         );
         harness.set_snapshot(snapshot_of(&[("c", "2"), ("d", "1")], []));
         harness.settle();
-        assert_eq!(harness.client.held(Kind::Cluster, "c"), Some("2"));
+        assert_eq!(harness.client.applied(Kind::Cluster, "c"), Some("2"));
         assert!(
             harness.session.status()[&Kind::Cluster].is_settled(),
             "{protocol:?}"
@@ -162,7 +162,7 @@ fn rule_02_one_bad_resource_is_quarantined_and_the_rest_is_sent() {
         let mut harness = Harness::new(protocol, snapshot(resources), &secrets);
         harness.settle_for(Duration::from_secs(60));
         assert_eq!(
-            harness.client.kinds[&kind].held.len(),
+            harness.client.kinds[&kind].applied.len(),
             63,
             "{protocol:?} {kind}"
         );

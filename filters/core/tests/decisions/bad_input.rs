@@ -4,7 +4,7 @@ use headgate_core::effects::Flow;
 use headgate_core::headers::Headers;
 use headgate_core::stream::Stream;
 
-use crate::world::{Proxy, counted, one_model, reply, reply_header, text};
+use crate::proxy::{Proxy, counted, one_model, reply, reply_header, text};
 
 fn proxy() -> Proxy {
     Proxy::new(&one_model(""))
@@ -32,7 +32,7 @@ fn a_bad_body_is_refused_with_the_field() {
             "missing_required_parameter",
             "`model` is missing",
         ),
-        // Nobody is called so: a name like any other that is not served.
+        // A name of no model, like any other unknown name.
         (
             r#"{"model":""}"#,
             404,
@@ -120,7 +120,7 @@ fn a_body_over_the_limit_is_413_whether_announced_or_not() {
     let mut proxy = proxy();
     let mut stream = Stream::new();
     let headers = Headers::from_pairs(&[POST[0], POST[1], ("content-length", "4097")]);
-    let step = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
+    let step = stream.request_headers(&mut proxy.vm, &proxy.host, headers, false);
     assert_eq!(reply(&step).status, 413, "before a byte of it was read");
 }
 
@@ -158,7 +158,7 @@ fn the_content_type_does_not_hide_a_body() {
 }
 
 #[test]
-fn headers_that_disagree_are_400_with_a_body_too() {
+fn contradictory_headers_are_400_also_with_a_body() {
     let twice = [("x-model", "m"), ("x-model", "n")];
     let (_, step) = proxy().chat(&twice, r#"{"model":"m"}"#);
     assert_eq!(reply(&step).status, 400);
@@ -183,12 +183,12 @@ fn a_body_ended_by_trailers_is_decided() {
     let mut proxy = proxy();
     let mut stream = Stream::new();
     let headers = Headers::from_pairs(&POST);
-    let step = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
+    let step = stream.request_headers(&mut proxy.vm, &proxy.host, headers, false);
     assert_eq!(step.flow, Flow::Pause);
-    let step = stream.request_body(&mut proxy.vm, &proxy.world, br#"{"model":"m"}"#, false);
+    let step = stream.request_body(&mut proxy.vm, &proxy.host, br#"{"model":"m"}"#, false);
     assert_eq!(step.flow, Flow::Pause);
     assert!(stream.wants_request_body());
-    let step = stream.request_trailers(&mut proxy.vm, &proxy.world);
+    let step = stream.request_trailers(&mut proxy.vm, &proxy.host);
     assert_eq!(step.flow, Flow::Continue);
     assert!(!stream.wants_request_body());
 }
@@ -215,7 +215,7 @@ fn a_grpc_request_gets_a_grpc_status() {
 }
 
 #[test]
-fn a_tenant_that_is_no_header_value_is_encoded_or_refused() {
+fn a_tenant_that_is_not_a_header_value_is_encoded_or_refused() {
     let long = "x".repeat(129);
     let (_, step) = proxy().chat(&[("x-tenant-id", &long)], r#"{"model":"m"}"#);
     assert_eq!(reply(&step).status, 400);
@@ -224,11 +224,11 @@ fn a_tenant_that_is_no_header_value_is_encoded_or_refused() {
 
 #[test]
 fn a_vm_without_configuration_answers_503() {
-    let mut vm = headgate_core::vm::Vm::new(crate::world::BOTH);
-    let world = crate::world::World::new();
+    let mut vm = headgate_core::vm::Vm::new(crate::proxy::BOTH);
+    let host = crate::proxy::MemoryHost::new();
     for path in ["/v1/chat/completions", "/other"] {
         let headers = Headers::from_pairs(&[(":method", "POST"), (":path", path)]);
-        let step = Stream::new().request_headers(&mut vm, &world, headers, false);
+        let step = Stream::new().request_headers(&mut vm, &host, headers, false);
         assert_eq!(reply(&step).status, 503);
     }
 }
@@ -241,33 +241,30 @@ fn a_bad_configuration_leaves_the_old_one_serving() {
         "{",
         r#"{"namespaces":{"a":{"models":{"m":{"base":[{}]}}}}}"#,
     ] {
-        let error = proxy
-            .vm
-            .configure(bad.as_bytes(), &proxy.world)
-            .unwrap_err();
+        let error = proxy.vm.configure(bad.as_bytes(), &proxy.host).unwrap_err();
         assert!(!error.message.is_empty());
     }
     assert_eq!(proxy.chat(&[], r#"{"model":"m"}"#).1.flow, Flow::Continue);
 }
 
 #[test]
-fn headers_that_the_host_cannot_show_are_no_way_around_the_filter() {
+fn unreadable_headers_do_not_bypass_the_filter() {
     let (_, step) = proxy().send(&[], None);
     assert_eq!(reply(&step).status, 503);
     assert_eq!(reply_header(reply(&step), "retry-after"), Some("1"));
 }
 
 #[test]
-fn a_refused_request_never_goes_on_even_if_its_answer_was_not_sent() {
+fn a_refused_request_never_continues_even_if_its_answer_was_not_sent() {
     let mut proxy = proxy();
     let (mut stream, step) = proxy.chat(&[], "{}");
     assert_eq!(reply(&step).status, 400);
     assert!(stream.answered() && !stream.wants_request_body());
     for end in [false, true] {
-        let step = stream.request_body(&mut proxy.vm, &proxy.world, b"{}", end);
+        let step = stream.request_body(&mut proxy.vm, &proxy.host, b"{}", end);
         assert_eq!(step.flow, Flow::Pause);
     }
-    let step = stream.request_trailers(&mut proxy.vm, &proxy.world);
+    let step = stream.request_trailers(&mut proxy.vm, &proxy.host);
     assert_eq!(step.flow, Flow::Pause);
     assert!(proxy.end(&mut stream).is_empty());
 }

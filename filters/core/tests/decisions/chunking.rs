@@ -5,7 +5,7 @@ use headgate_core::headers::Headers;
 use headgate_core::stream::Stream;
 use proptest::prelude::*;
 
-use crate::world::{Proxy, one_model, tokens};
+use crate::proxy::{Proxy, one_model, tokens};
 
 /// All results of a stream.
 #[derive(Debug, PartialEq)]
@@ -28,13 +28,13 @@ fn run(
     let mut stream = Stream::new();
     let headers = [(":method", "POST"), (":path", path), ("x-session-id", "s")];
     let headers = Headers::from_pairs(&headers);
-    let mut step = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
+    let mut step = stream.request_headers(&mut proxy.vm, &proxy.host, headers, false);
     for (piece, end) in pieces(request, cuts.0, tail) {
         if !stream.wants_request_body() {
             break;
         }
         assert!(step.effects.is_empty());
-        step = stream.request_body(&mut proxy.vm, &proxy.world, piece, end);
+        step = stream.request_body(&mut proxy.vm, &proxy.host, piece, end);
     }
     let mut answered = Vec::new();
     if step.flow == Flow::Continue {
@@ -45,15 +45,15 @@ fn run(
         };
         let headers = Headers::from_pairs(&[(":status", "200"), ("content-type", kind)]);
         answered = stream
-            .response_headers(&mut proxy.vm, &proxy.world, &headers, false)
+            .response_headers(&mut proxy.vm, &proxy.host, &headers, false)
             .effects;
         for (piece, end) in pieces(answer, cuts.1, tail) {
-            let step = stream.response_body(&mut proxy.vm, &proxy.world, piece, end);
+            let step = stream.response_body(&mut proxy.vm, &proxy.host, piece, end);
             assert!(step.effects.is_empty() && step.flow == Flow::Continue);
         }
     }
     let end = proxy.end(&mut stream);
-    let cells = proxy.world.cells.borrow();
+    let cells = proxy.host.cells.borrow();
     Trace {
         request: (step.effects, step.flow),
         answer: answered,
@@ -82,11 +82,11 @@ fn pieces<'a>(bytes: &'a [u8], cuts: &[usize], tail: bool) -> Vec<(&'a [u8], boo
 }
 
 fn requests() -> impl Strategy<Value = Vec<u8>> {
-    let good = (1_u64..900, "[a-zü\\\\n\"]{0,40}").prop_map(|(max, text)| {
+    let valid = (1_u64..900, "[a-zü\\\\n\"]{0,40}").prop_map(|(max, text)| {
         let text = text.replace('\\', "\\\\").replace('"', "\\\"");
         format!(r#"{{"model":"Org/M","max_tokens":{max},"input":["{text}"],"messages":[{{"role":"user","content":"{text}"}}]}}"#)
     });
-    let bad = prop::sample::select(vec![
+    let invalid = prop::sample::select(vec![
         "",
         "{",
         "[1]",
@@ -99,7 +99,7 @@ fn requests() -> impl Strategy<Value = Vec<u8>> {
         (4000_usize..4200).prop_map(|n| format!(r#"{{"model":"m","x":"{}"}}"#, "y".repeat(n)));
     let late =
         (4000_usize..4200).prop_map(|n| format!(r#"{{"model":"m","x":"{}"}}}}"#, "y".repeat(n)));
-    prop_oneof![4 => good, 2 => bad.prop_map(str::to_owned), 1 => long, 1 => late]
+    prop_oneof![4 => valid, 2 => invalid.prop_map(str::to_owned), 1 => long, 1 => late]
         .prop_map(String::into_bytes)
 }
 
@@ -138,7 +138,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn chunking_is_invisible(
+    fn chunking_has_no_effect(
         path in prop::sample::select(vec!["/v1/chat/completions", "/v1/embeddings"]),
         request in requests(),
         (sse, answer) in answers(),
@@ -153,7 +153,7 @@ proptest! {
 }
 
 #[test]
-fn byte_by_byte_is_the_same_too() {
+fn single_bytes_give_the_same_result() {
     let request = r#"{"model":"m","max_tokens":30,"messages":[{"role":"user","content":"grüße \ud83d\ude00"}]}"#;
     let answer = "data: {\"choices\":[{\"delta\":{\"content\":\"ü\"}}]}\n\ndata: {\"usage\":{\"prompt_tokens\":3,\"completion_tokens\":1}}\n\n";
     let every: Vec<usize> = (0..500).collect();

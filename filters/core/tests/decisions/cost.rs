@@ -1,6 +1,6 @@
 //! The arithmetic of both capacity profiles: the worked rows of the reference, and exactness.
 
-use crate::world::{self, Proxy};
+use crate::proxy::{self, Proxy};
 use headgate_contract::{Profile, Semantic, Tokens, parse_json};
 use headgate_core::cost::{Pricing, Quote, Work, tokens_of_bytes, window};
 use headgate_core::effects::Flow;
@@ -34,7 +34,7 @@ fn capacity(q: &Quote) -> u128 {
 }
 
 #[test]
-fn the_worked_rows_of_the_semantic_table_hold() {
+fn the_rows_of_the_semantic_table_are_correct() {
     // model, max_tokens, capacity, refill per second in tenths, cost in millionths
     let rows = [
         ("gpt-4", 512, 100, 300, 1_000_000),
@@ -56,7 +56,7 @@ fn the_worked_rows_of_the_semantic_table_hold() {
 }
 
 #[test]
-fn gpt_4_takes_the_cells_the_reference_says() {
+fn gpt_4_takes_the_cells_of_the_reference() {
     let window = window(&Profile::Semantic(Semantic::default())).unwrap();
     assert_eq!(window.burst().get(), 3_333_333_600);
     let quote = semantic("gpt-4").quote(work(0, 1, 512), ONE, 100);
@@ -64,7 +64,7 @@ fn gpt_4_takes_the_cells_the_reference_says() {
 }
 
 #[test]
-fn a_full_bucket_with_the_clock_frozen_admits_the_worked_number() {
+fn a_full_bucket_with_a_frozen_clock_admits_the_computed_number() {
     let rows = [
         ("gpt-4", 512, 100),
         ("gpt-4", 1024, 100),
@@ -73,7 +73,7 @@ fn a_full_bucket_with_the_clock_frozen_admits_the_worked_number() {
         ("other", 512, 20),
     ];
     for (model, max_tokens, expected) in rows {
-        let config = world::one_model(
+        let config = proxy::one_model(
             r#"{"policy":"p","bucket":{"name":"fair","key":["tenant"],"profile":"semantic"}}"#,
         )
         .replace("\"m\":", &format!("\"{model}\":"));
@@ -89,7 +89,7 @@ fn a_full_bucket_with_the_clock_frozen_admits_the_worked_number() {
 }
 
 #[test]
-fn temperature_prices_within_its_bounds() {
+fn temperature_raises_the_cost_within_its_bounds() {
     // sensitivity of gpt-4 is 1.2
     let rows = [
         (1_000_000, 1_000_000),
@@ -107,7 +107,7 @@ fn temperature_prices_within_its_bounds() {
 }
 
 #[test]
-fn tokens_are_weighted_and_exact() {
+fn weighted_tokens_are_exact() {
     let plain = tokens(r#"{"capacity":1000,"refillPerSecond":1}"#);
     assert_eq!(
         cost(&plain.quote(work(10, 2, 100), 7 * ONE, 100)),
@@ -116,14 +116,14 @@ fn tokens_are_weighted_and_exact() {
     let weighted = tokens(
         r#"{"capacity":1000,"refillPerSecond":1,"inputWeight":0.1,"outputWeight":0.333333,"temperatureSensitivity":0.5}"#,
     );
-    // (0.1·3 + 0.333333·7) · 1.25, to the last of its digits
+    // (0.1·3 + 0.333333·7) · 1.25, exact to the last digit
     let quote = weighted.quote(work(3, 1, 7), 1_500_000, 100);
     assert_eq!(quote.cost * 100_000_000, 329_166_375 * quote.per_unit);
     assert_eq!(capacity(&quote), 1_000_000_000);
 }
 
 #[test]
-fn scale_changes_the_capacity_and_nothing_else() {
+fn a_scale_changes_only_the_capacity() {
     let pricing = tokens(r#"{"capacity":1000,"refillPerSecond":1}"#);
     let full = pricing.quote(work(0, 1, 100), ONE, 100);
     let half = pricing.quote(work(0, 1, 100), ONE, 50);
@@ -135,7 +135,7 @@ fn scale_changes_the_capacity_and_nothing_else() {
 }
 
 #[test]
-fn an_absurd_request_saturates_towards_expensive() {
+fn an_absurd_request_saturates_at_the_greatest_cost() {
     let pricing = tokens(
         r#"{"capacity":9000000000,"refillPerSecond":1000000,"inputWeight":1000,"outputWeight":1000,"temperatureSensitivity":9.999999}"#,
     );

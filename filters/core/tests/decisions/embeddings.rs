@@ -4,7 +4,7 @@ use headgate_core::effects::{Effect, Flow, Step};
 use headgate_core::headers::Headers;
 use headgate_core::stream::Stream;
 
-use crate::world::{Proxy, counted, one_model, removed, reply, reply_header, text, tokens};
+use crate::proxy::{Proxy, counted, one_model, removed, reply, reply_header, text, tokens};
 
 const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/json")];
 /// 20 bytes of prompt: 5 tokens.
@@ -64,7 +64,7 @@ fn without_usage_the_charge_is_the_estimate_whatever_the_bytes_are() {
 }
 
 #[test]
-fn failures_are_charged_as_those_of_other_requests() {
+fn failures_are_charged_as_for_other_requests() {
     let mut proxy = proxy("");
     let error = r#"{"error":{"message":"too long","type":"invalid_request_error"}}"#;
     for status in ["400", "429", "500"] {
@@ -77,7 +77,7 @@ fn failures_are_charged_as_those_of_other_requests() {
         "200 with only an error"
     );
     let (mut stream, _) = send(&mut proxy, &[], BODY);
-    proxy.world.ends("downstream_remote_disconnect", true);
+    proxy.host.ends("downstream_remote_disconnect", true);
     assert_eq!(counted(&proxy.end(&mut stream), CHARGED), 5000);
 }
 
@@ -90,15 +90,15 @@ fn token_ids_count_exactly_and_nothing_is_reserved_for_output() {
         ("[[1,2,3],[4,5]]", 5),
         ("[[1,2,3],\"1234\"]", 4),
     ] {
-        // A header raises only the default of an output limit, and there is none.
+        // A header raises only the default of an output limit, and embeddings have none.
         for headers in [&[][..], &[("x-max-tokens", "4096")]] {
             let mut proxy = proxy("");
             let body = format!(r#"{{"model":"m","input":{input}}}"#);
             let (mut stream, step) = send(&mut proxy, headers, &body);
             assert_eq!(step.flow, Flow::Continue);
             let answer = Headers::from_pairs(&JSON);
-            let step = stream.response_headers(&mut proxy.vm, &proxy.world, &answer, true);
-            let remaining = crate::world::response_header(&step, "x-ratelimit-remaining-tokens");
+            let step = stream.response_headers(&mut proxy.vm, &proxy.host, &answer, true);
+            let remaining = crate::proxy::response_header(&step, "x-ratelimit-remaining-tokens");
             let expected = (1000 - tokens).to_string();
             assert_eq!(remaining, Some(expected.as_str()), "{input}");
         }
@@ -113,17 +113,17 @@ fn a_request_is_never_amended_and_its_answer_passes_unchanged() {
     let amended = |e: &Effect| matches!(e, Effect::AmendRequestBody(..));
     assert!(!step.effects.iter().any(amended));
     let headers = Headers::from_pairs(&JSON);
-    stream.response_headers(&mut proxy.vm, &proxy.world, &headers, false);
+    stream.response_headers(&mut proxy.vm, &proxy.host, &headers, false);
     for (i, byte) in VECTORS.as_bytes().iter().enumerate() {
         let end = i + 1 == VECTORS.len();
-        let step = stream.response_body(&mut proxy.vm, &proxy.world, &[*byte], end);
+        let step = stream.response_body(&mut proxy.vm, &proxy.host, &[*byte], end);
         assert_eq!(step, Step::go_on());
     }
     assert_eq!(counted(&proxy.end(&mut stream), CHARGED), 7000);
 }
 
 #[test]
-fn a_refusal_names_the_input_as_what_costs() {
+fn a_refusal_names_the_input_as_the_cost() {
     let mut proxy = proxy("");
     let long = format!(r#"{{"model":"m","input":"{}"}}"#, "x".repeat(4001));
     let (_, step) = send(&mut proxy, &[], &long);
@@ -147,7 +147,7 @@ fn a_refusal_names_the_input_as_what_costs() {
 }
 
 #[test]
-fn a_bad_body_is_refused_by_the_names_of_this_endpoint() {
+fn a_bad_body_is_refused_with_the_field_names_of_the_endpoint() {
     let mut proxy = proxy("");
     for (body, param, message) in [
         (
@@ -166,14 +166,14 @@ fn a_bad_body_is_refused_by_the_names_of_this_endpoint() {
 }
 
 #[test]
-fn where_only_output_has_a_price_the_reservation_stands() {
+fn with_a_price_of_output_only_the_reservation_is_charged() {
     // One token of output is reserved, as for every request that generates nothing: 1/512 of a request.
     let bucket = r#"{"policy":"p","bucket":{"name":"budget","key":[],"profile":"semantic"}}"#;
     let mut proxy = Proxy::new(&one_model(bucket));
     for answer in [VECTORS, r#"{"data":[]}"#, ""] {
         let (mut stream, _) = send(&mut proxy, &[], BODY);
         proxy.answer(&mut stream, &JSON, answer);
-        // Thousandths, to the nearest.
+        // Rounded to thousandths.
         assert_eq!(counted(&proxy.end(&mut stream), CHARGED), 2, "{answer}");
     }
 }

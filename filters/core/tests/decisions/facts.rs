@@ -7,7 +7,7 @@ use headgate_core::headers::{Headers, Pair};
 use headgate_dialect::{Body, Endpoint, endpoints, models_path};
 
 #[test]
-fn a_path_decides_what_decides() {
+fn a_path_determines_the_endpoint() {
     let body = |path: &str| Class::Body(Endpoint::of_path(path.as_bytes()).unwrap());
     let chat = body("/v1/chat/completions");
     let completions = body("/v1/completions");
@@ -133,7 +133,7 @@ fn no_path_traps() {
 }
 
 fn read<'a>(headers: &[(&str, &str)], body: Option<&'a Body>) -> Result<Facts<'a>, String> {
-    // Facts borrow from headers, which a test needs until it ends.
+    // Facts borrow from the headers, so the test leaks them.
     let headers = Box::leak(Box::new(Headers::from_pairs(headers)));
     let chat = Endpoint::of_path(b"/v1/chat/completions").unwrap();
     Facts::read(chat, headers, body).map_err(|r| {
@@ -150,22 +150,22 @@ fn headers_alone_make_facts_with_the_defaults() {
         (output(&facts), facts.n, facts.temperature),
         (512, 1, 1_000_000)
     );
-    let told = [
+    let given = [
         ("x-model", "m"),
         ("x-max-tokens", "1000"),
         ("x-temperature", "1.7"),
     ];
-    let facts = read(&told, None).unwrap();
+    let facts = read(&given, None).unwrap();
     assert_eq!((output(&facts), facts.temperature), (1000, 1_700_000));
 }
 
-/// Under the default of 512.
+/// With the default of 512.
 fn output(facts: &Facts<'_>) -> u64 {
     facts.output(DefaultMaxTokens::default()).tokens
 }
 
 #[test]
-fn the_body_wins_field_by_field() {
+fn each_field_of_the_body_precedes_its_header() {
     let headers = [
         ("x-model", "h"),
         ("x-max-tokens", "64"),
@@ -190,9 +190,9 @@ fn the_body_wins_field_by_field() {
 
 #[test]
 fn a_header_raises_what_is_reserved_and_never_lowers_it() {
-    // The upstream reads the body alone, and generates up to its own default.
+    // The upstream reads only the body and generates up to its own default.
     let silent = Body::default();
-    let told = Body {
+    let limited = Body {
         max_tokens: Some(100),
         ..Body::default()
     };
@@ -202,8 +202,8 @@ fn a_header_raises_what_is_reserved_and_never_lowers_it() {
         ("512", Some(&silent), 512, 2048),
         ("4096", Some(&silent), 4096, 4096),
         ("", Some(&silent), 512, 2048),
-        ("1", Some(&told), 100, 100),
-        ("4096", Some(&told), 100, 100),
+        ("1", Some(&limited), 100, 100),
+        ("4096", Some(&limited), 100, 100),
         ("1", None, 512, 2048),
         ("4096", None, 4096, 4096),
         ("", None, 512, 2048),
@@ -231,7 +231,7 @@ fn a_header_raises_what_is_reserved_and_never_lowers_it() {
 }
 
 #[test]
-fn header_numbers_keep_the_bounds_of_the_body() {
+fn header_numbers_have_the_bounds_of_the_body() {
     let whole = "400 the header `x-max-tokens` must be a whole number between 1 and 10000000";
     for bad in [
         "0",
@@ -269,7 +269,7 @@ fn header_numbers_keep_the_bounds_of_the_body() {
             "{bad:?}"
         );
     }
-    for (good, millionths) in [
+    for (valid, millionths) in [
         ("0", 0),
         ("10", 10_000_000),
         ("10.0000", 10_000_000),
@@ -279,8 +279,8 @@ fn header_numbers_keep_the_bounds_of_the_body() {
         ("1.0000005", 1_000_001),
         ("1.99999999999999999999", 2_000_000),
     ] {
-        let facts = read(&[("x-temperature", good)], None).unwrap();
-        assert_eq!(facts.temperature, millionths.max(1_000_000), "{good}");
+        let facts = read(&[("x-temperature", valid)], None).unwrap();
+        assert_eq!(facts.temperature, millionths.max(1_000_000), "{valid}");
     }
 }
 
@@ -298,13 +298,13 @@ fn a_header_given_twice_must_agree() {
 }
 
 #[test]
-fn an_empty_header_says_nothing() {
+fn an_empty_header_counts_as_missing() {
     let facts = read(&[("x-model", ""), ("x-max-tokens", "")], None).unwrap();
     assert_eq!((facts.model(), output(&facts)), (None, 512));
 }
 
 #[test]
-fn a_header_is_found_wherever_it_stands_among_however_many() {
+fn a_header_is_found_at_any_position_among_any_number() {
     let names: Vec<String> = (0..700).map(|i| format!("x-{}", i % 350)).collect();
     let values: Vec<String> = (0..700).map(|i| i.to_string()).collect();
     let pairs = names.iter().zip(&values);
@@ -327,7 +327,7 @@ fn a_header_is_found_wherever_it_stands_among_however_many() {
 }
 
 #[test]
-fn headers_that_stand_outside_of_their_bytes_are_empty() {
+fn headers_outside_of_their_bytes_are_empty() {
     let pair = |name, value| Pair { name, value };
     let headers = vec![pair((0, 1), (1, 9)), pair((u32::MAX, u32::MAX), (0, 1))];
     let headers = Headers::new(b"ab".to_vec(), headers);

@@ -4,7 +4,7 @@ use headgate_core::effects::{Effect, Flow, Step};
 use headgate_core::headers::Headers;
 use headgate_core::vm::Stages;
 
-use crate::world::{
+use crate::proxy::{
     Proxy, SECOND, counted, one_model, removed, reply, reply_header, response_header, text, tokens,
 };
 
@@ -22,7 +22,7 @@ fn admitted(proxy: &mut Proxy, headers: &[(&str, &str)], body: &str) -> bool {
 }
 
 #[test]
-fn over_budget_is_429_with_everything_a_client_reads() {
+fn over_budget_is_429_with_every_rate_limit_header() {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
     assert!(admitted(&mut proxy, &[], &body(900)));
     let (_, step) = proxy.chat(&[], &body(300));
@@ -49,9 +49,9 @@ fn over_budget_is_429_with_everything_a_client_reads() {
     let request = "headgate_requests_total|model_namespace=default|model=m|version=v1|lane=base|outcome=rate_limit_exceeded";
     assert_eq!(counted(&step.effects, request), 1);
     // A client that waits for that long is admitted. (Costs are rounded up to cells, a few nanoseconds beyond the 20 s.)
-    proxy.world.sleep(20 * SECOND);
+    proxy.host.sleep(20 * SECOND);
     assert!(!admitted(&mut proxy, &[], &body(300)));
-    proxy.world.sleep(SECOND);
+    proxy.host.sleep(SECOND);
     assert!(admitted(&mut proxy, &[], &body(300)));
 }
 
@@ -82,7 +82,7 @@ fn the_balance_after_the_reserve_is_on_the_answer() {
 }
 
 #[test]
-fn answers_carry_no_balance_where_the_tagging_says_so() {
+fn answers_have_no_balance_if_the_tagging_turns_it_off() {
     let quiet = one_model(&tokens(1000, "10", r#","settleOn":"reservation""#)).replace(
         r#""buckets""#,
         r#""tagging":[{"policy":"t","tagging":{"responseHeaders":false}}],"buckets""#,
@@ -102,7 +102,7 @@ fn answers_carry_no_balance_where_the_tagging_says_so() {
     );
 }
 
-/// Of two hops with buckets, the one that refuses is the one whose balance the client needs.
+/// If one of two hops with buckets refuses, the client gets the balance of that hop.
 #[test]
 fn a_429_of_a_later_hop_keeps_its_own_balance() {
     for settle_on in ["usage", "reservation"] {
@@ -119,9 +119,9 @@ fn a_429_of_a_later_hop_keeps_its_own_balance() {
     }
 }
 
-/// It is reported first, also where the bucket's key cannot be read.
+/// This error comes first, also if the key of the bucket cannot be read.
 #[test]
-fn a_cost_above_the_capacity_is_told_before_what_is_wrong_with_the_key() {
+fn a_cost_above_the_capacity_precedes_an_error_of_the_key() {
     let bucket = tokens(1000, "10", "").replace("tenant", "header:x-team");
     let mut proxy = Proxy::new(&one_model(&bucket));
     let teams = [("x-team", "a"), ("x-team", "b")];
@@ -151,7 +151,7 @@ fn a_cost_above_the_capacity_is_400() {
 #[test]
 fn contention_is_503_or_admitted_by_policy() {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
-    proxy.world.contended.set(true);
+    proxy.host.contended.set(true);
     let (_, step) = proxy.chat(&[], &body(300));
     assert_eq!(reply(&step).status, 503);
     assert!(text(reply(&step)).contains("bucket_contended"));
@@ -162,20 +162,21 @@ fn contention_is_503_or_admitted_by_policy() {
         "10",
         r#","onContention":"admit""#,
     )));
-    proxy.world.contended.set(true);
+    proxy.host.contended.set(true);
     let (_, step) = proxy.chat(&[], &body(300));
     assert_eq!(step.flow, Flow::Continue);
-    let owed = "headgate_reserves_total|rule=default/p/budget|model=m|version=v1|outcome=owed";
-    assert_eq!(counted(&step.effects, owed), 1);
-    // What is owed is taken when it can be.
-    proxy.world.contended.set(false);
-    proxy.vm.tick(&proxy.world);
+    let owed_metric =
+        "headgate_reserves_total|rule=default/p/budget|model=m|version=v1|outcome=owed";
+    assert_eq!(counted(&step.effects, owed_metric), 1);
+    // The unwritten charge is written with the next write.
+    proxy.host.contended.set(false);
+    proxy.vm.tick(&proxy.host);
     assert!(!admitted(&mut proxy, &[], &body(800)));
     assert!(admitted(&mut proxy, &[], &body(700)));
 }
 
 #[test]
-fn tenants_headers_and_versions_are_counted_apart_as_the_key_says() {
+fn tenants_headers_and_versions_have_buckets_as_the_key_defines() {
     let keyed = |key: &str| {
         let bucket = tokens(1000, "0.001", "").replace(r#"["tenant"]"#, key);
         Proxy::new(&one_model(&bucket))
@@ -213,7 +214,7 @@ fn tenants_headers_and_versions_are_counted_apart_as_the_key_says() {
 }
 
 #[test]
-fn a_key_over_a_tags_header_is_what_this_hop_writes_and_not_what_the_client_sent() {
+fn a_key_with_the_header_of_a_tag_uses_the_value_of_this_hop_and_not_of_the_client() {
     let bucket = |key: &str| {
         let bucket = tokens(1000, "0.001", "").replace(r#"["tenant"]"#, key);
         let tagging = r#""tagging":[{"policy":"t","tagging":{"tags":[{"name":"plan","header":"x-plan"}]}}],"buckets""#;
@@ -281,7 +282,7 @@ fn a_metered_answer_is_requested_uncompressed() {
 }
 
 #[test]
-fn the_limiter_alone_takes_model_and_version_from_the_tagger() {
+fn a_separate_limiter_takes_model_and_version_from_the_tagger() {
     let bucket = tokens(1000, "0.001", "").replace(r#"["tenant"]"#, r#"["model","version"]"#);
     let mut proxy = Proxy::with(&one_model(&bucket), LIMIT);
     let tagged = [
@@ -309,7 +310,7 @@ fn the_limiter_alone_takes_model_and_version_from_the_tagger() {
         admitted(&mut proxy, &[("x-model", "m")], body),
         "no version is one of its own"
     );
-    // A version the model does not have opens no fresh bucket.
+    // A version that the model does not have creates no new bucket.
     assert!(!admitted(
         &mut proxy,
         &[("x-model-version", "made-up")],
@@ -318,7 +319,7 @@ fn the_limiter_alone_takes_model_and_version_from_the_tagger() {
 }
 
 #[test]
-fn invented_models_share_one_bucket_where_nobody_answers_404() {
+fn unknown_models_share_one_bucket_if_no_hop_answers_404() {
     let bucket = tokens(1000, "0.001", "").replace(r#"["tenant"]"#, r#"["model"]"#);
     let mut proxy = Proxy::with(&one_model(&bucket), LIMIT);
     assert!(admitted(
@@ -342,7 +343,7 @@ fn invented_models_share_one_bucket_where_nobody_answers_404() {
 }
 
 #[test]
-fn a_hop_that_follows_believes_the_tenant_of_the_hop_before_and_one_that_decides_does_not() {
+fn a_following_hop_trusts_the_tenant_of_the_hop_before_and_a_deciding_one_does_not() {
     let follow = one_model(&tokens(1000, "0.001", "")).replacen('{', "{\"role\":\"follow\",", 1);
     let mut proxy = Proxy::new(&follow);
     let tag = |t: &'static str| {
@@ -355,7 +356,7 @@ fn a_hop_that_follows_believes_the_tenant_of_the_hop_before_and_one_that_decides
     assert!(admitted(&mut proxy, &tag("a"), &body(900)));
     assert!(admitted(&mut proxy, &tag("b"), &body(900)));
     assert!(!admitted(&mut proxy, &tag("b"), &body(900)));
-    for stages in [LIMIT, crate::world::BOTH] {
+    for stages in [LIMIT, crate::proxy::BOTH] {
         let mut proxy = Proxy::with(&one_model(&tokens(1000, "0.001", "")), stages);
         assert!(admitted(&mut proxy, &tag("a"), &body(900)));
         assert!(!admitted(&mut proxy, &tag("b"), &body(900)));
@@ -363,7 +364,7 @@ fn a_hop_that_follows_believes_the_tenant_of_the_hop_before_and_one_that_decides
 }
 
 #[test]
-fn header_facts_price_what_has_no_readable_body() {
+fn header_facts_determine_the_cost_without_a_readable_body() {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "0.001", "")));
     let post = |tokens: &'static str| {
         [
@@ -377,7 +378,7 @@ fn header_facts_price_what_has_no_readable_body() {
     assert_eq!(step.flow, Flow::Continue);
     assert!(!stream.wants_request_body());
     let answer = Headers::from_pairs(&[(":status", "200")]);
-    let step = stream.response_headers(&mut proxy.vm, &proxy.world, &answer, true);
+    let step = stream.response_headers(&mut proxy.vm, &proxy.host, &answer, true);
     assert_eq!(
         response_header(&step, "x-ratelimit-remaining-tokens"),
         Some("100")
@@ -401,7 +402,7 @@ fn of_version(bucket: &str, version: &str) -> String {
 }
 
 #[test]
-fn a_bucket_of_one_version_is_spent_by_no_other() {
+fn a_bucket_of_one_version_is_not_spent_by_others() {
     let mut proxy = two_versions(&of_version(&tokens(1000, "10", ""), "v2"));
     let (v1, v2) = ([("x-model-version", "v1")], [("x-model-version", "v2")]);
     assert!(admitted(&mut proxy, &v2, &body(900)));
@@ -411,7 +412,7 @@ fn a_bucket_of_one_version_is_spent_by_no_other() {
 }
 
 #[test]
-fn a_bucket_that_is_told_for_each_version_is_one_bucket() {
+fn a_bucket_listed_for_each_version_is_one_bucket() {
     let bucket = tokens(1000, "10", "");
     let both = format!(
         "{},{}",

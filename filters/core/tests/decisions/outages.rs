@@ -9,7 +9,7 @@ use headgate_core::vm::Vm;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use crate::world::{BOTH, Proxy, SECOND, counted, reply, request_header, state, text, tokens};
+use crate::proxy::{BOTH, Proxy, SECOND, counted, reply, request_header, state, text, tokens};
 
 const REFUSED: &str = "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_Connection_refused}";
 const SESSION: &str = "x-conversation-id";
@@ -29,7 +29,7 @@ fn plan(model: &str, more: &str) -> String {
     )
 }
 
-/// Sends a request of a session and says which version it goes to, with its effects.
+/// Sends a request of a session and returns its version and its effects.
 fn send(proxy: &mut Proxy, session: u64) -> (Stream, String, Vec<Effect>) {
     let session = session.to_string();
     let headers = [(SESSION, session.as_str())];
@@ -40,8 +40,8 @@ fn send(proxy: &mut Proxy, session: u64) -> (Stream, String, Vec<Effect>) {
     (stream, version, step.effects)
 }
 
-/// The same, with the answer: `v2` cannot be reached.
-fn ask(proxy: &mut Proxy, session: u64) -> (String, Vec<Effect>) {
+/// The same with the end of the stream: `v2` cannot be reached.
+fn send_and_answer(proxy: &mut Proxy, session: u64) -> (String, Vec<Effect>) {
     let (mut stream, version, mut effects) = send(proxy, session);
     effects.extend(answer(proxy, &mut stream, &version, "v2"));
     (version, effects)
@@ -50,11 +50,11 @@ fn ask(proxy: &mut Proxy, session: u64) -> (String, Vec<Effect>) {
 fn answer(proxy: &mut Proxy, stream: &mut Stream, version: &str, dead: &str) -> Vec<Effect> {
     let status = match version == dead {
         true => {
-            proxy.world.ends(REFUSED, true);
+            proxy.host.ends(REFUSED, true);
             "503"
         }
         false => {
-            proxy.world.serves(version);
+            proxy.host.serves(version);
             "200"
         }
     };
@@ -78,14 +78,14 @@ fn fail(proxy: &mut Proxy) -> (usize, Vec<Effect>) {
     let mut effects = Vec::new();
     let mut failed = 0;
     for session in 0..200 {
-        let (version, done) = ask(proxy, session);
+        let (version, done) = send_and_answer(proxy, session);
         failed += usize::from(version == "v2");
         effects.extend(done);
     }
     (failed, effects)
 }
 
-/// A session that `v2` has while it can be reached.
+/// A session of `v2` while `v2` is reachable.
 fn session_of_v2() -> u64 {
     let mut fresh = Proxy::new(&half(""));
     let found = (0..100).find(|session| send(&mut fresh, *session).1 == "v2");
@@ -112,7 +112,7 @@ fn five_failures_in_a_row_pass_a_version_over() {
 }
 
 #[test]
-fn an_answer_in_between_begins_the_count_anew() {
+fn an_answer_resets_the_count_of_failures() {
     let mut proxy = Proxy::new(&half(""));
     let session = session_of_v2();
     for n in 0..40 {
@@ -124,7 +124,7 @@ fn an_answer_in_between_begins_the_count_anew() {
 }
 
 #[test]
-fn what_a_server_answers_is_no_outage() {
+fn an_answer_of_a_server_is_not_an_outage() {
     for (details, status) in [
         ("via_upstream", "503"),
         (
@@ -140,7 +140,7 @@ fn what_a_server_answers_is_no_outage() {
         for _ in 0..20 {
             let (mut stream, version, _) = send(&mut proxy, session);
             assert_eq!(version, "v2", "{details}");
-            proxy.world.ends(details, true);
+            proxy.host.ends(details, true);
             proxy.answer(&mut stream, &[(":status", status)], "{}");
             proxy.end(&mut stream);
         }
@@ -148,7 +148,7 @@ fn what_a_server_answers_is_no_outage() {
 }
 
 #[test]
-fn every_way_of_not_reaching_it_counts() {
+fn every_kind_of_connection_failure_counts() {
     for details in [
         REFUSED,
         "no_healthy_upstream",
@@ -156,7 +156,7 @@ fn every_way_of_not_reaching_it_counts() {
         "upstream_reset_before_response_started{local_connection_failure}",
         "upstream_reset_before_response_started{remote_connection_failure|TLS_error:|1:CERTIFICATE_VERIFY_FAILED}",
     ] {
-        // Tagged answers are looked at when they begin; without tags and buckets, where the stream ends.
+        // With tags the answer is checked at its start; without tags and buckets, at the end of the stream.
         for more in [
             "",
             r#","tagging":[{"policy":"t","tagging":{"responseHeaders":false}}]"#,
@@ -166,7 +166,7 @@ fn every_way_of_not_reaching_it_counts() {
             for n in 0..6 {
                 let (mut stream, version, _) = send(&mut proxy, session);
                 assert_eq!(version == "v2", n < 5, "{details} {more} {n}");
-                proxy.world.ends(details, false);
+                proxy.host.ends(details, false);
                 if stream.wants_response() {
                     proxy.answer(&mut stream, &[(":status", "503")], "{}");
                 }
@@ -177,23 +177,27 @@ fn every_way_of_not_reaching_it_counts() {
 }
 
 #[test]
-fn it_is_tried_again_by_one_request_after_ten_seconds_then_twice_as_long_up_to_five_minutes() {
+fn one_request_tries_again_after_ten_seconds_doubling_up_to_five_minutes() {
     let mut proxy = Proxy::new(&half(""));
     fail(&mut proxy);
     let session = session_of_v2();
     for seconds in [10, 20, 40, 80, 160, 300, 300] {
-        proxy.world.sleep(seconds * SECOND - 1);
-        assert_eq!(ask(&mut proxy, session).0, "v1", "before {seconds} s");
-        proxy.world.sleep(1);
-        // One request tries it, others go elsewhere until that is known.
+        proxy.host.sleep(seconds * SECOND - 1);
+        assert_eq!(
+            send_and_answer(&mut proxy, session).0,
+            "v1",
+            "before {seconds} s"
+        );
+        proxy.host.sleep(1);
+        // One request tries it; the others go elsewhere until its result is known.
         let (mut stream, tried, _) = send(&mut proxy, session);
         assert_eq!(tried, "v2", "after {seconds} s");
         assert_eq!(send(&mut proxy, session).1, "v1");
         let effects = answer(&mut proxy, &mut stream, &tried, "v2");
         assert!(warnings(&effects).is_empty(), "it is the same outage");
-        assert_eq!(ask(&mut proxy, session).0, "v1");
+        assert_eq!(send_and_answer(&mut proxy, session).0, "v1");
     }
-    proxy.world.sleep(300 * SECOND);
+    proxy.host.sleep(300 * SECOND);
     let (mut stream, tried, _) = send(&mut proxy, session);
     assert_eq!(tried, "v2");
     answer(&mut proxy, &mut stream, &tried, "none");
@@ -202,12 +206,12 @@ fn it_is_tried_again_by_one_request_after_ten_seconds_then_twice_as_long_up_to_f
         "v2",
         "it has its sessions again"
     );
-    // Its history is gone: one failure is not enough, and five start with ten seconds.
+    // The history is cleared: one failure is not enough, and five failures start with ten seconds again.
     for _ in 0..5 {
-        assert_eq!(ask(&mut proxy, session).0, "v2");
+        assert_eq!(send_and_answer(&mut proxy, session).0, "v2");
     }
-    assert_eq!(ask(&mut proxy, session).0, "v1");
-    proxy.world.sleep(10 * SECOND);
+    assert_eq!(send_and_answer(&mut proxy, session).0, "v1");
+    proxy.host.sleep(10 * SECOND);
     assert_eq!(send(&mut proxy, session).1, "v2");
 }
 
@@ -216,16 +220,16 @@ fn a_trial_that_does_not_end_is_followed_by_another() {
     let mut proxy = Proxy::new(&half(""));
     fail(&mut proxy);
     let session = session_of_v2();
-    proxy.world.sleep(10 * SECOND);
+    proxy.host.sleep(10 * SECOND);
     assert_eq!(send(&mut proxy, session).1, "v2");
-    proxy.world.sleep(10 * SECOND - 1);
+    proxy.host.sleep(10 * SECOND - 1);
     assert_eq!(send(&mut proxy, session).1, "v1");
-    proxy.world.sleep(1);
+    proxy.host.sleep(1);
     assert_eq!(send(&mut proxy, session).1, "v2");
 }
 
 #[test]
-fn a_pin_goes_there_all_the_same_and_its_answer_ends_the_outage() {
+fn a_pin_still_reaches_the_version_and_its_answer_ends_the_outage() {
     let mut proxy = Proxy::new(&half(""));
     fail(&mut proxy);
     let session = session_of_v2();
@@ -234,9 +238,9 @@ fn a_pin_goes_there_all_the_same_and_its_answer_ends_the_outage() {
     let (mut stream, step) = proxy.chat(&pin, body);
     assert_eq!(state(&step, "headgate.version"), Some("v2"));
     answer(&mut proxy, &mut stream, "v2", "v2");
-    proxy.world.sleep(10 * SECOND - 1);
+    proxy.host.sleep(10 * SECOND - 1);
     assert_eq!(
-        ask(&mut proxy, session).0,
+        send_and_answer(&mut proxy, session).0,
         "v1",
         "a failed pin makes it no longer"
     );
@@ -246,7 +250,7 @@ fn a_pin_goes_there_all_the_same_and_its_answer_ends_the_outage() {
 }
 
 #[test]
-fn where_nothing_else_is_left_it_is_not_passed_over() {
+fn a_version_without_an_alternative_is_not_passed_over() {
     let alone = r#""base":[{"carrier":"deployment/a","weight":1,"versions":[{"version":"v2","endpoints":1}]}],
         "dark":[{"carrier":"deployment/b","versions":[{"version":"v1","endpoints":1}]}]"#;
     let mut proxy = Proxy::new(&plan(alone, ""));
@@ -257,11 +261,11 @@ fn where_nothing_else_is_left_it_is_not_passed_over() {
         0
     );
     assert!(
-        proxy.world.cells.borrow().is_empty(),
+        proxy.host.cells.borrow().is_empty(),
         "nothing to tell others"
     );
 
-    // Nor are two that both cannot be reached.
+    // The same for two versions that are both unreachable.
     let mut proxy = Proxy::new(&half(""));
     for session in 0..200 {
         let (mut stream, version, _) = send(&mut proxy, session);
@@ -271,17 +275,17 @@ fn where_nothing_else_is_left_it_is_not_passed_over() {
 }
 
 #[test]
-fn what_may_stand_in_for_a_base_takes_over_from_one_that_cannot_be_reached() {
+fn a_stand_in_takes_over_from_an_unreachable_base() {
     let base = r#""base":[{"carrier":"deployment/a","weight":1,"versions":[{"version":"v2","endpoints":1}]}],
         "dark":[{"carrier":"deployment/b","versions":[{"version":"v1","endpoints":1}],"standsIn":true},
         {"carrier":"deployment/c","versions":[{"version":"v0","endpoints":1}]}]"#;
     let mut proxy = Proxy::new(&plan(base, ""));
     assert_eq!(fail(&mut proxy).0, 5);
-    assert_eq!(ask(&mut proxy, 1).0, "v1");
+    assert_eq!(send_and_answer(&mut proxy, 1).0, "v1");
 }
 
 #[test]
-fn beside_a_canary_what_may_stand_in_takes_the_sessions_of_a_base_that_cannot_be_reached() {
+fn with_a_canary_a_stand_in_takes_the_sessions_of_an_unreachable_base() {
     let both = r#""canaries":[{"carrier":"deployment/c","weight":30,"versions":[{"version":"v2","endpoints":1}]}],
         "base":[{"carrier":"deployment/a","weight":1,"versions":[{"version":"v1","endpoints":1}]}],
         "dark":[{"carrier":"deployment/b","versions":[{"version":"v0","endpoints":1}],"standsIn":true}]"#;
@@ -298,8 +302,8 @@ fn beside_a_canary_what_may_stand_in_takes_the_sessions_of_a_base_that_cannot_be
     }
 }
 
-/// Two versions; the canary's has half. Sessions of `dead` fail.
-fn held(dead: &'static str) -> Proxy {
+/// A base with hold and a canary of 50 %. Requests of the version `dead` fail.
+fn proxy_with_hold(dead: &'static str) -> Proxy {
     let mut proxy = Proxy::new(&plan(
         r#""onBaseLost":"hold",
         "canaries":[{"carrier":"deployment/b","weight":30,"versions":[{"version":"v2","endpoints":1}]},
@@ -316,23 +320,23 @@ fn held(dead: &'static str) -> Proxy {
 }
 
 #[test]
-fn a_base_that_holds_keeps_its_sessions_while_it_cannot_be_reached() {
-    let mut whole = held("none");
-    let mut proxy = held("v1");
+fn a_base_with_hold_keeps_its_sessions_while_it_is_unreachable() {
+    let mut whole = proxy_with_hold("none");
+    let mut proxy = proxy_with_hold("v1");
     for session in 0..200 {
         let own = send(&mut whole, session).1;
         assert_eq!(send(&mut proxy, session).1, own, "{session}");
     }
     assert!(
-        proxy.world.cells.borrow().is_empty(),
+        proxy.host.cells.borrow().is_empty(),
         "its sessions have nowhere else to go: nothing to learn"
     );
 }
 
 #[test]
-fn a_canary_beside_a_base_that_holds_still_leaves_its_sessions_to_the_base() {
-    let mut whole = held("none");
-    let mut proxy = held("v2");
+fn an_unreachable_canary_leaves_its_sessions_to_a_base_with_hold() {
+    let mut whole = proxy_with_hold("none");
+    let mut proxy = proxy_with_hold("v2");
     for session in 0..200 {
         let own = send(&mut whole, session).1;
         let wanted = if own == "v2" { "v1" } else { &own };
@@ -341,81 +345,75 @@ fn a_canary_beside_a_base_that_holds_still_leaves_its_sessions_to_the_base() {
 }
 
 #[test]
-fn all_workers_of_a_proxy_agree_within_a_tick() {
+fn all_workers_of_a_proxy_agree_after_a_tick() {
     let mut first = Proxy::new(&half(""));
     let session = session_of_v2();
     let mut second = Vm::new(BOTH);
-    second.configure(half("").as_bytes(), &first.world).unwrap();
-    // Failures count together, whoever sees them.
+    second.configure(half("").as_bytes(), &first.host).unwrap();
+    // Failures of all workers count together.
     for n in 0..5 {
         if n % 2 == 1 {
             std::mem::swap(&mut first.vm, &mut second);
         }
-        assert_eq!(ask(&mut first, session).0, "v2");
+        assert_eq!(send_and_answer(&mut first, session).0, "v2");
         if n % 2 == 1 {
             std::mem::swap(&mut first.vm, &mut second);
         }
     }
-    second.tick(&first.world);
-    assert_eq!(ask(&mut first, session).0, "v1");
+    second.tick(&first.host);
+    assert_eq!(send_and_answer(&mut first, session).0, "v1");
     std::mem::swap(&mut first.vm, &mut second);
-    assert_eq!(ask(&mut first, session).0, "v1");
-    // One of both tries it.
-    first.world.sleep(10 * SECOND);
+    assert_eq!(send_and_answer(&mut first, session).0, "v1");
+    // One of the two workers tries it.
+    first.host.sleep(10 * SECOND);
     let (mut stream, tried, _) = send(&mut first, session);
     assert_eq!(tried, "v2");
     std::mem::swap(&mut first.vm, &mut second);
     assert_eq!(send(&mut first, session).1, "v1");
     std::mem::swap(&mut first.vm, &mut second);
     answer(&mut first, &mut stream, &tried, "none");
-    second.tick(&first.world);
+    second.tick(&first.host);
     std::mem::swap(&mut first.vm, &mut second);
     assert_eq!(send(&mut first, session).1, "v2");
 }
 
 #[test]
-fn a_new_configuration_forgets_nothing() {
+fn a_new_configuration_keeps_all_outages() {
     let mut proxy = Proxy::new(&half(""));
     fail(&mut proxy);
     let session = session_of_v2();
     let again = half(r#","buckets":[]"#);
-    proxy.vm.configure(again.as_bytes(), &proxy.world).unwrap();
-    assert_eq!(ask(&mut proxy, session).0, "v1");
+    proxy.vm.configure(again.as_bytes(), &proxy.host).unwrap();
+    assert_eq!(send_and_answer(&mut proxy, session).0, "v1");
 }
 
 #[test]
-fn what_the_plan_says_of_its_endpoints_is_news() {
+fn a_change_of_endpoints_in_the_plan_ends_or_tries_an_outage() {
     let with = |endpoints: u32| {
         let version = r#""version":"v2","endpoints":"#;
         half("").replace(&format!("{version}1"), &format!("{version}{endpoints}"))
     };
     let session = session_of_v2();
-    // It has none for a while: what is ready then has not failed yet.
+    // It has no endpoint for a while; a new endpoint has not failed yet.
     let mut proxy = Proxy::new(&half(""));
     fail(&mut proxy);
     for endpoints in [0, 1] {
         proxy
             .vm
-            .configure(with(endpoints).as_bytes(), &proxy.world)
+            .configure(with(endpoints).as_bytes(), &proxy.host)
             .unwrap();
     }
     for _ in 0..5 {
-        assert_eq!(ask(&mut proxy, session).0, "v2");
+        assert_eq!(send_and_answer(&mut proxy, session).0, "v2");
     }
-    assert_eq!(ask(&mut proxy, session).0, "v1");
-    // It has one more: one request tries it at once.
-    proxy
-        .vm
-        .configure(with(2).as_bytes(), &proxy.world)
-        .unwrap();
-    assert_eq!(ask(&mut proxy, session).0, "v2");
-    assert_eq!(ask(&mut proxy, session).0, "v1");
+    assert_eq!(send_and_answer(&mut proxy, session).0, "v1");
+    // One more endpoint: one request tries it at once.
+    proxy.vm.configure(with(2).as_bytes(), &proxy.host).unwrap();
+    assert_eq!(send_and_answer(&mut proxy, session).0, "v2");
+    assert_eq!(send_and_answer(&mut proxy, session).0, "v1");
     // One endpoint less triggers no trial.
-    proxy
-        .vm
-        .configure(with(1).as_bytes(), &proxy.world)
-        .unwrap();
-    assert_eq!(ask(&mut proxy, session).0, "v1");
+    proxy.vm.configure(with(1).as_bytes(), &proxy.host).unwrap();
+    assert_eq!(send_and_answer(&mut proxy, session).0, "v1");
 }
 
 #[test]
@@ -425,11 +423,11 @@ fn while_nothing_fails_nothing_is_shared() {
         let (mut stream, version, _) = send(&mut proxy, session);
         answer(&mut proxy, &mut stream, &version, "none");
     }
-    assert!(proxy.world.cells.borrow().is_empty());
+    assert!(proxy.host.cells.borrow().is_empty());
 }
 
 #[test]
-fn what_is_charged_is_given_back() {
+fn an_unreachable_version_refunds_the_reservation() {
     let bucket = format!(r#","buckets":[{}]"#, tokens(1_000_000, "1", ""));
     let mut proxy = Proxy::new(&half(&bucket));
     let (failed, effects) = fail(&mut proxy);
@@ -440,7 +438,7 @@ fn what_is_charged_is_given_back() {
 }
 
 #[test]
-fn dark_versions_that_may_not_stand_in_leave_a_model_unserved_but_for_pins() {
+fn without_a_stand_in_only_pins_reach_a_model_whose_versions_are_dark() {
     let dark = r#""dark":[{"carrier":"deployment/b","versions":[{"version":"v2","endpoints":1}]}]"#;
     let mut proxy = Proxy::new(&plan(dark, ""));
     let (_, step) = proxy.chat(&[], r#"{"model":"m","messages":[]}"#);
@@ -454,7 +452,7 @@ fn dark_versions_that_may_not_stand_in_leave_a_model_unserved_but_for_pins() {
     assert_eq!(state(&step, "headgate.version"), Some("v2"));
 }
 
-/// Carriers of one level as configuration: endpoints of each version of each carrier, 0–2. Versions are numbered through.
+/// The carriers of one level as configuration: 0–2 endpoints of each version of each carrier. Versions have consecutive numbers.
 fn level(letter: char, carriers: &[Vec<u32>], weight: u32) -> String {
     let carrier = |(i, versions): (usize, &Vec<u32>)| {
         let version = |(j, endpoints): (usize, &u32)| {
@@ -481,7 +479,7 @@ proptest! {
 
     /// `monotone_stickiness` and `never_routes_to_nothing`, of versions that are passed over.
     #[test]
-    fn only_sessions_of_a_version_that_is_passed_over_move_and_they_move_to_one_that_is_not(
+    fn only_sessions_of_a_passed_over_version_move_and_they_move_to_a_reachable_one(
         canaries in carriers(3),
         base in vec(vec(0..3_u32, 1..3), 1..3),
         dark in carriers(2),

@@ -35,7 +35,7 @@ fn plan(canaries: Vec<CarrierShare>, base: Vec<CarrierShare>) -> ModelPlan {
     }
 }
 
-/// A session key as good as hashed.
+/// A session key that is spread as well as a hash.
 fn session(i: u64) -> u64 {
     i.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (i << 7)
 }
@@ -64,7 +64,7 @@ fn close(got: u64, share: f64, sessions: u64) {
 }
 
 #[test]
-fn every_level_splits_as_it_should() {
+fn every_level_splits_sessions_by_its_weights() {
     let rolling = CarrierShare {
         carrier: "deployment/r".into(),
         weight: Decimal::whole(3),
@@ -112,7 +112,7 @@ fn a_dead_carrier_leaves_its_level() {
 }
 
 #[test]
-fn the_dark_carriers_that_the_plan_names_stand_in() {
+fn dark_carriers_named_by_the_plan_stand_in() {
     let dark = ModelPlan {
         base: vec![carrier("a", 1, 0)],
         dark: vec![DarkCarrier {
@@ -124,28 +124,28 @@ fn the_dark_carriers_that_the_plan_names_stand_in() {
     };
     assert_eq!(shares(&dark, 50), BTreeMap::from([("x".into(), 50)]));
     // A canary keeps its percent.
-    let beside = ModelPlan {
+    let canary_and_base = ModelPlan {
         canaries: vec![carrier("c", 10, 1)],
         ..dark
     };
-    let got = shares(&beside, 10_000);
+    let got = shares(&canary_and_base, 10_000);
     close(got["c"], 0.1, 10_000);
     close(got["x"], 0.9, 10_000);
 }
 
 #[test]
-fn a_base_that_holds_and_is_not_ready_leaves_new_sessions_unserved() {
-    let held = |endpoints| ModelPlan {
+fn a_base_with_hold_that_is_not_ready_leaves_new_sessions_unserved() {
+    let with_hold = |endpoints| ModelPlan {
         on_base_lost: OnBaseLost::Hold,
         ..plan(
             vec![carrier("c", 10, 1)],
             vec![carrier("a", 1, endpoints), carrier("b", 1, 0)],
         )
     };
-    let picker = Picker::new(&held(0));
+    let picker = Picker::new(&with_hold(0));
     assert!((0..100).all(|i| picker.pick(session(i)).is_none()));
     assert_eq!(picker.pin("c"), Pinned::Ready);
-    let got = shares(&held(1), 10_000);
+    let got = shares(&with_hold(1), 10_000);
     close(got["c"], 0.1, 10_000);
     close(got["a"], 0.9, 10_000);
     // Without a base there is nothing to hold.
@@ -157,7 +157,7 @@ fn a_base_that_holds_and_is_not_ready_leaves_new_sessions_unserved() {
 }
 
 #[test]
-fn a_model_of_which_nothing_is_ready_is_not_picked() {
+fn a_model_without_ready_versions_has_no_pick() {
     let dead = Picker::new(&plan(vec![], vec![carrier("a", 1, 0)]));
     assert!(!dead.ready());
     assert_eq!(dead.pick(7), None);
@@ -165,7 +165,7 @@ fn a_model_of_which_nothing_is_ready_is_not_picked() {
 }
 
 #[test]
-fn a_pin_reaches_what_weights_do_not() {
+fn a_pin_reaches_versions_without_a_weight() {
     let picker = Picker::new(&ModelPlan {
         canaries: vec![carrier("c", 10, 0)],
         base: vec![carrier("a", 1, 1)],
@@ -184,7 +184,7 @@ fn a_pin_reaches_what_weights_do_not() {
 }
 
 #[test]
-fn an_unknown_pin_hears_of_at_most_20_the_nearest_first() {
+fn an_unknown_pin_lists_at_most_20_versions_with_the_nearest_first() {
     let base = (0..50)
         .map(|i| carrier(&format!("v{i}-cuda"), 1, 1))
         .collect();
@@ -268,7 +268,7 @@ fn expected(plan: &ModelPlan) -> BTreeMap<String, f64> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// Every session is picked for as long as anything with a share is ready: the shares make a whole.
+    /// Every session gets a version while any version with a share is ready: the shares sum to 100 %.
     #[test]
     fn weights_sum_to_100(plan in plans()) {
         let got = shares(&plan, 500);
@@ -284,13 +284,13 @@ proptest! {
         for (version, share) in &expected {
             let n = sessions as f64;
             let off = (*got.get(version).unwrap_or(&0) as f64 - n * share).abs();
-            // Five sigma: some hundred shares are looked at in every run.
+            // Five sigma, because every run checks some hundred shares.
             prop_assert!(off <= 5.0 * (n * share * (1.0 - share)).sqrt() + 1.0, "{version}: {off} off {share}");
         }
         prop_assert!(got.keys().all(|v| expected.contains_key(v)));
     }
 
-    /// One weight moves: what it guarantees whatever the others are.
+    /// The guarantees when one weight changes, whatever the other weights are.
     #[test]
     fn monotone_stickiness(plan in plans(), which in 0_usize..8, to in 0_u64..=40_000_000, seed: u64) {
         let changed = edit(&plan, which, to);
@@ -316,7 +316,7 @@ proptest! {
         }
     }
 
-    /// Pods come and go: only who was on, or gets onto, that version moves.
+    /// When pods are added or removed, only sessions of that version, or sessions that get it, move.
     #[test]
     fn monotone_stickiness_when_pods_come_and_go(counts in prop::collection::vec(1_u32..9, 2..5), which: usize, to in 0_u32..12, seed: u64) {
         let rolling = |counts: &[u32]| {
@@ -340,13 +340,13 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// A carrier loses its last endpoint and gets it back. While it is dead, who was on it is elsewhere. Of the others,
-    /// whoever has a canary's percent to divide by decides:
-    /// - a base carrier, the only canary, or a canary without a base divides nothing else: nobody else moves;
-    /// - one of several canaries leaves its percent to the base, which grows: the other canaries' sessions stay or go to the
-    ///   base, never to another canary, and nobody leaves the base.
+    /// A carrier loses its last endpoint and gets it back. Without an endpoint, its sessions are elsewhere. For other sessions
+    /// it depends on the carrier:
+    /// - for a base carrier, the only canary, or a canary without a base, no other session moves;
+    /// - one of several canaries leaves its percent to the base: sessions of the other canaries stay or move to the base,
+    ///   never to another canary, and no session leaves the base.
     ///
-    /// Once it is back, everybody is where they were.
+    /// Once it is back, every session has its former version.
     #[test]
     fn monotone_stickiness_when_a_carrier_dies_and_returns(plan in plans(), which: usize, seed: u64) {
         let Some((dead, name, alone)) = without_endpoints(&plan, which) else { return Ok(()) };
@@ -357,11 +357,11 @@ proptest! {
             prop_assert_eq!(was, after.pick(key), "the plan is as it was");
             let Some((was, lane)) = was else { continue };
             let Some((is, now)) = is else {
-                // Nothing else is ready: only its own sessions were ever picked.
+                // No other version is ready, so only its own sessions had a version.
                 prop_assert_eq!(was, name.as_str());
                 continue;
             };
-            prop_assert_ne!(is, name.as_str(), "picked though it is dead");
+            prop_assert_ne!(is, name.as_str(), "picked although it has no endpoint");
             if was == name || was == is { continue }
             prop_assert!(!alone, "{} → {} though only {} died", was, is, name);
             prop_assert!(lane == Lane::Canary && now == Lane::Base, "{} → {}: {:?} → {:?}", was, is, lane, now);
@@ -369,8 +369,8 @@ proptest! {
     }
 }
 
-/// The plan with one live carrier dead, its version, and whether nobody else's share depends on it: a base carrier, the
-/// only live canary, or a canary where no base is alive.
+/// The plan without the endpoints of one carrier, its version, and whether no other share depends on it: a base carrier,
+/// the only canary with endpoints, or a canary without a base with endpoints.
 fn without_endpoints(plan: &ModelPlan, which: usize) -> Option<(ModelPlan, String, bool)> {
     let alive = |c: &&mut CarrierShare| c.versions[0].endpoints > 0;
     let mut dead = plan.clone();
@@ -385,8 +385,8 @@ fn without_endpoints(plan: &ModelPlan, which: usize) -> Option<(ModelPlan, Strin
     Some((dead, name, alone))
 }
 
-/// One carrier's weight changed: the plan, the version, whether it was raised, and whether nothing else of
-/// the split depends on it (one canary, or a base carrier).
+/// A plan with another weight of one carrier, its version, whether the weight was raised, and whether no other share
+/// depends on it (one canary, or a base carrier).
 fn edit(plan: &ModelPlan, which: usize, to: u64) -> Option<(ModelPlan, String, bool, bool)> {
     let mut changed = plan.clone();
     let canaries = plan.canaries.len();

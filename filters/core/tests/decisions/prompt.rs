@@ -1,14 +1,14 @@
 //! Every part of a prompt is charged, also if the client disconnects before usage is known.
 
-use crate::world::{Proxy, counted, one_model, tokens};
+use crate::proxy::{Proxy, counted, one_model, tokens};
 
-/// The charge, in tokens, of a request whose client disconnects before the answer begins: its prompt.
+/// The charge in tokens of a request whose client disconnects before the answer: its prompt.
 fn charged_after_disconnect(path: &str, body: &str) -> u64 {
     let bucket = tokens(1_000_000, "1", r#","abandoned":"prompt""#);
     let mut proxy = Proxy::new(&one_model(&bucket).replace("4096", "100000"));
     let head = [(":method", "POST"), (":path", path)];
     let (mut stream, _) = proxy.send(&head, Some(body.as_bytes()));
-    proxy.world.ends("downstream_remote_disconnect", true);
+    proxy.host.ends("downstream_remote_disconnect", true);
     let effects = proxy.end(&mut stream);
     counted(
         &effects,
@@ -39,7 +39,7 @@ fn tools_are_charged_when_the_client_disconnects() {
 }
 
 #[test]
-fn text_beside_the_content_is_prompt() {
+fn text_outside_of_the_content_counts_as_prompt() {
     let text = "y".repeat(4000);
     for key in ["name", "refusal", "reasoning_content"] {
         let message = format!(r#""messages":[{{"role":"assistant","{key}":"{text}"}}]"#);

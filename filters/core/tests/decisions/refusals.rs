@@ -22,7 +22,7 @@ fn shortfall() -> Box<Shortfall> {
 }
 
 #[test]
-fn each_says_what_is_wrong_and_what_to_do() {
+fn each_refusal_states_the_error_and_the_fix() {
     let m = || "m".to_owned();
     let rows = [
         (
@@ -137,7 +137,7 @@ fn each_says_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
-fn what_a_client_sent_is_quoted_in_part() {
+fn long_values_of_a_client_are_quoted_in_part() {
     let reply = Refusal::ModelNotFound {
         model: "ü".repeat(5000),
     }

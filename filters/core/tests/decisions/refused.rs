@@ -1,9 +1,9 @@
-//! Refused requests: everything that was known before the refusal appears in the log, the statistics and the answer.
+//! Refused requests: all facts from before the refusal appear in the log, the statistics and the answer.
 
 use headgate_core::effects::{Effect, Flow, Step};
 use headgate_core::headers::Headers;
 
-use crate::world::{
+use crate::proxy::{
     Proxy, SECOND, counted, one_model, removed, reply, reply_header, request_header, state, text,
     tokens,
 };
@@ -23,14 +23,14 @@ fn states(step: &Step) -> [Option<&str>; 5] {
 }
 
 #[test]
-fn who_was_refused_stands_in_the_filter_state() {
+fn the_filter_state_has_the_facts_of_a_refused_request() {
     let mut proxy = proxy("{}");
     let over = r#"{"model":"Org/M","max_tokens":90}"#;
     assert_eq!(proxy.chat(&[TENANT], over).1.flow, Flow::Continue);
     let rule = Some("default/p/budget");
     let (_, step) = proxy.chat(&[TENANT], over);
-    let known = |reason| [Some("m"), Some("v1"), Some("acme"), rule, Some(reason)];
-    assert_eq!(states(&step), known("rate_limit_exceeded"));
+    let expected_states = |reason| [Some("m"), Some("v1"), Some("acme"), rule, Some(reason)];
+    assert_eq!(states(&step), expected_states("rate_limit_exceeded"));
     for (name, value) in [
         ("x-model", "m"),
         ("x-model-version", "v1"),
@@ -41,9 +41,9 @@ fn who_was_refused_stands_in_the_filter_state() {
         assert_eq!(reply_header(reply(&step), name), Some(value), "{name}");
     }
     let (_, step) = proxy.chat(&[TENANT], r#"{"model":"Org/M","max_tokens":900}"#);
-    assert_eq!(states(&step), known("cost_exceeds_capacity"));
+    assert_eq!(states(&step), expected_states("cost_exceeds_capacity"));
 
-    // A body that is bad, or too long: what was read of it, or what the header says.
+    // An invalid or too long body: the part that was read, or the header.
     let unread = |model, reason| [model, None, Some("acme"), None, Some(reason)];
     let (_, step) = proxy.chat(&[TENANT], r#"{"model":"Org/M","max_tokens":"many"}"#);
     assert_eq!(states(&step), unread(Some("m"), "invalid_type"));
@@ -67,7 +67,7 @@ fn who_was_refused_stands_in_the_filter_state() {
 }
 
 #[test]
-fn without_filter_state_a_refusal_is_told_in_the_answer_alone() {
+fn without_filter_state_only_the_answer_has_the_refusal() {
     let mut proxy = proxy(r#"{"filterState":false,"responseHeaders":false}"#);
     let (_, step) = proxy.chat(&[TENANT], r#"{"model":"m","max_tokens":900}"#);
     assert_eq!(states(&step), [None; 5]);
@@ -76,7 +76,7 @@ fn without_filter_state_a_refusal_is_told_in_the_answer_alone() {
 }
 
 #[test]
-fn a_wait_longer_than_a_client_waits_tells_its_sdk_not_to_retry() {
+fn a_wait_longer_than_the_client_timeout_turns_off_retries_of_its_sdk() {
     for (more, refill, shown) in [
         ("", "1", None),
         ("", "0.1", Some("false")),
@@ -98,7 +98,7 @@ fn a_wait_longer_than_a_client_waits_tells_its_sdk_not_to_retry() {
 }
 
 #[test]
-fn header_and_body_have_to_name_one_model() {
+fn header_and_body_must_name_the_same_model() {
     let config = one_model("").replace(
         r#""models":{"#,
         r#""models":{"other":{"base":[{"carrier":"deployment/o","weight":1,"versions":[{"version":"v1","endpoints":1}]}]},"#,
@@ -116,11 +116,11 @@ fn header_and_body_have_to_name_one_model() {
     ] {
         let body = format!(r#"{{"model":"{body}"}}"#);
         let (_, step) = Proxy::new(&config).chat(&[("x-model", header)], &body);
-        let seen = match &step.flow {
+        let answered = match &step.flow {
             Flow::Reply(reply) => reply.status,
             _ => 0,
         };
-        assert_eq!(seen, status, "{header} {body}");
+        assert_eq!(answered, status, "{header} {body}");
         if status == 400 {
             let words = text(reply(&step));
             assert!(
@@ -130,7 +130,7 @@ fn header_and_body_have_to_name_one_model() {
             assert!(words.contains("\"code\":\"model_mismatch\""), "{words}");
         }
     }
-    // The next hop takes the header and compares nothing.
+    // The next hop uses the header and compares nothing.
     let follow =
         config
             .replace('{', r#"{"role":"follow","#)
@@ -150,7 +150,7 @@ fn bare(proxy: &mut Proxy, method: &str, path: &str, more: &[(&str, &str)]) -> S
 }
 
 #[test]
-fn an_unknown_path_is_not_an_unknown_model() {
+fn an_unknown_path_is_reported_as_a_path_and_not_as_a_model() {
     let mut proxy = proxy("{}");
     for (method, path, status, code) in [
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
@@ -170,7 +170,7 @@ fn an_unknown_path_is_not_an_unknown_model() {
     }
     let step = bare(&mut proxy, "GET", "/v1/completions", &[]);
     assert_eq!(reply_header(reply(&step), "allow"), Some("POST"));
-    // A path of the model server's own is reached by the header, and metered.
+    // A request with the header reaches another path of the model server, and is metered.
     let step = bare(
         &mut proxy,
         "POST",
@@ -226,7 +226,7 @@ fn health_checks_of_a_model_are_not_metered() {
 }
 
 #[test]
-fn own_members_of_baggage_give_way_to_those_of_others() {
+fn baggage_of_others_precedes_the_members_of_headgate() {
     let members = |n: usize| {
         let list: Vec<_> = (0..n).map(|i| format!("k{i}=v")).collect();
         list.join(",")
@@ -261,7 +261,7 @@ fn own_members_of_baggage_give_way_to_those_of_others() {
 }
 
 #[test]
-fn statistics_by_tenant_are_for_the_first_that_send_a_hundred_requests() {
+fn the_first_tenants_with_a_hundred_requests_have_statistics() {
     let tagging = r#"{"tenantMetrics":{"maxTenants":2}}"#;
     let mut proxy = proxy(tagging);
     let send = |proxy: &mut Proxy, tenant: &str, times: u64| {
@@ -282,27 +282,27 @@ fn statistics_by_tenant_are_for_the_first_that_send_a_hundred_requests() {
                 }
             }
         }
-        proxy.world.sleep(SECOND);
-        proxy.vm.tick(&proxy.world);
+        proxy.host.sleep(SECOND);
+        proxy.vm.tick(&proxy.host);
         counts
     };
     assert_eq!(send(&mut proxy, "a", 99), [0, 99]);
     assert_eq!(send(&mut proxy, "a", 1), [0, 1]);
     assert_eq!(send(&mut proxy, "a", 3), [3, 0]);
-    // Another worker learns of it, and both count together.
-    let mut other = headgate_core::vm::Vm::new(crate::world::BOTH);
+    // Another worker gets this, and both count together.
+    let mut other = headgate_core::vm::Vm::new(crate::proxy::BOTH);
     let config = one_model("").replace(
         r#""buckets""#,
         &format!(r#""tagging":[{{"policy":"t","tagging":{tagging}}}],"buckets""#),
     );
-    other.configure(config.as_bytes(), &proxy.world).unwrap();
+    other.configure(config.as_bytes(), &proxy.host).unwrap();
     std::mem::swap(&mut proxy.vm, &mut other);
     assert_eq!(send(&mut proxy, "b", 60), [0, 60]);
     assert_eq!(send(&mut proxy, "a", 1), [1, 0]);
     std::mem::swap(&mut proxy.vm, &mut other);
     assert_eq!(send(&mut proxy, "b", 40), [0, 40]);
     assert_eq!(send(&mut proxy, "b", 1), [1, 0]);
-    // No more than two, ever.
+    // Never more than two.
     assert_eq!(send(&mut proxy, "c", 300), [0, 300]);
     assert_eq!(send(&mut proxy, "c", 1), [0, 1]);
     assert_eq!(send(&mut proxy, "b", 1), [1, 0]);

@@ -5,7 +5,7 @@ use headgate_core::headers::Headers;
 use headgate_core::stream::Stream;
 use headgate_core::vm::Stages;
 
-use crate::world::{
+use crate::proxy::{
     Proxy, counted, one_model, reply, request_header, response_header, text, tokens,
 };
 
@@ -52,14 +52,14 @@ fn a_model_with_nothing_ready_is_503_before_any_reserve() {
 }
 
 #[test]
-fn a_pin_goes_where_it_says_or_is_told_why_not() {
+fn a_pin_reaches_its_version_or_is_refused_with_the_reason() {
     let pinned = |v: &'static str| {
         Proxy::new(FULL)
             .chat(&[("x-model-version", v)], &chat("llama", ""))
             .1
     };
-    for known in ["v1", "v2", "v3"] {
-        let step = pinned(known);
+    for existing in ["v1", "v2", "v3"] {
+        let step = pinned(existing);
         assert_eq!(step.flow, Flow::Continue);
         assert_eq!(request_header(&step, "x-headgate-lane"), Some("pin"));
     }
@@ -75,7 +75,7 @@ fn a_pin_goes_where_it_says_or_is_told_why_not() {
 }
 
 #[test]
-fn an_unknown_pin_is_picked_by_weights_where_the_policy_says_so() {
+fn an_unknown_pin_is_ignored_if_the_policy_allows_it() {
     let config = FULL.replacen(
         "\"default\":{",
         r#""default":{"tagging":[{"policy":"t","models":["llama"],"tagging":{"unknownVersion":"weights"}}],"#,
@@ -95,9 +95,9 @@ fn version(proxy: &mut Proxy, headers: &[(&str, &str)], body: &str) -> String {
 }
 
 #[test]
-fn a_conversation_stays_on_its_version_without_any_help_of_the_client() {
+fn a_conversation_keeps_its_version_without_a_session_header() {
     let mut proxy = Proxy::new(FULL);
-    let mut seen = std::collections::BTreeSet::new();
+    let mut versions = std::collections::BTreeSet::new();
     for i in 0..60 {
         let first = format!(r#"{{"role":"user","content":"question {i}"}}"#);
         let turn1 = chat("llama", &format!(r#","messages":[{first}]"#));
@@ -109,10 +109,10 @@ fn a_conversation_stays_on_its_version_without_any_help_of_the_client() {
         );
         let picked = version(&mut proxy, &[], &turn1);
         assert_eq!(version(&mut proxy, &[], &turn2), picked);
-        seen.insert(picked);
+        versions.insert(picked);
     }
     assert_eq!(
-        seen.len(),
+        versions.len(),
         2,
         "different conversations go to different versions"
     );
@@ -156,7 +156,7 @@ fn without_any_key_the_pick_is_random() {
 }
 
 #[test]
-fn the_models_are_listed_here() {
+fn the_filter_lists_the_models() {
     let get = [(":method", "GET"), (":path", "/v1/models")];
     let (_, step) = Proxy::new(FULL).send(&get, None);
     assert_eq!(reply(&step).status, 200);
@@ -184,8 +184,8 @@ fn the_models_are_listed_here() {
 }
 
 #[test]
-fn one_model_is_told_here_by_any_of_its_names() {
-    let ask = |method, path| {
+fn the_filter_describes_a_model_by_any_of_its_names() {
+    let request = |method, path| {
         let head = [(":method", method), (":path", path)];
         Proxy::new(FULL).send(&head, None).1
     };
@@ -195,14 +195,14 @@ fn one_model_is_told_here_by_any_of_its_names() {
         ("/v1/models/meta-llama%2FLlama?x=1", "meta-llama/Llama"),
         ("/v1/models/gone/", "gone"),
     ] {
-        let step = ask("GET", path);
+        let step = request("GET", path);
         assert_eq!(reply(&step).status, 200, "{path}");
         assert_eq!(
             text(reply(&step)),
             format!(r#"{{"id":"{id}","object":"model","created":0,"owned_by":"headgate"}}"#)
         );
     }
-    let step = ask("GET", "/v1/models/gpt-5");
+    let step = request("GET", "/v1/models/gpt-5");
     assert_eq!(reply(&step).status, 404);
     assert_eq!(
         text(reply(&step)),
@@ -217,14 +217,14 @@ fn one_model_is_told_here_by_any_of_its_names() {
     );
     for path in ["/v1/models", "/v1/models/llama", "/v1/models/gpt-5"] {
         // The proxy leaves out the body of an answer to HEAD.
-        assert_eq!(ask("HEAD", path), ask("GET", path), "{path}");
+        assert_eq!(request("HEAD", path), request("GET", path), "{path}");
     }
 }
 
 #[test]
-fn answers_tell_what_served_not_what_was_picked() {
+fn answers_name_the_version_that_served_and_not_the_picked_one() {
     let mut proxy = Proxy::new(&one_model(""));
-    proxy.world.serves("v9");
+    proxy.host.serves("v9");
     let (mut stream, _) = proxy.chat(&[], &chat("m", ""));
     let step = proxy.answer(&mut stream, &[(":status", "200")], "");
     assert_eq!(response_header(&step, "x-model"), Some("m"));
@@ -242,9 +242,9 @@ fn answers_tell_what_served_not_what_was_picked() {
 fn an_answer_of_the_proxy_itself_has_no_version() {
     let mut proxy = Proxy::new(&one_model(""));
     let (mut stream, _) = proxy.chat(&[], &chat("m", ""));
-    proxy.world.serves("v1");
+    proxy.host.serves("v1");
     proxy
-        .world
+        .host
         .details
         .replace(Some("no_healthy_upstream".into()));
     let step = proxy.answer(&mut stream, &[(":status", "503")], "");
@@ -252,12 +252,12 @@ fn an_answer_of_the_proxy_itself_has_no_version() {
 }
 
 #[test]
-fn one_of_several_namespaces_is_the_virtual_hosts() {
+fn the_virtual_host_determines_the_namespace() {
     let two = r#"{"namespaces":{"a":{"models":{"m":{"base":[{"carrier":"d/x","weight":1,"versions":[{"version":"va","endpoints":1}]}]}}},
                  "b":{"models":{"m":{"base":[{"carrier":"d/x","weight":1,"versions":[{"version":"vb","endpoints":1}]}]}}}}}"#;
     let mut proxy = Proxy::new(two);
     for (host, expected) in [("model-serving/a", "va"), ("model-serving/b", "vb")] {
-        proxy.world.virtual_host.replace(Some(host.into()));
+        proxy.host.virtual_host.replace(Some(host.into()));
         assert_eq!(version(&mut proxy, &[], &chat("m", "")), expected);
     }
     for host in [
@@ -265,14 +265,14 @@ fn one_of_several_namespaces_is_the_virtual_hosts() {
         Some("model-serving/c".to_owned()),
         Some("a".to_owned()),
     ] {
-        proxy.world.virtual_host.replace(host);
+        proxy.host.virtual_host.replace(host);
         let (_, step) = proxy.chat(&[], &chat("m", ""));
         assert_eq!(reply(&step).status, 404);
     }
 }
 
 #[test]
-fn what_a_hop_that_follows_cannot_meter_is_counted() {
+fn a_following_hop_counts_the_requests_that_it_cannot_meter() {
     let proxy =
         |namespaces: &str| Proxy::new(&format!(r#"{{"role":"follow","namespaces":{namespaces}}}"#));
     let (_, step) = proxy(r#"{"a":{"models":{}},"b":{"models":{}}}"#).chat(&[], &chat("m", ""));
@@ -283,11 +283,11 @@ fn what_a_hop_that_follows_cannot_meter_is_counted() {
 }
 
 #[test]
-fn a_hop_that_follows_never_answers_404() {
+fn a_following_hop_never_answers_404() {
     let follow = one_model(&tokens(1000, "10", "")).replacen('{', "{\"role\":\"follow\",", 1);
     let (_, step) = Proxy::new(&follow).chat(&[("x-model", "nobody")], r#"{"model":"nobody"}"#);
     assert_eq!(step.flow, Flow::Continue);
-    // With nothing to limit it does not even hold the body.
+    // Without a limit it does not even buffer the body.
     let follow = one_model("").replacen('{', "{\"role\":\"follow\",", 1);
     let mut proxy = Proxy::new(&follow);
     let headers = Headers::from_pairs(&[
@@ -295,12 +295,12 @@ fn a_hop_that_follows_never_answers_404() {
         (":path", "/v1/chat/completions"),
         ("x-model", "m"),
     ]);
-    let step = Stream::new().request_headers(&mut proxy.vm, &proxy.world, headers, false);
+    let step = Stream::new().request_headers(&mut proxy.vm, &proxy.host, headers, false);
     assert_eq!(step.flow, Flow::Continue);
 }
 
 #[test]
-fn the_tagger_alone_reserves_nothing() {
+fn a_separate_tagger_reserves_nothing() {
     let tagger = Stages {
         tag: true,
         limit: false,
@@ -318,16 +318,16 @@ fn the_tagger_alone_reserves_nothing() {
         assert!(!stream.wants_response_body());
         assert!(proxy.end(&mut stream).is_empty());
     }
-    assert!(proxy.world.cells.borrow().is_empty());
+    assert!(proxy.host.cells.borrow().is_empty());
 }
 
 #[test]
-fn a_client_that_leaves_while_the_request_is_held_is_counted() {
+fn a_client_that_leaves_while_the_request_is_buffered_is_counted() {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
     let mut stream = Stream::new();
     let headers = Headers::from_pairs(&[(":method", "POST"), (":path", "/v1/chat/completions")]);
-    stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
-    stream.request_body(&mut proxy.vm, &proxy.world, b"{\"model\":", false);
+    stream.request_headers(&mut proxy.vm, &proxy.host, headers, false);
+    stream.request_body(&mut proxy.vm, &proxy.host, b"{\"model\":", false);
     let effects = proxy.end(&mut stream);
     let aborted =
         "headgate_requests_total|model_namespace=|model=unknown|version=|lane=|outcome=aborted";

@@ -1,8 +1,8 @@
-//! A scale is believed for 15 minutes after its reception, and an epoch renews it.
+//! A scale is valid for 15 minutes after its reception, and an epoch renews it.
 
 use headgate_core::effects::Flow;
 
-use crate::world::{Proxy, SECOND, one_model, reply, reply_header, text, tokens};
+use crate::proxy::{Proxy, SECOND, one_model, reply, reply_header, text, tokens};
 
 const MINUTE: u64 = 60 * SECOND;
 
@@ -15,7 +15,7 @@ fn scaled(percent: u16, epoch: u64, extra: &str) -> String {
 }
 
 /// A request that fits the whole capacity but not half of it.
-fn asks(proxy: &mut Proxy, tenant: &str) -> u16 {
+fn status_of_request(proxy: &mut Proxy, tenant: &str) -> u16 {
     let (_, step) = proxy.chat(
         &[("x-tenant-id", tenant)],
         r#"{"model":"m","max_tokens":600}"#,
@@ -27,7 +27,7 @@ fn asks(proxy: &mut Proxy, tenant: &str) -> u16 {
 }
 
 #[test]
-fn half_the_replicas_are_half_the_capacity() {
+fn half_of_the_replicas_have_half_of_the_capacity() {
     let mut proxy = Proxy::new(&scaled(50, 1, ""));
     let (_, step) = proxy.chat(&[], r#"{"model":"m","max_tokens":600}"#);
     let refused = reply(&step);
@@ -45,7 +45,7 @@ fn half_the_replicas_are_half_the_capacity() {
 }
 
 #[test]
-fn above_the_unscaled_capacity_no_scale_helps() {
+fn a_cost_above_the_unscaled_capacity_is_refused_at_any_scale() {
     for percent in [50, 100, 1000] {
         let mut proxy = Proxy::new(&scaled(percent, 1, ""));
         let (_, step) = proxy.chat(&[], r#"{"model":"m","max_tokens":1001}"#);
@@ -57,27 +57,31 @@ fn above_the_unscaled_capacity_no_scale_helps() {
 #[test]
 fn a_scale_expires_15_minutes_after_its_reception() {
     let mut proxy = Proxy::new(&scaled(50, 1, ""));
-    proxy.world.sleep(15 * MINUTE - 1);
-    assert_eq!(asks(&mut proxy, "a"), 503);
-    proxy.world.sleep(1);
-    assert_eq!(asks(&mut proxy, "a"), 200);
+    proxy.host.sleep(15 * MINUTE - 1);
+    assert_eq!(status_of_request(&mut proxy, "a"), 503);
+    proxy.host.sleep(1);
+    assert_eq!(status_of_request(&mut proxy, "a"), 200);
 }
 
 #[test]
-fn an_epoch_renews_it_and_an_unrelated_update_does_not() {
+fn an_epoch_renews_a_scale_and_an_unrelated_update_does_not() {
     let mut proxy = Proxy::new(&scaled(50, 1, ""));
-    proxy.world.sleep(10 * MINUTE);
+    proxy.host.sleep(10 * MINUTE);
     proxy
         .vm
-        .configure(scaled(50, 1, ",\"Other\"").as_bytes(), &proxy.world)
+        .configure(scaled(50, 1, ",\"Other\"").as_bytes(), &proxy.host)
         .unwrap();
-    proxy.world.sleep(6 * MINUTE);
-    assert_eq!(asks(&mut proxy, "a"), 200, "16 minutes after its reception");
+    proxy.host.sleep(6 * MINUTE);
+    assert_eq!(
+        status_of_request(&mut proxy, "a"),
+        200,
+        "16 minutes after its reception"
+    );
     proxy
         .vm
-        .configure(scaled(50, 2, "").as_bytes(), &proxy.world)
+        .configure(scaled(50, 2, "").as_bytes(), &proxy.host)
         .unwrap();
-    assert_eq!(asks(&mut proxy, "b"), 503, "renewed");
-    proxy.world.sleep(14 * MINUTE);
-    assert_eq!(asks(&mut proxy, "b"), 503);
+    assert_eq!(status_of_request(&mut proxy, "b"), 503, "renewed");
+    proxy.host.sleep(14 * MINUTE);
+    assert_eq!(status_of_request(&mut proxy, "b"), 503);
 }

@@ -58,7 +58,7 @@ fn flowing(text_bytes: u64, unread_bytes: u64, bytes: u64) -> Observed {
 }
 
 #[test]
-fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
+fn an_answer_is_settled_on_its_report_and_its_observed_text() {
     let rows = [
         (
             "reported",
@@ -174,7 +174,7 @@ fn an_answer_is_settled_on_what_it_reports_and_on_what_flowed() {
 }
 
 #[test]
-fn a_failure_is_told_by_its_status_or_by_how_the_stream_ended() {
+fn a_failure_is_recognised_by_its_status_or_the_end_of_the_stream() {
     let cut = |details: &str| StreamRecord {
         complete: false,
         details: Some(details.into()),
@@ -260,7 +260,7 @@ fn a_failure_is_told_by_its_status_or_by_how_the_stream_ended() {
 }
 
 #[test]
-fn what_never_reached_an_upstream_is_never_sent() {
+fn a_request_without_an_upstream_counts_as_never_sent() {
     for (what, record) in [
         ("a direct response", local(200, "direct_response", false)),
         ("no route", local(404, "route_not_found", false)),

@@ -4,7 +4,7 @@ use headgate_core::effects::Flow;
 use headgate_core::headers::Headers;
 use headgate_core::stream::Stream;
 
-use crate::world::{Proxy, SECOND, counted, one_model, tokens};
+use crate::proxy::{Proxy, SECOND, counted, one_model, tokens};
 
 const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/json")];
 const SSE: [(&str, &str); 2] = [
@@ -16,7 +16,7 @@ const BODY: &str =
     r#"{"model":"m","max_tokens":300,"messages":[{"role":"user","content":"12345678"}]}"#;
 const USAGE: &str = r#"{"choices":[{"message":{"content":"hello"}}],"usage":{"prompt_tokens":7,"completion_tokens":40,"total_tokens":47}}"#;
 
-/// A refill so slow that time gives nothing back within a test.
+/// A refill so slow that time refills nothing within a test.
 fn proxy(more: &str) -> Proxy {
     Proxy::new(&one_model(&tokens(7200, "0.001", more)))
 }
@@ -25,7 +25,7 @@ fn delta(text: &str) -> String {
     format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
 }
 
-/// Sends the request, lets the rest happen, ends the stream; what was charged in the end.
+/// Sends the request, runs the rest of the stream, ends it and returns the charge.
 fn charged(proxy: &mut Proxy, rest: impl FnOnce(&mut Proxy, &mut Stream)) -> u64 {
     let (mut stream, step) = proxy.chat(&[], BODY);
     assert_eq!(step.flow, Flow::Continue);
@@ -37,18 +37,18 @@ fn charged(proxy: &mut Proxy, rest: impl FnOnce(&mut Proxy, &mut Stream)) -> u64
     spent
 }
 
-/// The greatest request that would pass now.
+/// The size of the largest request that would be admitted now.
 fn left(proxy: &mut Proxy) -> u64 {
     let fits = |proxy: &mut Proxy, tokens: u64| {
         let body = format!(r#"{{"model":"m","max_tokens":{tokens}}}"#);
         let (mut stream, step) = proxy.chat(&[], &body);
         let passed = step.flow == Flow::Continue;
         if passed {
-            let before = (proxy.world.details.take(), proxy.world.upstream.take());
-            proxy.world.ends("no_healthy_upstream", false);
+            let before = (proxy.host.details.take(), proxy.host.upstream.take());
+            proxy.host.ends("no_healthy_upstream", false);
             proxy.end(&mut stream);
-            proxy.world.details.replace(before.0);
-            proxy.world.upstream.replace(before.1);
+            proxy.host.details.replace(before.0);
+            proxy.host.upstream.replace(before.1);
         }
         passed
     };
@@ -65,7 +65,7 @@ fn left(proxy: &mut Proxy) -> u64 {
 }
 
 #[test]
-fn a_whole_answer_is_settled_on_its_usage() {
+fn a_complete_answer_is_settled_on_its_usage() {
     let spent = charged(&mut proxy(""), |p, s| {
         assert!(s.wants_response_headers());
         p.answer(s, &JSON, USAGE);
@@ -103,7 +103,7 @@ fn the_settlement_is_counted() {
 }
 
 #[test]
-fn more_than_was_reserved_is_debited() {
+fn use_above_the_reservation_is_debited() {
     let spent = charged(&mut proxy(""), |p, s| {
         p.answer(
             s,
@@ -131,14 +131,14 @@ fn a_stream_is_settled_on_its_usage_or_on_its_text() {
 }
 
 #[test]
-fn text_behind_the_last_report_is_charged_too() {
+fn text_after_the_last_report_is_charged_too() {
     let report = |output: u64| {
         format!(
             "data: {{\"choices\":[],\"usage\":{{\"prompt_tokens\":1000,\"completion_tokens\":{output},\"total_tokens\":{}}}}}\n\n",
             1000 + output
         )
     };
-    // A prompt of 1000 tokens, as the estimate has it too.
+    // A prompt of 1000 tokens, equal to the estimate.
     let prompt = "x".repeat(4000);
     let body = format!(
         r#"{{"model":"m","max_tokens":300,"messages":[{{"role":"user","content":"{prompt}"}}]}}"#
@@ -158,9 +158,9 @@ fn text_behind_the_last_report_is_charged_too() {
 }
 
 #[test]
-fn text_without_a_report_is_charged_up_to_what_the_body_allows() {
+fn text_without_a_report_is_charged_up_to_the_limit_of_the_body() {
     let text = delta(&"abcd".repeat(1000));
-    // What the body says, and the tokens charged for the answer.
+    // The body, and the tokens charged for the answer.
     for (most, expected) in [
         ("\"max_tokens\":300,", 300),
         ("\"max_tokens\":300,\"n\":2,", 600),
@@ -178,7 +178,7 @@ fn text_without_a_report_is_charged_up_to_what_the_body_allows() {
 }
 
 #[test]
-fn a_stream_of_responses_is_charged_what_it_reports() {
+fn a_stream_of_the_responses_api_is_charged_its_report() {
     let delta = "data: {\"type\":\"response.output_text.delta\",\"delta\":\"word0 word1 \"}\n\n";
     let usage = "data: {\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"usage\":{\"input_tokens\":11,\"output_tokens\":23,\"total_tokens\":34}}}\n\n";
     let whole = format!("{delta}{usage}");
@@ -188,7 +188,7 @@ fn a_stream_of_responses_is_charged_what_it_reports() {
     }
 }
 
-/// Speculative decoding and batching servers put several tokens into a delta.
+/// Servers with speculative decoding or batching put several tokens into one delta.
 #[test]
 fn a_delta_of_many_tokens_is_charged_by_its_text() {
     let long = "x".repeat(41);
@@ -209,13 +209,13 @@ fn a_delta_of_many_tokens_is_charged_by_its_text() {
     let early =
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":0}}\n\n";
     let cut = charged(&mut proxy(""), |p, s| {
-        s.response_headers(&mut p.vm, &p.world, &Headers::from_pairs(&SSE), false);
+        s.response_headers(&mut p.vm, &p.host, &Headers::from_pairs(&SSE), false);
         for event in [early, &delta(&long), &delta(&long)] {
-            s.response_body(&mut p.vm, &p.world, event.as_bytes(), false);
+            s.response_body(&mut p.vm, &p.host, event.as_bytes(), false);
         }
     });
     assert_eq!(cut, 2 + 21);
-    // A report at the end is the truth, however much text there was.
+    // A report at the end counts, however much text there was.
     let late = early.replace(":0}", ":3}");
     let stream = format!("{}{late}data: [DONE]\n\n", delta(&long));
     let used = charged(&mut proxy(""), |p, s| drop(p.answer(s, &SSE, &stream)));
@@ -223,28 +223,28 @@ fn a_delta_of_many_tokens_is_charged_by_its_text() {
 }
 
 #[test]
-fn a_stream_cut_by_the_client_is_charged_for_what_flowed() {
+fn a_stream_cut_by_the_client_is_charged_its_observed_text() {
     let spent = charged(&mut proxy(""), |p, s| {
-        p.world.details.replace(Some("via_upstream".into()));
-        s.response_headers(&mut p.vm, &p.world, &Headers::from_pairs(&SSE), false);
+        p.host.details.replace(Some("via_upstream".into()));
+        s.response_headers(&mut p.vm, &p.host, &Headers::from_pairs(&SSE), false);
         assert!(s.wants_response_body());
         for _ in 0..25 {
-            s.response_body(&mut p.vm, &p.world, delta("word").as_bytes(), false);
+            s.response_body(&mut p.vm, &p.host, delta("word").as_bytes(), false);
         }
-        p.world
+        p.host
             .details
             .replace(Some("downstream_remote_disconnect".into()));
     });
     assert_eq!(spent, 2 + 25);
 }
 
-/// A request that is forwarded and then left by its client, before or behind the head of its answer.
+/// A forwarded request whose client leaves before or after the headers of the answer.
 fn leave(proxy: &mut Proxy, stream: &mut Stream, headers: Option<[(&str, &str); 2]>) {
     if let Some(headers) = headers {
         let headers = Headers::from_pairs(&headers);
-        stream.response_headers(&mut proxy.vm, &proxy.world, &headers, false);
+        stream.response_headers(&mut proxy.vm, &proxy.host, &headers, false);
     }
-    proxy.world.ends("downstream_remote_disconnect", true);
+    proxy.host.ends("downstream_remote_disconnect", true);
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn a_client_that_leaves_before_anything_is_generated_is_charged_by_policy() {
 /// A complete answer of 40 tokens in two seconds.
 fn learn(proxy: &mut Proxy) {
     let (mut stream, _) = proxy.chat(&[("x-tenant-id", "teacher")], BODY);
-    proxy.world.sleep(2 * SECOND);
+    proxy.host.sleep(2 * SECOND);
     proxy.answer(&mut stream, &JSON, USAGE);
     proxy.end(&mut stream);
 }
@@ -277,25 +277,25 @@ fn elapsed_time_is_charged_at_the_speed_of_the_versions_complete_answers() {
             let mut proxy = proxy("");
             learn(&mut proxy);
             let spent = charged(&mut proxy, |p, s| {
-                p.world.sleep(seconds * SECOND);
+                p.host.sleep(seconds * SECOND);
                 leave(p, s, headers);
             });
             assert_eq!(spent, used, "{seconds} s");
         }
     }
-    // Of two sequences, twice as much.
+    // Twice as much for two sequences.
     let mut proxy = proxy("");
     learn(&mut proxy);
     let two = BODY.replace("300", "300,\"n\":2");
     let (mut stream, _) = proxy.chat(&[], &two);
-    proxy.world.sleep(3 * SECOND);
+    proxy.host.sleep(3 * SECOND);
     leave(&mut proxy, &mut stream, None);
     proxy.end(&mut stream);
     assert_eq!(7200 - left(&mut proxy), 2 + 120);
 }
 
 #[test]
-fn a_failed_request_is_charged_by_policy_and_nothing_where_the_upstream_refused_it() {
+fn a_failed_request_is_charged_by_policy_and_one_that_the_upstream_refused_is_free() {
     let error = r#"{"error":{"message":"no"}}"#;
     let answer = |status: &'static str| {
         move |p: &mut Proxy, s: &mut Stream| {
@@ -304,7 +304,7 @@ fn a_failed_request_is_charged_by_policy_and_nothing_where_the_upstream_refused_
         }
     };
     let reset = |p: &mut Proxy, s: &mut Stream| {
-        p.world.ends(
+        p.host.ends(
             "upstream_reset_before_response_started{connection_termination}",
             true,
         );
@@ -334,15 +334,15 @@ fn a_failed_request_is_charged_by_policy_and_nothing_where_the_upstream_refused_
                 let mut proxy = proxy(&more);
                 learn(&mut proxy);
                 charged(&mut proxy, |p, s| {
-                    p.world.sleep(SECOND);
+                    p.host.sleep(SECOND);
                     rest(p, s);
                 })
             };
-            // The answer is not read where the reservation is kept: its body cannot tell an error with status 200.
+            // With a kept reservation the answer is not read, so an error with status 200 is not detected.
             if settle_on == "reservation" && field == "serverError" {
                 continue;
             }
-            // Nothing is learnt from answers that are not read.
+            // Answers that are not read do not change the measured speed.
             let elapsed = if settle_on == "usage" { 2 + 20 } else { 302 };
             let by_default = if field == "timeout" {
                 elapsed
@@ -364,7 +364,7 @@ fn a_failed_request_is_charged_by_policy_and_nothing_where_the_upstream_refused_
 }
 
 #[test]
-fn a_report_that_denies_the_text_that_flowed_is_not_believed() {
+fn a_report_that_contradicts_the_observed_text_does_not_count() {
     let denies = r#"{"choices":[{"message":{"content":"0123456789"}}],"usage":{"prompt_tokens":7,"completion_tokens":0,"total_tokens":7}}"#;
     let spent = charged(&mut proxy(""), |p, s| drop(p.answer(s, &JSON, denies)));
     assert_eq!(spent, 7);
@@ -374,7 +374,7 @@ fn a_report_that_denies_the_text_that_flowed_is_not_believed() {
 }
 
 #[test]
-fn an_error_answer_that_generated_is_charged_whatever_its_status() {
+fn an_error_with_generated_text_is_charged_at_any_status() {
     let failed = r#"{"error":{"message":"Failed to call a function","failed_generation":"x"},"usage":{"prompt_tokens":7,"completion_tokens":40}}"#;
     let spent = charged(&mut proxy(""), |p, s| {
         let headers = [(":status", "400"), ("content-type", "application/json")];
@@ -389,7 +389,7 @@ fn a_504_keeps_the_reservation() {
         for connected in [true, false] {
             let more = format!(r#","settleOn":"{settle_on}""#);
             let spent = charged(&mut proxy(&more), |p, s| {
-                p.world.ends("response_timeout", connected);
+                p.host.ends("response_timeout", connected);
                 p.answer(s, &[(":status", "504")], "upstream request timeout");
             });
             assert_eq!(spent, 302, "{settle_on}, connected: {connected}");
@@ -398,7 +398,7 @@ fn a_504_keeps_the_reservation() {
 }
 
 #[test]
-fn what_was_never_sent_costs_nothing() {
+fn a_request_that_was_never_sent_costs_nothing() {
     for (status, details) in [
         ("200", "direct_response"),
         ("503", "no_healthy_upstream"),
@@ -411,7 +411,7 @@ fn what_was_never_sent_costs_nothing() {
         for settle_on in ["usage", "reservation"] {
             let more = format!(r#","settleOn":"{settle_on}""#);
             let spent = charged(&mut proxy(&more), |p, s| {
-                p.world.ends(details, false);
+                p.host.ends(details, false);
                 p.answer(
                     s,
                     &[(":status", status), ("content-type", "text/plain")],
@@ -421,15 +421,15 @@ fn what_was_never_sent_costs_nothing() {
             assert_eq!(spent, 0, "{details} {settle_on}");
         }
     }
-    // No response headers at all: the client left while the upstream was being connected.
+    // No response headers: the client left while Envoy connected to the upstream.
     let spent = charged(&mut proxy(""), |p, _| {
-        p.world.ends("downstream_remote_disconnect", false)
+        p.host.ends("downstream_remote_disconnect", false)
     });
     assert_eq!(spent, 0);
 }
 
 #[test]
-fn an_answer_that_cannot_be_read_is_never_free() {
+fn an_unreadable_answer_is_never_free() {
     let compressed = [JSON[0], JSON[1], ("content-encoding", "gzip")];
     let binary = [
         (":status", "200"),
@@ -450,7 +450,7 @@ fn an_answer_of_an_unknown_dialect_is_never_free() {
     let whole =
         r#"{"content":[{"type":"text","text":"hi"}],"usage":{"units_in":7,"units_out":40}}"#;
     let event = "data: {\"type\":\"generated_text.part\",\"part\":\"hello\"}\n\n";
-    // Of events, their data.
+    // For events, the bytes of their data.
     let by_bytes = |text: &str| {
         let data = text.strip_prefix("data: ").unwrap_or(text).trim_end();
         (data.len() as u64).div_ceil(4)
@@ -462,7 +462,7 @@ fn an_answer_of_an_unknown_dialect_is_never_free() {
         let more = r#","unreadable":"reservation""#;
         let spent = charged(&mut proxy(more), |p, s| drop(p.answer(s, headers, body)));
         assert_eq!(spent, 302, "{body}");
-        // Also where the body of the request was not read, and where the client hangs up.
+        // Also if the request body was not read, or the client disconnects.
         let mut proxy = proxy("");
         let path = [
             (":method", "POST"),
@@ -471,15 +471,15 @@ fn an_answer_of_an_unknown_dialect_is_never_free() {
         ];
         let (mut stream, _) = proxy.send(&path, Some(b"{}"));
         let headers = Headers::from_pairs(headers);
-        stream.response_headers(&mut proxy.vm, &proxy.world, &headers, false);
-        stream.response_body(&mut proxy.vm, &proxy.world, body.as_bytes(), false);
+        stream.response_headers(&mut proxy.vm, &proxy.host, &headers, false);
+        stream.response_body(&mut proxy.vm, &proxy.host, body.as_bytes(), false);
         proxy.end(&mut stream);
         assert_eq!(7200 - left(&mut proxy), bytes, "{body}");
     }
 }
 
 #[test]
-fn what_says_nothing_yet_is_no_unknown_dialect() {
+fn an_answer_without_text_yet_is_not_an_unknown_dialect() {
     let role = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
     for body in [": ping\n\n", role, "data: [DONE]\n\n"] {
         let spent = charged(&mut proxy(""), |p, s| drop(p.answer(s, &SSE, body)));
@@ -488,14 +488,14 @@ fn what_says_nothing_yet_is_no_unknown_dialect() {
 }
 
 #[test]
-fn an_answer_that_cannot_be_read_and_is_cut_short_keeps_a_share_of_a_capacity() {
+fn an_unreadable_answer_that_is_cut_short_keeps_the_reservation_of_a_semantic_bucket() {
     let bucket = r#"{"policy":"p","bucket":{"name":"budget","key":[],"profile":"semantic","semantic":{"fillRatio":0.000001}}}"#;
     let reserves = |end: bool| {
         let mut proxy = Proxy::new(&one_model(bucket));
         let (mut stream, _) = proxy.chat(&[], r#"{"model":"m","max_tokens":512}"#);
         let headers = Headers::from_pairs(&JSON);
-        stream.response_headers(&mut proxy.vm, &proxy.world, &headers, false);
-        stream.response_body(&mut proxy.vm, &proxy.world, b"{\"answer\":\"A\"}", end);
+        stream.response_headers(&mut proxy.vm, &proxy.host, &headers, false);
+        stream.response_body(&mut proxy.vm, &proxy.host, b"{\"answer\":\"A\"}", end);
         let effects = proxy.end(&mut stream);
         counted(
             &effects,
@@ -507,7 +507,7 @@ fn an_answer_that_cannot_be_read_and_is_cut_short_keeps_a_share_of_a_capacity() 
 }
 
 #[test]
-fn a_whole_answer_without_usage_is_charged_by_its_text() {
+fn a_complete_answer_without_usage_is_charged_by_its_text() {
     let body = r#"{"choices":[{"message":{"content":"0123456789"}}]}"#;
     assert_eq!(
         charged(&mut proxy(""), |p, s| drop(p.answer(s, &JSON, body))),
@@ -516,7 +516,7 @@ fn a_whole_answer_without_usage_is_charged_by_its_text() {
 }
 
 #[test]
-fn settled_on_the_reservation_it_stands_and_the_answer_is_not_read() {
+fn with_settlement_on_the_reservation_the_answer_is_not_read() {
     let spent = charged(&mut proxy(r#","settleOn":"reservation""#), |p, s| {
         p.answer(s, &JSON, USAGE);
         assert!(!s.wants_response_body());
@@ -525,12 +525,12 @@ fn settled_on_the_reservation_it_stands_and_the_answer_is_not_read() {
 }
 
 #[test]
-fn a_configuration_change_does_not_touch_what_a_stream_owes() {
+fn a_configuration_change_does_not_affect_the_settlement_of_a_stream() {
     let spent = charged(&mut proxy(""), |p, s| {
-        p.vm.configure(one_model("").as_bytes(), &p.world).unwrap();
+        p.vm.configure(one_model("").as_bytes(), &p.host).unwrap();
         p.answer(s, &JSON, USAGE);
         p.end(s);
-        p.vm.configure(one_model(&tokens(7200, "0.001", "")).as_bytes(), &p.world)
+        p.vm.configure(one_model(&tokens(7200, "0.001", "")).as_bytes(), &p.host)
             .unwrap();
     });
     assert_eq!(spent, 47);

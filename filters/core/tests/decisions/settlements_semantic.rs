@@ -1,11 +1,11 @@
-//! Settlements of the profile `semantic`: an inflated `max_tokens` buys nothing.
+//! Settlements of the profile `semantic`: an inflated `max_tokens` has no advantage.
 
 use headgate_contract::{ModelCapacity, Profile, Semantic};
 use headgate_core::cost::{Pricing, Work, window};
 use headgate_core::effects::Flow;
 use proptest::prelude::*;
 
-use crate::world::{Proxy, counted, one_model};
+use crate::proxy::{Proxy, counted, one_model};
 
 const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/json")];
 
@@ -20,7 +20,7 @@ fn semantic(base: u64) -> Pricing {
 }
 
 #[test]
-fn gpt_4_at_512_that_used_256_is_given_nothing_back() {
+fn gpt_4_at_512_that_used_256_gets_no_refund() {
     let window = window(&Profile::Semantic(Semantic::default())).unwrap();
     let cells = |output| {
         let work = Work {
@@ -35,10 +35,10 @@ fn gpt_4_at_512_that_used_256_is_given_nothing_back() {
 }
 
 proptest! {
-    /// Whatever was announced, the same work is charged the same in the end, and announcing more never
-    /// reserves less: an inflated `max_tokens` buys nothing.
+    /// The same work has the same final charge with any `max_tokens`, and a greater `max_tokens` never
+    /// reserves less.
     #[test]
-    fn inflated_max_tokens_gains_nothing(
+    fn inflated_max_tokens_has_no_advantage(
         base in 0_u64..300, honest in 1_u64..4000, more in 0_u64..4_000_000, used in 0_u64..4000,
         n in 1_u64..8, temperature in 0_u64..3_000_000, percent in (1_u16..40).prop_map(|p| p * 5),
     ) {
@@ -47,17 +47,17 @@ proptest! {
         let cells = |output| pricing.quote(Work { input: 9, output, n }, temperature, percent).cells(&window);
         let (reserved, inflated) = (cells(n * honest), cells(n * (honest + more)));
         prop_assert!(inflated >= reserved);
-        // The settlement knows of the work done alone.
+        // The settlement depends only on the work.
         let used = used.min(honest) * n;
         let refund = |reserved: u64| reserved - cells(used).min(reserved);
         prop_assert_eq!(inflated - refund(inflated), reserved - refund(reserved));
-        // And a request that did all it announced gets nothing back.
+        // A request that used all of its `max_tokens` gets no refund.
         prop_assert_eq!(cells(n * honest), reserved);
     }
 
-    /// The same through whole streams: two tenants do the same work, one of them announces more.
+    /// The same with complete streams: two tenants with the same work and a different `max_tokens`.
     #[test]
-    fn inflated_max_tokens_gains_nothing_in_a_stream(honest in 1_u64..600, more in 0_u64..100_000, used in 1_u64..600) {
+    fn inflated_max_tokens_has_no_advantage_in_a_stream(honest in 1_u64..600, more in 0_u64..100_000, used in 1_u64..600) {
         let bucket = r#"{"policy":"p","bucket":{"name":"fair","key":["tenant"],"profile":"semantic","semantic":{"fillRatio":0.000001}}}"#;
         let mut proxy = Proxy::new(&one_model(bucket));
         let mut charge = |tenant: &str, max_tokens: u64| {
@@ -80,7 +80,7 @@ proptest! {
     }
 }
 
-/// How many requests of the reference size still pass for a tenant.
+/// The number of requests of the reference size that a tenant can still send.
 fn remaining(proxy: &mut Proxy, tenant: &str) -> Option<u64> {
     let body = r#"{"model":"m","max_tokens":16}"#;
     (0..2000).find(|_| proxy.chat(&[("x-tenant-id", tenant)], body).1.flow != Flow::Continue)

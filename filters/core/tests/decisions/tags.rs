@@ -6,7 +6,7 @@ use headgate_core::stream::Stream;
 use headgate_core::tags::{clean, encoded};
 use headgate_core::vm::Stages;
 
-use crate::world::{Proxy, one_model, removed, request_header, state};
+use crate::proxy::{Proxy, one_model, removed, request_header, state};
 
 const BODY: &str = r#"{"model":"Org/M","messages":[{"role":"user","content":"hi"}]}"#;
 
@@ -61,7 +61,7 @@ fn without_filter_state_the_tags_are_in_headers_and_baggage_alone() {
 }
 
 #[test]
-fn a_tag_the_client_sent_is_never_believed() {
+fn a_tag_of_the_client_is_never_used() {
     let sent = [
         ("x-headgate-tenant", "vip"),
         ("x-headgate-lane", "pin"),
@@ -84,7 +84,7 @@ fn a_tag_the_client_sent_is_never_believed() {
 }
 
 #[test]
-fn a_tag_written_so_that_only_some_readers_take_it_for_one_is_stripped_too() {
+fn an_odd_spelling_of_a_tag_is_stripped_too() {
     let kept = "a=1,head=2,my+headgate.model=3,%ff=4";
     let forged = [
         "%68eadgate.model=vip",
@@ -119,7 +119,7 @@ fn a_tag_written_so_that_only_some_readers_take_it_for_one_is_stripped_too() {
 }
 
 #[test]
-fn without_baggage_the_clients_own_members_stay_and_ours_still_go() {
+fn without_baggage_members_of_the_client_stay_and_forged_members_are_removed() {
     let sent = [("baggage", "a=1,headgate.tenant=vip")];
     let (_, step) = proxy(r#"{"baggage":false}"#).chat(&sent, BODY);
     assert_eq!(request_header(&step, "baggage"), Some("a=1"));
@@ -130,7 +130,7 @@ fn without_baggage_the_clients_own_members_stay_and_ours_still_go() {
 }
 
 #[test]
-fn another_path_passes_stripped_and_untouched_otherwise() {
+fn a_request_to_another_path_loses_only_its_forged_tags() {
     let headers = [
         (":method", "POST"),
         (":path", "/else"),
@@ -157,7 +157,7 @@ fn another_path_passes_stripped_and_untouched_otherwise() {
 }
 
 #[test]
-fn a_clients_value_cannot_break_a_header() {
+fn a_value_of_a_client_cannot_break_a_header() {
     let rows: [(&[u8], &str); 6] = [
         (b"plain-1.0_x", "plain-1.0_x"),
         (b"a b", "a%20b"),
@@ -177,7 +177,7 @@ fn a_clients_value_cannot_break_a_header() {
 }
 
 #[test]
-fn a_hop_that_follows_takes_the_tags_and_strips_nothing() {
+fn a_following_hop_uses_the_tags_and_strips_nothing() {
     let config = one_model("").replacen('{', "{\"role\":\"follow\",", 1);
     let mut proxy = Proxy::with(
         &config,
@@ -214,9 +214,9 @@ fn a_hop_that_follows_takes_the_tags_and_strips_nothing() {
     assert!(!step.effects.iter().any(touches), "{:?}", step.effects);
 }
 
-/// To add is cheaper than to set; but what may be there by now has to be replaced.
+/// Adding a header is cheaper than setting it, but a header that may exist has to be replaced.
 #[test]
-fn a_header_that_is_not_there_is_added_unless_others_wrote_while_the_body_was_awaited() {
+fn a_missing_header_is_added_unless_another_filter_may_have_set_it_meanwhile() {
     let mut proxy = proxy("{}");
     let body = BODY.as_bytes();
     let sent = [
@@ -227,15 +227,15 @@ fn a_header_that_is_not_there_is_added_unless_others_wrote_while_the_body_was_aw
     for written in [0, 1] {
         let mut stream = Stream::new();
         let headers = Headers::from_pairs(&sent);
-        proxy.world.headers_size.set(headers.size() + written);
-        let held = stream.request_headers(&mut proxy.vm, &proxy.world, headers, false);
-        assert_eq!(held.flow, Flow::Pause);
-        let step = stream.request_body(&mut proxy.vm, &proxy.world, body, true);
+        proxy.host.headers_size.set(headers.size() + written);
+        let paused = stream.request_headers(&mut proxy.vm, &proxy.host, headers, false);
+        assert_eq!(paused.flow, Flow::Pause);
+        let step = stream.request_body(&mut proxy.vm, &proxy.host, body, true);
         let added = |e: &&Effect| matches!(e, Effect::AddRequestHeader(..));
         let set = |e: &&Effect| matches!(e, Effect::SetRequestHeader(..));
         let adds = step.effects.iter().filter(added).count();
         let sets = step.effects.iter().filter(set).count();
-        // `x-model` is there, and is set either way.
+        // `x-model` exists, and is set in both cases.
         assert!(adds + sets >= 3, "{:?}", step.effects);
         assert_eq!(
             (adds, sets),

@@ -4,7 +4,7 @@ use headgate_core::effects::{Effect, Step};
 use headgate_core::headers::Headers;
 use headgate_core::stream::Stream;
 
-use crate::world::{Proxy, one_model, tokens};
+use crate::proxy::{Proxy, one_model, tokens};
 
 const BODY: &str = r#"{"model":"m","stream":true,"max_tokens":9}"#;
 const AMENDED: &str =
@@ -37,11 +37,11 @@ fn answer(
     body: &[&str],
 ) -> (Step, String) {
     let headers = Headers::from_pairs(headers);
-    let step = stream.response_headers(&mut proxy.vm, &proxy.world, &headers, false);
+    let step = stream.response_headers(&mut proxy.vm, &proxy.host, &headers, false);
     let mut passed = Vec::new();
     for (i, chunk) in body.iter().enumerate() {
         let end = i + 1 == body.len();
-        let step = stream.response_body(&mut proxy.vm, &proxy.world, chunk.as_bytes(), end);
+        let step = stream.response_body(&mut proxy.vm, &proxy.host, chunk.as_bytes(), end);
         let instead = step.effects.into_iter().find_map(|e| match e {
             Effect::ReplaceResponseBody(bytes) => Some(bytes),
             _ => None,
@@ -57,7 +57,7 @@ fn removes_length(step: &Step) -> bool {
 }
 
 #[test]
-fn a_stream_is_amended_to_report_usage_and_the_client_does_not_see_it() {
+fn a_stream_is_amended_to_report_usage_and_the_report_is_hidden_from_the_client() {
     let text = "data: {\"choices\":[{\"delta\":{\"content\":\"hi\"}}],\"usage\":null}\n\n";
     let usage =
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":40}}\n\n";
@@ -72,11 +72,11 @@ fn a_stream_is_amended_to_report_usage_and_the_client_does_not_see_it() {
     assert_eq!(passed, format!("{text}{done}"));
     let effects = proxy.end(&mut stream);
     let charged = "headgate_charged_milli|rule=default/p/budget|model=m|version=v1";
-    assert_eq!(crate::world::counted(&effects, charged), 47_000);
+    assert_eq!(crate::proxy::counted(&effects, charged), 47_000);
 }
 
 #[test]
-fn what_a_client_asks_for_itself_it_gets() {
+fn a_client_that_requests_usage_gets_it() {
     let body =
         r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"max_tokens":9}"#;
     let mut proxy = proxy("");
@@ -90,7 +90,7 @@ fn what_a_client_asks_for_itself_it_gets() {
 }
 
 #[test]
-fn requests_that_have_to_stay_as_they_are_do() {
+fn requests_that_must_not_change_are_not_amended() {
     for header in [
         ("content-digest", "sha-256=:x:"),
         ("signature-input", "sig1=(\"@method\" \"content-length\")"),
@@ -106,7 +106,7 @@ fn requests_that_have_to_stay_as_they_are_do() {
         let (_, step) = proxy(more).chat(&[], BODY);
         assert_eq!(amended(&step, BODY), None, "{more}");
     }
-    // One bucket that says `observe` is enough.
+    // One bucket with `observe` is enough.
     let both = format!(
         "{},{}",
         tokens(7200, "1", ""),
@@ -120,7 +120,7 @@ fn requests_that_have_to_stay_as_they_are_do() {
 }
 
 #[test]
-fn a_version_that_refuses_the_option_is_only_observed_from_then_on() {
+fn a_version_that_refuses_the_option_is_observed_from_then_on() {
     for status in ["400", "422"] {
         let mut proxy = proxy("");
         let (mut stream, step) = proxy.chat(&[], BODY);
@@ -128,21 +128,21 @@ fn a_version_that_refuses_the_option_is_only_observed_from_then_on() {
         let refused = [(":status", status), ("content-type", "application/json")];
         let (head, _) = answer(&mut proxy, &mut stream, &refused, &["{\"error\":{}}"]);
         let counter = "headgate_usage_requests_refused_total|model=m|version=v1";
-        assert_eq!(crate::world::counted(&head.effects, counter), 1);
+        assert_eq!(crate::proxy::counted(&head.effects, counter), 1);
         proxy.end(&mut stream);
         let (_, step) = proxy.chat(&[], BODY);
         assert_eq!(amended(&step, BODY), None);
-        // Other workers learn of it.
-        proxy.vm.tick(&proxy.world);
-        let mut other = headgate_core::vm::Vm::new(crate::world::BOTH);
+        // Other workers get this.
+        proxy.vm.tick(&proxy.host);
+        let mut other = headgate_core::vm::Vm::new(crate::proxy::BOTH);
         let config = one_model(&tokens(7200, "0.001", ""));
-        other.configure(config.as_bytes(), &proxy.world).unwrap();
-        other.tick(&proxy.world);
+        other.configure(config.as_bytes(), &proxy.host).unwrap();
+        other.tick(&proxy.host);
         proxy.vm = other;
         let (_, step) = proxy.chat(&[], BODY);
         assert_eq!(amended(&step, BODY), None);
     }
-    // A refusal of a request that was not amended says nothing of it.
+    // A refusal of an unamended request does not count.
     let mut proxy = proxy("");
     let plain = r#"{"model":"m","max_tokens":9}"#;
     let (mut stream, _) = proxy.chat(&[], plain);
@@ -153,7 +153,7 @@ fn a_version_that_refuses_the_option_is_only_observed_from_then_on() {
 }
 
 #[test]
-fn a_default_of_the_context_window_takes_at_most_what_the_bucket_holds() {
+fn a_default_of_the_context_window_reserves_at_most_the_capacity() {
     let reserved = |plan: &str, capacity: u64, body: &str| {
         let config = one_model(&tokens(capacity, "1", ""))
             .replace(r#"{"names""#, &format!(r#"{{{plan}"names""#));

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn large_pieces_are_what_one_byte_after_another_would_be() {
+    fn large_pieces_equal_single_bytes() {
         let ends: [&[u8]; 6] = [b"\"", b"\\u00e9", b"\x1f", "é".as_bytes(), b"\\", b""];
         for len in 0..300 {
             for every in [1, 2, 3, 7, 16, 55, 400] {

@@ -1,5 +1,4 @@
-//! Answers at the edges of what is read: usage reports, places of text, and text that is given twice. Those of hosts are in
-//! `corpus`.
+//! Edge cases of answers: usage reports, places of text, and repeated text. Answers of hosts are in `corpus`.
 
 use super::case::{Case, events, json};
 
@@ -37,7 +36,7 @@ fn reports() -> Vec<Case> {
         )
         .used(8, 0),
         json(
-            "what the total has beside the prompt is output",
+            "the total without the prompt is output",
             br#"{"usage":{"prompt_tokens":1,"total_tokens":9}}"#,
         )
         .used(1, 8),
@@ -49,7 +48,7 @@ fn reports() -> Vec<Case> {
         .input(None)
         .total(Some(9)),
         json(
-            "a prompt of zero beside a total that has one",
+            "a prompt of zero and a total that includes a prompt",
             br#"{"usage":{"prompt_tokens":0,"completion_tokens":57,"total_tokens":1057}}"#,
         )
         .used(1000, 57),
@@ -136,7 +135,7 @@ fn reports() -> Vec<Case> {
         .used(1, 2)
         .total(None),
         json(
-            "more cached than there is, reasoning beside",
+            "more cached than prompt tokens, and reasoning outside of the completion",
             br#"{"usage":{"prompt_tokens":1,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":9},
                 "completion_tokens_details":{"reasoning_tokens":9}}}"#,
         )
@@ -152,7 +151,7 @@ fn reports() -> Vec<Case> {
         .reasoning(9)
         .total(None),
         json(
-            "reasoning beside, which only the total proves",
+            "reasoning outside of the completion, which only the total shows",
             br#"{"usage":{"prompt_tokens":1,"completion_tokens":9,"total_tokens":15,"completion_tokens_details":{"reasoning_tokens":5}}}"#,
         )
         .used(1, 14)
@@ -234,7 +233,7 @@ fn places() -> Vec<Case> {
         .used(7, 8)
         .cached(5),
         events(
-            "Anthropic's stream, a cache beside the input",
+            "Anthropic's stream, with a cache outside of the input",
             b"data: {\"type\":\"message_start\",\"message\":{\"usage\":{\"input_tokens\":3,\"cache_creation_input_tokens\":10,\"cache_read_input_tokens\":20,\"output_tokens\":1}}}\n\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"text_delta\",\"text\":\"abc\"}}\n\ndata: {\"type\":\"content_block_delta\",\"delta\":{\"type\":\"input_json_delta\",\"partial_json\":\"{}\"}}\n\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":9}}\n\n",
         )
         .text(5)
@@ -288,7 +287,7 @@ fn stale() -> Vec<Case> {
 fn texts() -> Vec<Case> {
     vec![
         events(
-            "one token said again is two",
+            "a repeated token counts twice",
             b"data: {\"choices\":[{\"delta\":{\"content\":\"ha\"}}]}\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"ha\"}}]}\n\n",
         )
         .text(4),
@@ -359,7 +358,7 @@ fn texts() -> Vec<Case> {
         )
         .text(6),
         json(
-            "the same text under a name that is known and two that are not",
+            "the same text under a known name and two unknown ones",
             br#"{"choices":[{"message":{"content":"ab","output_text":"ab","reasoning":"abc","deep_thinking":"abc","internal":"abc"}}]}"#,
         )
         .text(5),

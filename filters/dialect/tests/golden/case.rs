@@ -73,7 +73,7 @@ impl Case {
         Self { sequences, ..self }
     }
 
-    /// Prompt and output, with a total that says the same.
+    /// Prompt and output, and their sum as total.
     pub(crate) const fn used(self, input: u64, output: u64) -> Self {
         self.usage(Usage {
             input: Some(input),

@@ -1,5 +1,5 @@
-//! Answers in the forms that hosts give, with the expected results of each. They are small, and written after the hosts'
-//! documentation and their users' reports. Those with `case-` come from operators.
+//! Answers in the forms of many hosts, with the expected results. They are small, and follow the documentation of the hosts
+//! and the reports of their users. Those with `case-` come from operators.
 
 use super::case::Case;
 use headgate_dialect::Label;
@@ -218,12 +218,12 @@ pub(crate) fn cases() -> Vec<Case> {
         sse!("document-labelled-events").text(3).used(4, 1).done(),
         sse!("cr-line-ends").text(7).used(4, 2).done(),
         // Cases of users
-        json!("case-01-reasoning-beside")
+        json!("case-01-reasoning-outside")
             .text(9)
             .used(32, 103)
             .reasoning(94)
             .done(),
-        sse!("case-01-reasoning-beside")
+        sse!("case-01-reasoning-outside")
             .text(9)
             .used(32, 103)
             .reasoning(94)

@@ -151,7 +151,7 @@ pub(crate) fn answers() -> Vec<Case> {
         answer!("openai-embeddings-error").error_only(),
         answer!("tei-embeddings-error").error_only(),
         json(
-            "vectors beside a code and a message are no error",
+            "vectors with a code and a message are not an error",
             br#"{"code":1,"message":"ok","data":[{"embedding":[0.1]}]}"#,
         )
         .to(EMBEDDINGS),

@@ -1,4 +1,4 @@
-//! Answers at the edges of what is read: forms of streams and documents, bytes that are not JSON, and errors.
+//! Edge cases of answers: forms of streams and documents, bytes that are not JSON, and errors.
 
 use super::case::{Case, events, json};
 use headgate_dialect::Label;
@@ -218,7 +218,7 @@ fn errors() -> Vec<Case> {
         )
         .unread(52),
         json(
-            "nor are they beside an answer",
+            "nor are they together with an answer",
             br#"{"choices":[],"detail":"a","message":"b","code":"c"}"#,
         ),
         json("an error that is cut", br#"{"error":{"message":"gone"#).error_only(),

@@ -60,7 +60,7 @@ pub(crate) fn scan(endpoint: &Endpoint, body: &[u8], portion: usize) -> Result<B
 
 /// All results of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct Results {
     pub(crate) usage: Option<Usage>,
     pub(crate) observed: Observed,
     pub(crate) done: bool,
@@ -68,7 +68,7 @@ pub(crate) struct Seen {
     pub(crate) stale: bool,
 }
 
-impl Seen {
+impl Results {
     pub(crate) fn of(scanner: &UsageScanner) -> Self {
         Self {
             usage: scanner.usage(),
@@ -84,7 +84,7 @@ impl Seen {
 pub(crate) fn read<'a>(
     mut scanner: UsageScanner,
     pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> (Seen, Vec<u8>) {
+) -> (Results, Vec<u8>) {
     let mut passed = Vec::new();
     for piece in pieces {
         match scanner.push(piece, false) {
@@ -92,11 +92,11 @@ pub(crate) fn read<'a>(
             Output::Replaced(bytes) => passed.extend_from_slice(&bytes),
         }
     }
-    let seen = Seen::of(&scanner);
+    let results = Results::of(&scanner);
     if let Output::Replaced(bytes) = scanner.push(&[], true) {
         passed.extend_from_slice(&bytes);
     }
-    (seen, passed)
+    (results, passed)
 }
 
 /// A scanner for the answer of a case.
@@ -135,7 +135,7 @@ pub(crate) fn check_all() {
             );
         }
         for case in answers() {
-            let expected = Seen {
+            let expected = Results {
                 usage: case.usage,
                 observed: Observed {
                     text_bytes: case.text_bytes,
@@ -148,10 +148,10 @@ pub(crate) fn check_all() {
             };
             for removes_usage in [false, true] {
                 let scanner = scanner_of(&case, removes_usage);
-                let (seen, passed) = read(scanner, case.answer.chunks(portion));
-                if seen != expected {
+                let (results, passed) = read(scanner, case.answer.chunks(portion));
+                if results != expected {
                     wrong.push(format!(
-                        "{} by {portion}: {seen:?}, not {expected:?}",
+                        "{} by {portion}: {results:?}, not {expected:?}",
                         case.name
                     ));
                 }

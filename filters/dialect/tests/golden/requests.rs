@@ -35,7 +35,7 @@ pub(crate) fn some(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
-/// Length of the JSON from behind `before` to the first `end`, inclusive, as it stands.
+/// The length of the JSON after `before` up to the first `end`, inclusive.
 fn raw(body: &[u8], before: &str, end: &str) -> usize {
     let body = std::str::from_utf8(body).unwrap();
     let from = body.find(before).unwrap() + before.len();

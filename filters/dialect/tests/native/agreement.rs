@@ -1,4 +1,4 @@
-//! Property: the scanners agree with serde_json on what is JSON and on what a document says.
+//! Property: the scanners agree with serde_json on the syntax of JSON and on the content of a document.
 
 use crate::golden::{EMBEDDINGS, chat as chat_endpoint, endpoint};
 use headgate_dialect::{Body, Endpoint, Label, Limits, Usage};
@@ -14,7 +14,7 @@ fn scan(endpoint: &Endpoint, body: &[u8]) -> Result<Body, headgate_dialect::Body
     scanner.finish()
 }
 
-/// Any value, in places of no interest.
+/// Any value, for fields that are not read.
 fn value() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
@@ -100,7 +100,7 @@ fn chat() -> impl Strategy<Value = Value> {
         )
 }
 
-/// The text of a message's content, by serde_json's reading.
+/// The text of a message's content, as serde_json reads it.
 fn text(message: &Value) -> String {
     match &message["content"] {
         Value::String(text) => text.clone(),
@@ -112,8 +112,8 @@ fn text(message: &Value) -> String {
     }
 }
 
-/// What a value beside the text costs, by serde_json's writing: a string its characters, an array or object
-/// its bytes, at so many levels of indentation.
+/// The cost of a value other than text, as serde_json writes it: the characters of a string, or the bytes of an array
+/// or object, at this level of indentation.
 fn priced(value: &Value, indent: Option<usize>) -> u64 {
     let bytes = match (value, indent) {
         (Value::String(text), _) => text.len(),
@@ -127,14 +127,14 @@ fn priced(value: &Value, indent: Option<usize>) -> u64 {
     bytes as u64
 }
 
-/// Parts of a message that hold a picture.
+/// The parts of a message with a picture.
 fn pictures(message: &Value) -> u64 {
     let parts = message["content"].as_array().into_iter().flatten();
     let shown = |url: &Value| url.is_string() || url.is_array() || url.is_object();
     parts.filter(|part| shown(&part["image_url"])).count() as u64
 }
 
-/// What its pictures are known by: their URLs, or the values of the object's fields that are one, an id or data.
+/// The identities of its pictures: their URLs, ids or data.
 fn shown(message: &Value) -> String {
     const KEYS: [&str; 4] = ["url", "data", "file_data", "file_id"];
     let parts = message["content"].as_array().into_iter().flatten();
@@ -151,7 +151,7 @@ fn shown(message: &Value) -> String {
     urls.collect()
 }
 
-/// Of a text; what pictures are known by is hashed alike.
+/// The fingerprint of a text or of the identity of a picture.
 fn fingerprint(text: &str) -> Option<u64> {
     let body = json!({"messages": [{"role": "user", "content": text}]}).to_string();
     scan(chat_endpoint(), body.as_bytes())
@@ -159,7 +159,7 @@ fn fingerprint(text: &str) -> Option<u64> {
         .first_user_message
 }
 
-/// `input` of embeddings in each of its forms, with its bytes of text and its number of token ids.
+/// `input` of embeddings in each form, with its bytes of text and its number of token ids.
 fn input() -> impl Strategy<Value = (Value, u64, u64)> {
     let ids = || vec(any::<u32>(), 0..6);
     let len = |texts: &[String]| texts.iter().map(|text| text.len() as u64).sum();
@@ -230,8 +230,8 @@ proptest! {
         let first = messages
             .iter()
             .find(|message| {
-                let said = !text(message).is_empty() || !shown(message).is_empty();
-                message["role"] == "user" && said
+                let has_content = !text(message).is_empty() || !shown(message).is_empty();
+                message["role"] == "user" && has_content
             });
         prop_assert_eq!(facts.model.as_deref(), body["model"].as_str());
         prop_assert_eq!(facts.max_tokens, body["max_tokens"].as_u64());
@@ -240,12 +240,12 @@ proptest! {
         prop_assert_eq!(facts.temperature, millionths);
         prop_assert_eq!(facts.stream, body["stream"].as_bool());
         prop_assert_eq!(facts.session.user.as_deref(), body["user"].as_str());
-        let beside = |message: &Value| -> u64 {
+        let other_parts = |message: &Value| -> u64 {
             let keys = ["tool_calls", "refusal", "name"];
             keys.iter().map(|key| priced(&message[key], pretty.then_some(3))).sum()
         };
         let in_messages: u64 =
-            messages.iter().map(|message| text(message).len() as u64 + beside(message)).sum();
+            messages.iter().map(|message| text(message).len() as u64 + other_parts(message)).sum();
         let at_top = ["tools", "response_format"].map(|key| priced(&body[key], pretty.then_some(1)));
         prop_assert_eq!(facts.prompt_bytes, in_messages + at_top.iter().sum::<u64>());
         prop_assert_eq!(facts.prompt_tokens, 765 * messages.iter().map(pictures).sum::<u64>());
@@ -262,7 +262,7 @@ proptest! {
         value in value(),
         edit in option::of((any::<prop::sample::Index>(), "[\\[\\]{}\",:0-9a-z\\\\.+ \u{1}-]{0,2}")),
     ) {
-        // In a place of no interest, so that only syntax counts.
+        // In a field that is not read, so that only syntax counts.
         let mut text: Vec<char> = json!({"x": value}).to_string().chars().collect();
         if let Some((at, with)) = edit {
             let at = at.index(text.len() - 4) + 4;
@@ -272,18 +272,18 @@ proptest! {
         let ours = scan(chat_endpoint(), text.as_bytes());
         match serde_json::from_str::<Value>(&text) {
             Ok(_) => {
-                // An edit can make a key that is of interest; then a type error is right.
+                // An edit can create a key that is read; then a type error is correct.
                 let syntax = matches!(ours, Err(headgate_dialect::BodyError::Malformed { .. }));
                 prop_assert!(!syntax, "{ours:?} {text}");
             }
-            // serde_json also refuses what an f64 cannot hold; that is a limit, not syntax.
+            // serde_json also refuses numbers beyond f64, which is a limit and not syntax.
             Err(error) if error.to_string().starts_with("number out of range") => {}
             Err(error) => prop_assert!(ours.is_err(), "{error} {text}"),
         }
     }
 
     #[test]
-    fn strings_escaped_in_any_way_are_the_same_string(text in "\\PC{0,60}", ways in vec(0..3u8, 60)) {
+    fn differently_escaped_strings_are_equal(text in "\\PC{0,60}", ways in vec(0..3u8, 60)) {
         let mut body = String::from("{\"messages\":[{\"role\":\"user\",\"content\":\"");
         for (character, way) in text.chars().zip(ways) {
             if way == 0 {
@@ -307,7 +307,7 @@ proptest! {
         shift in -40..40i32,
         zeros in 0..30usize,
     ) {
-        // The same number with its point moved by an exponent, and zeros behind it.
+        // The same number with an exponent and trailing zeros.
         let digits = format!("{millionths:060}");
         let point = (54 + shift) as usize;
         let (before, after) = digits.split_at(point.min(59));
@@ -327,7 +327,7 @@ proptest! {
         let mut stream = String::new();
         let (mut pieces, mut text_bytes, mut last) = (0, 0, None);
         for (contents, usage) in chunks {
-            // No text begins like an earlier one, so that each counts.
+            // No text starts like an earlier one, so that each one counts.
             let mut marked = |text: &str| {
                 pieces += 1;
                 let text = format!("{pieces}|{text}");

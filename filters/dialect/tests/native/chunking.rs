@@ -1,4 +1,4 @@
-//! Property: how bytes were cut is invisible, and no bytes make a scanner panic.
+//! Property: the cuts between pieces have no effect, and no bytes make a scanner panic.
 
 use crate::golden;
 use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits};
@@ -35,7 +35,7 @@ fn facts(endpoint: &Endpoint, pieces: &[&[u8]]) -> Result<Body, BodyError> {
     end
 }
 
-/// Syntax and names worth tripping over, to be strung together.
+/// Fragments of syntax and names that are likely to reveal errors.
 fn fragment() -> impl Strategy<Value = Vec<u8>> {
     let known = select(vec![
         "{",
@@ -135,7 +135,7 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Golden bodies and answers with a few bytes changed, and strings of fragments.
+/// Golden bodies and answers with a few changed bytes, and sequences of fragments.
 fn hostile() -> impl Strategy<Value = Vec<u8>> {
     let golden: Vec<Vec<u8>> = golden::requests()
         .into_iter()
@@ -173,7 +173,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn chunking_is_invisible(bytes in hostile(), cuts in vec(any::<Index>(), 0..8)) {
+    fn chunking_has_no_effect(bytes in hostile(), cuts in vec(any::<Index>(), 0..8)) {
         let pieces = cut(&bytes, &cuts);
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
         for endpoint in golden::endpoints() {

@@ -1,32 +1,32 @@
-//! Answers that end too early, and answers without an end: what was read of them counts, in bounded memory.
+//! Answers that end too early or never: the part that was read counts, in bounded memory.
 
-use crate::golden::{self, Seen, chat};
+use crate::golden::{self, Results, chat};
 use crate::passing::borders;
 use headgate_dialect::Label;
 use serde_json::json;
 use std::collections::HashSet;
 
 #[test]
-fn at_every_border_of_every_stream_counts_what_flowed_so_far() {
+fn a_stream_cut_after_any_event_counts_the_text_so_far() {
     for case in golden::answers() {
         let mut scanner = golden::scanner_of(&case, false);
         let (mut from, mut before) = (0, 0);
         for to in borders(case.answer) {
             let cut = golden::scanner_of(&case, false);
-            let (seen, _) = golden::read(cut, [&case.answer[..to]]);
+            let (results, _) = golden::read(cut, [&case.answer[..to]]);
             scanner.push(&case.answer[from..to], false);
-            assert_eq!(seen, Seen::of(&scanner), "{} at {to}", case.name);
-            let text = seen.observed.text_bytes;
+            assert_eq!(results, Results::of(&scanner), "{} at {to}", case.name);
+            let text = results.observed.text_bytes;
             assert!(text >= before, "{} at {to}", case.name);
             // A stream is not done before its end, whatever it reports.
-            assert!(case.done || !seen.done, "{} at {to}", case.name);
+            assert!(case.done || !results.done, "{} at {to}", case.name);
             (from, before) = (to, text);
         }
         assert_eq!(before, case.text_bytes, "{}", case.name);
     }
 }
 
-/// Chunks of a stream, each as often as `times`, and the text that they came to.
+/// Reads a stream of chunks, each repeated `times`, and returns the counted text.
 fn long(times: usize, chunk: impl Fn(usize) -> serde_json::Value) -> u64 {
     let mut scanner = chat().usage_scanner(Label::Events, 1);
     for at in 0..times {
@@ -36,7 +36,7 @@ fn long(times: usize, chunk: impl Fn(usize) -> serde_json::Value) -> u64 {
 }
 
 #[test]
-fn text_counts_also_where_there_is_more_than_is_told_apart() {
+fn text_counts_also_beyond_the_limits_of_the_scanner() {
     // More choices than lanes.
     let text = long(
         2000,
@@ -52,13 +52,13 @@ fn text_counts_also_where_there_is_more_than_is_told_apart() {
         |_| json!({"choices": [{"delta": {"tool_calls": calls}}]}),
     );
     assert_eq!(text, 1500);
-    // The same, and then once more in the message that ends the stream.
+    // The same, and again in the last message of the stream.
     let text = long(2, |at| {
         let place = if at == 0 { "delta" } else { "message" };
         json!({"choices": [{place: {"tool_calls": calls}}]})
     });
     assert_eq!(text, 1500);
-    // Blocks within blocks, deeper than is followed.
+    // Nested blocks, deeper than the scanner reads.
     let blocks = (0..50).fold(json!("deep"), |inner, _| json!([{"text": inner}]));
     let text = long(
         3,
@@ -68,14 +68,14 @@ fn text_counts_also_where_there_is_more_than_is_told_apart() {
 }
 
 #[test]
-fn cumulative_text_counts_once_however_long() {
+fn cumulative_text_of_any_length_counts_once() {
     let words: Vec<String> = (0..400).map(|at| format!("word{at} ")).collect();
     let text = long(
         400,
         |at| json!({"choices": [{"delta": {"content": words[..=at].concat(), "reasoning": words[..=at].concat()}}]}),
     );
     assert_eq!(text, 2 * words.concat().len() as u64);
-    // Until one delta is not: then each one counts.
+    // Once a delta is not cumulative, each delta counts.
     let text = long(5, |at| match at {
         4 => json!({"choices": [{"delta": {"content": "other"}}]}),
         _ => json!({"choices": [{"delta": {"content": words[..=at].concat()}}]}),
@@ -84,7 +84,7 @@ fn cumulative_text_counts_once_however_long() {
 }
 
 #[test]
-fn cumulative_fields_count_once_though_one_waits_for_the_other() {
+fn cumulative_fields_count_once_although_one_waits_for_the_other() {
     let words = |count: usize| "abc ".repeat(count);
     let text = long(80, |at| {
         json!({"choices": [{"delta": {
@@ -112,7 +112,7 @@ fn a_tool_name_in_every_chunk_counts_once() {
 }
 
 #[test]
-fn repeated_tokens_are_no_cumulative_text() {
+fn repeated_tokens_are_not_cumulative_text() {
     let text = long(1000, |_| json!({"choices": [{"delta": {"content": "0"}}]}));
     assert_eq!(text, 1000);
     let text = long(
@@ -133,11 +133,11 @@ fn the_corpus_has_the_shapes_of_many_hosts() {
 }
 
 #[test]
-fn a_broken_event_takes_only_itself_away() {
-    let good = "data: {\"choices\":[{\"delta\":{\"content\":\"good\"}}]}\n\n";
+fn an_invalid_event_affects_no_other_event() {
+    let valid = "data: {\"choices\":[{\"delta\":{\"content\":\"good\"}}]}\n\n";
     let bad = "{\"choices\":[{\"delta\":{\"content\":\"lost\",\"logprob\":-Infinity}}]}";
-    let stream = format!("{good}data: {bad}\n\n{good}");
-    let (seen, _) = golden::read(golden::scanner(Label::Events, false), [stream.as_bytes()]);
-    assert_eq!(seen.observed.text_bytes, 8);
-    assert_eq!(seen.observed.unread_bytes, bad.len() as u64);
+    let stream = format!("{valid}data: {bad}\n\n{valid}");
+    let (results, _) = golden::read(golden::scanner(Label::Events, false), [stream.as_bytes()]);
+    assert_eq!(results.observed.text_bytes, 8);
+    assert_eq!(results.observed.unread_bytes, bad.len() as u64);
 }

@@ -13,6 +13,6 @@ mod stream_options;
 mod wording;
 
 #[test]
-fn transcripts_and_bad_bodies_give_the_declared_answers_in_portions_of_any_size() {
+fn transcripts_and_bad_bodies_have_the_expected_results_in_pieces_of_any_size() {
     golden::check_all();
 }

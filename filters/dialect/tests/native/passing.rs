@@ -1,4 +1,4 @@
-//! Property: all bytes of an answer pass, but those of the event that only reports usage, and none is late.
+//! Property: all bytes of an answer pass without delay, except the event that only reports usage.
 
 use crate::golden::{self, case::Case, chat};
 use headgate_dialect::{Label, Output};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
 
-/// Where the events of a stream end: behind their blank lines. What comes before an event belongs to it.
+/// The ends of the events of a stream, after their blank lines. Bytes before an event belong to it.
 pub(crate) fn borders(stream: &[u8]) -> Vec<usize> {
     let mut borders = Vec::new();
     let (mut at, mut blank) = (0, true);
@@ -29,7 +29,7 @@ pub(crate) fn borders(stream: &[u8]) -> Vec<usize> {
     borders
 }
 
-/// Whether an event is the one that reports usage, by serde_json's reading.
+/// Whether an event only reports usage, as serde_json reads it.
 fn reports_usage(event: &[u8]) -> bool {
     let text = String::from_utf8_lossy(event);
     let data: Vec<&str> = text
@@ -70,7 +70,7 @@ fn streams() -> impl Iterator<Item = Case> {
 }
 
 #[test]
-fn of_every_recorded_stream_all_passes_but_usage() {
+fn every_recorded_stream_passes_except_its_usage_event() {
     let mut taken_out = 0;
     for case in streams() {
         let (mut from, mut expected) = (0, Vec::new());
@@ -90,7 +90,7 @@ fn of_every_recorded_stream_all_passes_but_usage() {
 }
 
 #[test]
-fn no_event_is_late() {
+fn no_event_is_delayed() {
     for case in streams() {
         let mut scanner = chat().usage_scanner(Label::Events, 1).removing_usage();
         let mut from = 0;
@@ -140,7 +140,7 @@ fn an_event_passes_as_soon_as_it_has_a_choice() {
 }
 
 #[test]
-fn what_may_be_the_event_is_held_and_comes_at_the_end_unless_it_is() {
+fn a_possible_usage_event_is_held_back_and_passes_unless_it_is_one() {
     let usage = b"data: {\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1},\"choices\":[]}";
     for line_end in ["", "\n", "\r", "\r\n"] {
         let stream = [&usage[..], line_end.as_bytes()].concat();
@@ -158,7 +158,7 @@ fn what_may_be_the_event_is_held_and_comes_at_the_end_unless_it_is() {
 }
 
 #[test]
-fn a_long_event_passes_and_is_not_held_long() {
+fn a_long_event_passes_and_is_held_back_only_briefly() {
     let begin = b"data: {\"choices\":[],\"usage\":{},\"x\":\"".to_vec();
     let fits = [&begin[..], &[b'x'; 60 << 10], b"\"}\n\n"].concat();
     let long = [&begin[..], &[b'x'; 64 << 10], b"\"}\n\n"].concat();
@@ -175,7 +175,7 @@ fn a_long_event_passes_and_is_not_held_long() {
 }
 
 #[test]
-fn what_is_no_stream_passes() {
+fn an_answer_that_is_not_a_stream_passes() {
     let document = b"{\"choices\":[],\"usage\":{\"prompt_tokens\":1,\"completion_tokens\":1}}";
     for label in [Label::Json, Label::Events, Label::Other] {
         let mut scanner = chat().usage_scanner(label, 1).removing_usage();
@@ -268,13 +268,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn what_passes_is_all_but_the_events_of_usage(
+    fn all_events_pass_except_usage_events(
         events in vec((event(), select(vec!["\n", "\r", "\r\n"])), 0..8),
         cuts in vec(any::<Index>(), 0..8),
     ) {
         let (mut stream, mut expected) = (b": begin\n\n".to_vec(), b": begin\n\n".to_vec());
         for ((event, passes), line_end) in events {
-            // A LF after a CR would be of the same line end.
+            // An LF after a CR belongs to the same line end.
             let line_end = if stream.ends_with(b"\r") { "\r" } else { line_end };
             let event = event.replace('\n', line_end);
             stream.extend_from_slice(event.as_bytes());

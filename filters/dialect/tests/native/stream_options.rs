@@ -1,4 +1,4 @@
-//! Requests that are amended to ask for usage, limits that mean "none", and conversations that begin with a picture.
+//! Requests that are amended to request usage, limits that mean "none", and conversations that start with a picture.
 
 use crate::golden::{EMBEDDINGS, chat, completions, endpoint};
 use headgate_dialect::{Body, Endpoint, Limits, RequestScanner};
@@ -23,7 +23,7 @@ fn amended(body: &str) -> Option<String> {
 }
 
 #[test]
-fn a_streamed_request_that_does_not_ask_is_made_to_ask_by_one_splice() {
+fn a_streamed_request_without_the_usage_option_gets_it_by_one_splice() {
     for (body, expected) in [
         (
             r#"{"model":"m","stream":true}"#,
@@ -61,7 +61,7 @@ fn a_streamed_request_that_does_not_ask_is_made_to_ask_by_one_splice() {
 }
 
 #[test]
-fn a_request_that_says_something_else_about_usage_is_left_alone() {
+fn a_request_with_another_usage_option_is_unchanged() {
     for body in [
         r#"{"model":"m"}"#,
         r#"{"stream":false}"#,
@@ -94,7 +94,7 @@ fn embeddings_are_never_amended() {
 }
 
 #[test]
-fn minus_one_is_no_limit_and_completions_may_generate_nothing() {
+fn max_tokens_of_minus_one_is_no_limit_and_of_zero_is_valid_for_completions() {
     let max_tokens = |endpoint, body| scan(endpoint, body, usize::MAX).0.max_tokens;
     for body in [
         r#"{"max_tokens":-1}"#,
@@ -111,7 +111,7 @@ fn minus_one_is_no_limit_and_completions_may_generate_nothing() {
 }
 
 #[test]
-fn a_first_message_of_a_picture_alone_has_a_fingerprint() {
+fn a_first_message_with_only_a_picture_has_a_fingerprint() {
     let of = |content: &str| {
         let body = format!(r#"{{"messages":[{{"role":"user","content":{content}}}]}}"#);
         let [one, whole] = [1, usize::MAX].map(|p| scan(chat(), &body, p).0.first_user_message);
@@ -143,7 +143,7 @@ fn a_first_message_of_a_picture_alone_has_a_fingerprint() {
     ] {
         assert!(of(other).is_some(), "{other}");
     }
-    // Where there is text, it alone counts: sessions that hold today stay where they are.
+    // If there is text, only the text counts, so that existing sessions keep their version.
     let text = of(r#""what is this?""#);
     let with = |image: &str| {
         of(&format!(

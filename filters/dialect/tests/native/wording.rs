@@ -5,7 +5,7 @@ use headgate_dialect::{Body, Endpoint, Limits, Refusal, models_path};
 use serde_json::{Value, json};
 
 #[test]
-fn a_refusal_is_an_openai_error_whatever_its_words_hold() {
+fn a_refusal_is_an_openai_error_with_any_text() {
     for text in [
         "plain",
         "a \"quote\" \\ back",
@@ -51,7 +51,7 @@ fn the_type_of_an_error_is_the_unit_of_the_budget_or_follows_from_the_status() {
 }
 
 #[test]
-fn models_are_listed_by_every_name_and_described_alone() {
+fn models_are_listed_by_every_name_and_described_one_by_one() {
     let (dialect, model) = models_path(b"/v1/models").unwrap();
     assert_eq!(model, b"");
     let model =
@@ -68,7 +68,7 @@ fn models_are_listed_by_every_name_and_described_alone() {
 }
 
 #[test]
-fn a_path_names_an_endpoint_or_models_or_nothing() {
+fn a_path_is_an_endpoint_or_models_or_unknown() {
     for path in ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"] {
         let endpoint = Endpoint::of_path(path.as_bytes()).unwrap();
         assert!(endpoint.reads_body(), "{path}");
@@ -115,7 +115,7 @@ fn every_error_about_a_field_names_it() {
 }
 
 #[test]
-fn errors_say_the_fix() {
+fn errors_state_the_fix() {
     let words = |body: &[u8]| golden::scan(chat(), body, 9).unwrap_err().to_string();
     assert_eq!(
         words(br#"{"max_tokens":0}"#),
@@ -136,7 +136,7 @@ fn errors_say_the_fix() {
 }
 
 #[test]
-fn a_bad_body_is_known_before_its_end() {
+fn a_bad_body_is_detected_before_its_end() {
     let mut scanner = chat().request_scanner(Limits::default()).unwrap();
     scanner.push(b"{\"n\":");
     assert_eq!(scanner.error(), None);
@@ -154,7 +154,7 @@ fn first_message(text: &str, limits: Limits) -> Option<u64> {
 }
 
 #[test]
-fn the_fingerprint_is_the_same_for_ever() {
+fn the_fingerprint_never_changes() {
     // A new value here moves every running session to another version.
     assert_eq!(
         first_message("Hello, world", Limits::default()),
@@ -163,7 +163,7 @@ fn the_fingerprint_is_the_same_for_ever() {
 }
 
 #[test]
-fn a_long_message_is_told_by_its_beginning_and_its_length() {
+fn a_long_message_is_identified_by_its_start_and_its_length() {
     let long = "x".repeat(100_000);
     let fingerprint = |text: &str| first_message(text, Limits::default());
     assert_eq!(fingerprint(&long), fingerprint(&format!("{}y", &long[1..])));
@@ -172,22 +172,22 @@ fn a_long_message_is_told_by_its_beginning_and_its_length() {
 }
 
 #[test]
-fn a_conversation_keeps_its_fingerprint_as_it_grows() {
+fn a_growing_conversation_keeps_its_fingerprint() {
     let mut messages = vec![json!({"role": "system", "content": "Be kind."})];
-    let mut seen = Vec::new();
+    let mut results = Vec::new();
     for turn in ["Where is Oslo?", "And Bergen?", "Thanks"] {
         messages.push(json!({"role": "user", "content": turn}));
         let body = json!({"messages": messages}).to_string();
         let facts: Body = golden::scan(chat(), body.as_bytes(), 64).unwrap();
-        seen.push(facts.first_user_message);
+        results.push(facts.first_user_message);
         messages.push(json!({"role": "assistant", "content": format!("About {turn}")}));
     }
-    assert!(seen[0].is_some());
-    assert_eq!(seen, [seen[0]; 3]);
+    assert!(results[0].is_some());
+    assert_eq!(results, [results[0]; 3]);
 }
 
 #[test]
-fn a_role_of_any_length_is_merely_not_the_users() {
+fn a_role_of_any_length_is_accepted_as_another_role() {
     let role = "user".repeat(1000);
     let body = json!({
         "messages": [{"role": role, "content": "a"}, {"role": "user", "content": "b"}],

@@ -1,4 +1,4 @@
-//! A heap behind the lists that checks each block, and a model of who uses which.
+//! A heap behind the lists that checks each block, and a model of the blocks in use.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::RefCell;
@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use crate::free_lists::FreeLists;
 
-/// What a program does with memory.
+/// A memory operation of a program.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Operation {
-    /// Allocates so many bytes (at least 1) with this alignment, a power of two.
+    /// Allocates this number of bytes (at least 1) with this alignment, a power of two.
     Allocate {
         /// Bytes.
         size: usize,
@@ -18,19 +18,19 @@ pub(crate) enum Operation {
     },
     /// Frees one of its blocks.
     Free {
-        /// Which, modulo their number.
+        /// The index of the block, modulo the number of blocks.
         at: usize,
     },
     /// Resizes one of its blocks.
     Resize {
-        /// Which, modulo their number.
+        /// The index of the block, modulo the number of blocks.
         at: usize,
         /// Bytes.
         size: usize,
     },
 }
 
-/// The allocator behind the lists. It knows what it gave away.
+/// The allocator behind the lists. It records its blocks.
 #[derive(Default)]
 struct Source {
     given: RefCell<BTreeMap<usize, Layout>>,
@@ -70,9 +70,9 @@ pub(crate) struct Heap {
 }
 
 impl Heap {
-    /// No block in use.
+    /// A heap without blocks in use.
     pub(crate) fn new() -> Self {
-        // It must outlive the lists, and a test has few.
+        // It must outlive the lists, and a test has few of them.
         let source: &'static Source = Box::leak(Box::default());
         Self {
             lists: FreeLists::new(source),
@@ -87,7 +87,7 @@ impl Heap {
         *self.source.obtained.borrow()
     }
 
-    /// Does it, and checks every block in use.
+    /// Performs the operation, and checks every block in use.
     pub(crate) fn run(&mut self, operation: Operation) {
         match operation {
             Operation::Allocate { size, align } => {
@@ -148,15 +148,15 @@ impl Heap {
         }
     }
 
-    /// Frees every block. Then each block that the lists still have serves one more allocation of its class, and no new one is
-    /// needed: none was lost.
+    /// Frees every block. Then each block in the lists serves one more allocation of its class without a new block, so none
+    /// is lost.
     pub(crate) fn finish(mut self) {
         while !self.blocks.is_empty() {
             self.run(Operation::Free { at: 0 });
         }
-        let kept: Vec<Layout> = self.source.given.borrow().values().copied().collect();
+        let free_blocks: Vec<Layout> = self.source.given.borrow().values().copied().collect();
         let obtained = self.obtained();
-        for layout in &kept {
+        for layout in &free_blocks {
             self.run(Operation::Allocate {
                 size: layout.size(),
                 align: layout.align(),

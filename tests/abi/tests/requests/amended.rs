@@ -1,5 +1,5 @@
-//! Streamed requests that are made to ask for usage, and answers out of which the extra event is taken again: what the upstream saw
-//! and what the client sees, byte for byte.
+//! Streamed requests that are amended to request usage, and answers without the extra event: the exact bytes at the upstream and
+//! at the client.
 
 use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest};
 use headgate_testkit::deadline::eventually;
@@ -7,15 +7,15 @@ use headgate_testkit::mock_model::MockAnswer;
 use headgate_tests_abi::bootstrap::Upstreams;
 use headgate_tests_abi::config::{one_version, with_buckets};
 use headgate_tests_abi::module;
-use headgate_tests_abi::world::{SOON, World, start, try_start_speaking};
+use headgate_tests_abi::testbed::{SOON, Testbed, start, try_start_speaking};
 use serde_json::{Value, json};
 
-use crate::play::{bucket, charge_of, chat, cut_after, sent, world, world_with};
+use crate::charges::{bucket, charge_of, chat, cut_after, sent, testbed, testbed_with};
 
-/// What is put into a body that says nothing about usage.
+/// The text that is spliced into a body without the usage option.
 const OPTIONS: &str = r#""stream_options":{"include_usage":true},"#;
 
-/// The event that the amended request asks for.
+/// The event that the amended request causes.
 const USAGE: &str = r#"data: {"id":"c1","object":"chat.completion.chunk","choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}"#;
 
 fn chunk(text: &str) -> String {
@@ -30,9 +30,9 @@ fn stream(events: &[String], line_end: &str) -> String {
     events.iter().map(|event| format!("{event}{end}")).collect()
 }
 
-/// A body byte for byte, to a path.
-fn body_to(world: &World, path: &str, body: &str, tenant: &str) -> HttpRequest {
-    HttpRequest::post(format!("{}{path}", world.url), body.to_owned())
+/// A request with exactly this body to a path.
+fn body_to(testbed: &Testbed, path: &str, body: &str, tenant: &str) -> HttpRequest {
+    HttpRequest::post(format!("{}{path}", testbed.url), body.to_owned())
         .header("content-type", "application/json")
         .header("x-tenant-id", tenant)
         .header("x-mock-keep", tenant)
@@ -41,8 +41,8 @@ fn body_to(world: &World, path: &str, body: &str, tenant: &str) -> HttpRequest {
 const CHAT: &str = "/v1/chat/completions";
 
 #[tokio::test]
-async fn the_upstream_sees_the_body_with_one_splice_and_its_length() {
-    let world = world().await;
+async fn the_upstream_gets_the_body_with_one_splice_and_the_correct_length() {
+    let testbed = testbed().await;
     for (tenant, path, body, amended) in [
         (
             "silent",
@@ -76,20 +76,20 @@ async fn the_upstream_sees_the_body_with_one_splice_and_its_length() {
         ),
     ] {
         for announced in [true, false] {
-            let mut request = body_to(&world, path, body, tenant);
+            let mut request = body_to(&testbed, path, body, tenant);
             if !announced {
                 request = request.without_content_length();
             }
-            let reply = world.send(request).await;
+            let reply = testbed.send(request).await;
             assert_eq!(reply.status, 200, "{tenant}: {}", reply.text());
-            let seen = world.kept(tenant);
-            assert_eq!(String::from_utf8_lossy(&seen.body), amended, "{tenant}");
-            // A length that is told is right, and told where it was.
+            let received = testbed.recorded(tenant);
+            assert_eq!(String::from_utf8_lossy(&received.body), amended, "{tenant}");
+            // The length header is present as before, and correct.
             let length = amended.len().to_string();
-            let told = seen.header("content-length");
+            let announced_length = received.header("content-length");
             let right = announced.then_some(length.as_str());
-            assert_eq!(told, right, "{tenant}, announced: {announced}");
-            // The client sees nothing of it.
+            assert_eq!(announced_length, right, "{tenant}, announced: {announced}");
+            // The client does not get the usage event.
             assert!(!reply.text().contains(r#""choices":[]"#), "{}", reply.text());
             assert!(reply.text().ends_with("data: [DONE]\n\n"));
         }
@@ -99,20 +99,23 @@ async fn the_upstream_sees_the_body_with_one_splice_and_its_length() {
 /// A body of many pieces, as large clients send it.
 #[tokio::test]
 async fn a_large_body_in_chunks_is_amended_once() {
-    let world = world().await;
+    let testbed = testbed().await;
     let prompt = "word ".repeat(100_000);
     let request = chat("large", 0).prompt(&prompt).max_tokens(5).stream();
     let body = request.body().to_string();
-    let http = request.header("x-mock-keep", "large").to(&world.url);
-    let reply = world.send(http.without_content_length()).await;
+    let http = request.header("x-mock-keep", "large").to(&testbed.url);
+    let reply = testbed.send(http.without_content_length()).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let amended = body.replacen('{', &format!("{{{OPTIONS}"), 1);
-    assert!(world.kept("large").body == amended, "bytes were changed");
+    assert!(
+        testbed.recorded("large").body == amended,
+        "bytes were changed"
+    );
 }
 
 #[tokio::test]
-async fn what_asks_itself_or_cannot_be_asked_goes_on_as_it_is() {
-    let world = world().await;
+async fn a_request_with_the_usage_option_or_without_streaming_is_unchanged() {
+    let testbed = testbed().await;
     let digest = "sha-256=:X48E9qOokqqrvdts8nOJRJN3OWDUoyWxBf7kbu9DBPE=:";
     let aws = "AWS4-HMAC-SHA256 Credential=a/20261129/eu/bedrock/aws4_request, SignedHeaders=host, Signature=0a";
     let silent = r#"{"model":"m","messages":[],"stream":true}"#;
@@ -160,21 +163,21 @@ async fn what_asks_itself_or_cannot_be_asked_goes_on_as_it_is() {
             )),
         ),
     ] {
-        let mut request = body_to(&world, CHAT, body, tenant);
+        let mut request = body_to(&testbed, CHAT, body, tenant);
         if let Some((name, value)) = header {
             request = request.header(name, value);
         }
-        // The mock takes each key once.
+        // The mock model accepts each key once.
         if tenant == "twice" {
-            world.set_answer("any", &MockAnswer::events("data: [DONE]\n\n"));
+            testbed.set_answer("any", &MockAnswer::events("data: [DONE]\n\n"));
             request = request.header("x-mock-answer", "any");
         }
-        let reply = world.send(request).await;
+        let reply = testbed.send(request).await;
         assert_eq!(reply.status, 200, "{tenant}: {}", reply.text());
-        let seen = world.kept(tenant);
-        assert_eq!(String::from_utf8_lossy(&seen.body), body, "{tenant}");
+        let received = testbed.recorded(tenant);
+        assert_eq!(String::from_utf8_lossy(&received.body), body, "{tenant}");
         if let Some((name, value)) = header {
-            assert_eq!(seen.header(name), Some(value), "{tenant}");
+            assert_eq!(received.header(name), Some(value), "{tenant}");
         }
         let extra = reply.text().contains(r#""choices":[],"#);
         assert_eq!(extra, tenant == "asks", "{tenant}: {}", reply.text());
@@ -182,7 +185,7 @@ async fn what_asks_itself_or_cannot_be_asked_goes_on_as_it_is() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_metered_or_a_policy_says_observe_no_request_is_amended() {
+async fn without_metering_or_with_observe_no_request_is_amended() {
     let observe = json!({"usage": "observe"});
     let reserved = json!({"settleOn": "reservation"});
     let mut second = bucket(&observe);
@@ -193,23 +196,23 @@ async fn where_nothing_is_metered_or_a_policy_says_observe_no_request_is_amended
         ("no bucket", one_version(&[])),
         ("one of two", one_version(&[bucket(&json!({})), second])),
     ] {
-        let world = start("headgate", &config).await;
+        let testbed = start("headgate", &config).await;
         let body = r#"{"model":"m","messages":[],"stream":true}"#;
-        let reply = world.send(body_to(&world, CHAT, body, "acme")).await;
+        let reply = testbed.send(body_to(&testbed, CHAT, body, "acme")).await;
         assert_eq!(reply.status, 200, "{name}: {}", reply.text());
-        assert_eq!(world.kept("acme").body, body, "{name}");
+        assert_eq!(testbed.recorded("acme").body, body, "{name}");
     }
 }
 
-/// The answer without exactly the usage event, however its bytes come and whatever the lines end with.
+/// The answer without exactly the usage event, with any chunks and line ends.
 #[tokio::test]
 async fn the_client_gets_every_byte_but_the_usage_event() {
-    let world = world().await;
+    let testbed = testbed().await;
     let texts = ["h\u{e9}", "\u{1f600}", "l\\u0000o", "", "end"].map(chunk);
     let done = "data: [DONE]".to_owned();
     let usage = USAGE.to_owned();
     let comment = ": keep-alive".to_owned();
-    // What stands before the usage event, and after it.
+    // The parts before and after the usage event.
     let shapes: [(&str, Vec<String>, Vec<String>); 4] = [
         ("last", texts.to_vec(), vec![done.clone()]),
         (
@@ -230,29 +233,29 @@ async fn the_client_gets_every_byte_but_the_usage_event() {
             let upstream = stream(&with, line_end);
             let right = stream(&[before.clone(), after.clone()].concat(), line_end);
             let tenant = format!("{name}{}", line_end.len()).replace(' ', "-");
-            world.set_answer(&tenant, &MockAnswer::events(upstream));
+            testbed.set_answer(&tenant, &MockAnswer::events(upstream));
             for split in ["", "1", "7", "64", "3,1,200"] {
                 let mut request = chat(&tenant, 28).stream().header("x-mock-answer", &*tenant);
                 if !split.is_empty() {
                     request = request.header("x-mock-split", split);
                 }
-                let reply = sent(&world, &request).await;
+                let reply = sent(&testbed, &request).await;
                 assert_eq!(reply.text(), right, "{tenant} in pieces of {split:?}");
             }
-            let charged = charge_of(&world, &tenant, async |tenant: &str| {
+            let charged = charge_of(&testbed, &tenant, async |tenant: &str| {
                 let name = tenant.rsplit_once('-').unwrap().0;
                 let request = chat(tenant, 28).stream().header("x-mock-answer", name);
-                sent(&world, &request).await;
+                sent(&testbed, &request).await;
             });
             assert_eq!(charged.await, 12, "{tenant}");
         }
     }
 }
 
-/// Servers write events in many ways, and every one of them is taken out with all its lines.
+/// Servers write events in many ways; each form is removed with all its lines.
 #[tokio::test]
-async fn however_the_usage_event_is_written_it_is_taken_out_whole() {
-    let world = world().await;
+async fn the_usage_event_is_removed_completely_in_any_form() {
+    let testbed = testbed().await;
     let usage = USAGE.strip_prefix("data: ").unwrap();
     let json = r#"{ "usage" : {"prompt_tokens":7,"completion_tokens":5,"total_tokens":12,"prompt_tokens_details":{"cached_tokens":0}}, "system_fingerprint":null, "choices" : [ ] }"#;
     for (name, event, line_end) in [
@@ -266,41 +269,41 @@ async fn however_the_usage_event_is_written_it_is_taken_out_whole() {
     ] {
         let (first, done) = (chunk("a"), "data: [DONE]".to_owned());
         let upstream = stream(&[first.clone(), event, done.clone()], line_end);
-        // A comment is no part of an event: what keeps a connection alive must not wait for one.
+        // A comment does not belong to an event: a keep-alive must not wait for one.
         let done = match name {
             "comment" => format!(": the sum\n{done}"),
             _ => done,
         };
         let right = stream(&[first, done], line_end);
-        world.set_answer(name, &MockAnswer::events(upstream));
+        testbed.set_answer(name, &MockAnswer::events(upstream));
         for split in ["1", "10", "100000"] {
             let request = chat(name, 28)
                 .stream()
                 .header("x-mock-answer", name)
                 .header("x-mock-split", split);
-            let reply = sent(&world, &request).await;
+            let reply = sent(&testbed, &request).await;
             assert_eq!(reply.text(), right, "{name} in pieces of {split}");
         }
-        let charged = charge_of(&world, name, async |tenant| {
+        let charged = charge_of(&testbed, name, async |tenant| {
             let request = chat(tenant, 28).stream().header("x-mock-answer", name);
-            sent(&world, &request).await;
+            sent(&testbed, &request).await;
         });
         assert_eq!(charged.await, 12, "{name}");
     }
 }
 
-/// A server that does not stream answers a document, and one that compresses unasked an answer that cannot be read.
+/// A server may answer with a document instead of a stream, or with an unrequested compression, which cannot be read.
 #[tokio::test]
-async fn an_answer_that_is_no_stream_of_events_stays_as_it_is() {
-    let world = world().await;
+async fn an_answer_that_is_not_a_stream_of_events_is_unchanged() {
+    let testbed = testbed().await;
     let body =
         r#"{"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":5,"total_tokens":12}}"#;
-    world.set_answer("document", &MockAnswer::json(body));
-    let charged = charge_of(&world, "document", async |tenant| {
+    testbed.set_answer("document", &MockAnswer::json(body));
+    let charged = charge_of(&testbed, "document", async |tenant| {
         let request = chat(tenant, 28)
             .stream()
             .header("x-mock-answer", "document");
-        let reply = sent(&world, &request).await;
+        let reply = sent(&testbed, &request).await;
         assert_eq!(reply.text(), body);
         let length = body.len().to_string();
         assert_eq!(reply.header("content-length"), Some(length.as_str()));
@@ -308,81 +311,84 @@ async fn an_answer_that_is_no_stream_of_events_stays_as_it_is() {
     assert_eq!(charged.await, 12);
 
     let bytes = std::cell::Cell::new(0);
-    let charged = charge_of(&world, "compressed", async |tenant| {
+    let charged = charge_of(&testbed, "compressed", async |tenant| {
         let request = chat(tenant, 28).stream().header("x-mock-gzip", "true");
-        let reply = sent(&world, &request).await;
+        let reply = sent(&testbed, &request).await;
         assert_eq!(reply.header("content-encoding"), Some("gzip"));
         bytes.set(reply.body.len() as u64);
     });
     assert_eq!(charged.await, 7 + bytes.get().div_ceil(4));
 }
 
-/// Only an event that was asked for is one to take out: with choices, or without usage, it is the host's own.
+/// Only a requested usage event is removed: an event with choices or without usage belongs to the host.
 #[tokio::test]
-async fn events_that_only_look_alike_stay() {
-    let world = world().await;
-    let kept = [
-        // Azure begins with an event without choices, some hosts report in each chunk.
+async fn events_that_only_look_like_usage_stay() {
+    let testbed = testbed().await;
+    let unaffected = [
+        // Azure starts with an event without choices; some hosts report usage in each chunk.
         r#"data: {"choices":[],"prompt_filter_results":[{"prompt_index":0}]}"#.to_owned(),
         r#"data: {"choices":[],"usage":null}"#.to_owned(),
         r#"data: {"choices":[{"index":0,"delta":{"content":"a"}}],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#.to_owned(),
         chunk("b"),
     ];
     let done = ["data: [DONE]".to_owned()];
-    let upstream = stream(&[&kept[..], &[USAGE.to_owned()], &done].concat(), "\n");
-    let right = stream(&[&kept[..], &done].concat(), "\n");
-    world.set_answer("alike", &MockAnswer::events(upstream));
+    let upstream = stream(
+        &[&unaffected[..], &[USAGE.to_owned()], &done].concat(),
+        "\n",
+    );
+    let right = stream(&[&unaffected[..], &done].concat(), "\n");
+    testbed.set_answer("alike", &MockAnswer::events(upstream));
     let request = chat("acme", 4).stream().header("x-mock-answer", "alike");
-    assert_eq!(sent(&world, &request).await.text(), right);
+    assert_eq!(sent(&testbed, &request).await.text(), right);
 }
 
 #[tokio::test]
-async fn an_answer_that_told_its_length_tells_it_no_more() {
-    let world = world().await;
+async fn an_answer_without_its_usage_event_has_no_content_length() {
+    let testbed = testbed().await;
     let body = stream(
         &[chunk("a"), USAGE.to_owned(), "data: [DONE]".to_owned()],
         "\n",
     );
     let length = body.len().to_string();
     let answer = MockAnswer::events(body.clone()).header("content-length", &length);
-    world.set_answer("announced", &answer);
+    testbed.set_answer("announced", &answer);
     let request = chat("acme", 4).header("x-mock-answer", "announced");
-    let amended = sent(&world, &request.clone().stream()).await;
+    let amended = sent(&testbed, &request.clone().stream()).await;
     assert_eq!(amended.header("content-length"), None);
     let right = stream(&[chunk("a"), "data: [DONE]".to_owned()], "\n");
     assert_eq!(amended.text(), right);
-    // Where nothing was asked, nothing is taken out, and the length stands.
-    let asking = sent(&world, &request.stream_with_usage()).await;
+    // Without an amendment no event is removed, and the length stays.
+    let asking = sent(&testbed, &request.stream_with_usage()).await;
     assert_eq!(asking.header("content-length"), Some(length.as_str()));
     assert_eq!(asking.text(), body);
 }
 
 #[tokio::test]
 async fn no_event_waits_for_the_next_one() {
-    let world = world().await;
+    let testbed = testbed().await;
     let events = ["a", "b", "c", "d"].map(chunk);
     let body = stream(&[&events[..], &[USAGE.to_owned()]].concat(), "\n");
-    world.set_answer("slow", &MockAnswer::events(body.clone()));
-    // The upstream falls silent after so many events: the client has all of them by then.
-    for seen in 1..=4 {
-        let name = format!("after-{seen}");
-        let charged = charge_of(&world, &name, async |tenant| {
+    testbed.set_answer("slow", &MockAnswer::events(body.clone()));
+    // The upstream stops after this number of events: the client has all of them by then.
+    for chunks in 1..=4 {
+        let name = format!("after-{chunks}");
+        let charged = charge_of(&testbed, &name, async |tenant| {
             let request = chat(tenant, 28)
                 .max_tokens(50)
                 .stream()
                 .header("x-mock-answer", "slow");
-            cut_after(&world, &request, seen, body.as_bytes()).await;
+            cut_after(&testbed, &request, chunks, body.as_bytes()).await;
         });
-        // A letter each, of four to a token.
-        assert_eq!(charged.await, 7 + 1, "{seen} events");
+        // One letter each, four letters for a token.
+        assert_eq!(charged.await, 7 + 1, "{chunks} events");
     }
 }
 
-/// The first request is lost; what the version refused is not asked of it again.
+/// The first request fails; then requests to this version are no longer amended.
 #[tokio::test]
 async fn a_version_that_refuses_an_amended_request_is_observed_from_then_on() {
     for status in ["400", "422"] {
-        let world = world().await;
+        let testbed = testbed().await;
         let request = |tenant: &str| {
             chat(tenant, 28)
                 .max_tokens(50)
@@ -390,23 +396,27 @@ async fn a_version_that_refuses_an_amended_request_is_observed_from_then_on() {
                 .header("x-mock-keep", tenant)
                 .header("x-mock-refuse-stream-options", status)
         };
-        let charged = charge_of(&world, "first", async |tenant| {
-            let reply = sent(&world, &request(tenant)).await;
+        let charged = charge_of(&testbed, "first", async |tenant| {
+            let reply = sent(&testbed, &request(tenant)).await;
             assert_eq!(reply.status.to_string(), status);
         });
         assert_eq!(charged.await, 0);
         for round in ["second", "third"] {
-            let charged = charge_of(&world, round, async |tenant| {
-                let reply = sent(&world, &request(tenant)).await;
+            let charged = charge_of(&testbed, round, async |tenant| {
+                let reply = sent(&testbed, &request(tenant)).await;
                 assert_eq!(reply.status, 200, "{}", reply.text());
                 let right = request(tenant).body().to_string();
-                assert_eq!(world.kept(tenant).body, right);
+                assert_eq!(testbed.recorded(tenant).body, right);
             });
             // 16 tokens of four bytes, observed.
             assert_eq!(charged.await, 7 + 16, "{round}");
         }
         eventually(SOON, "the refusal to be counted", async || {
-            let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
+            let samples = testbed
+                .envoy
+                .prometheus()
+                .await
+                .map_err(|e| e.to_string())?;
             let named = |s: &&_| -> bool {
                 let s: &headgate_testkit::envoy::PromSample = s;
                 s.name == "headgate_usage_requests_refused_total"
@@ -422,33 +432,33 @@ async fn a_version_that_refuses_an_amended_request_is_observed_from_then_on() {
     }
 }
 
-/// A refusal of something else says nothing of usage: the version is asked again.
+/// A refusal for another reason does not count: the next request to the version is amended.
 #[tokio::test]
 async fn a_refusal_of_a_request_that_was_not_amended_changes_nothing() {
-    let world = world().await;
+    let testbed = testbed().await;
     let refused = chat("acme", 4)
         .stream_with_usage()
         .header("x-mock-status", "400");
-    assert_eq!(sent(&world, &refused).await.status, 400);
+    assert_eq!(sent(&testbed, &refused).await.status, 400);
     let request = chat("acme", 4).stream().header("x-mock-keep", "next");
-    assert_eq!(sent(&world, &request).await.status, 200);
-    let seen = world.kept("next").body;
-    assert!(String::from_utf8_lossy(&seen).contains("include_usage"));
+    assert_eq!(sent(&testbed, &request).await.status, 200);
+    let body = testbed.recorded("next").body;
+    assert!(String::from_utf8_lossy(&body).contains("include_usage"));
 }
 
-/// Over HTTP/2 at both ends.
+/// HTTP/2 on both sides.
 #[tokio::test]
-async fn trailers_follow_an_answer_out_of_which_an_event_was_taken() {
+async fn trailers_follow_an_answer_without_its_usage_event() {
     let config = one_version(&[bucket(&json!({}))]).to_string();
     let module = module::path("headgate");
-    let world = try_start_speaking(&module, &config, 1, Upstreams::Http2).await;
-    let world = world.unwrap();
+    let testbed = try_start_speaking(&module, &config, 1, Upstreams::Http2).await;
+    let testbed = testbed.unwrap();
     let body = stream(
         &[chunk("a"), USAGE.to_owned(), "data: [DONE]".to_owned()],
         "\n",
     );
     let right = stream(&[chunk("a"), "data: [DONE]".to_owned()], "\n");
-    world.set_answer("trailing", &MockAnswer::events(body));
+    testbed.set_answer("trailing", &MockAnswer::events(body));
     let client = HttpClient::http2();
     for split in ["1", "7", "1000"] {
         let request = chat("acme", 4)
@@ -456,48 +466,48 @@ async fn trailers_follow_an_answer_out_of_which_an_event_was_taken() {
             .header("x-mock-answer", "trailing")
             .header("x-mock-split", split)
             .header("x-mock-trailers", "true");
-        let request = request.to(&world.url).trailer("x-checksum", "1");
+        let request = request.to(&testbed.url).trailer("x-checksum", "1");
         let reply = client.send(request).await.unwrap();
         assert_eq!(reply.text(), right, "in pieces of {split}");
         assert_eq!(reply.trailers.get("x-mock-done").unwrap(), "true");
     }
-    let charged = charge_of(&world, "trailed", async |tenant| {
+    let charged = charge_of(&testbed, "trailed", async |tenant| {
         let request = chat(tenant, 28)
             .stream()
             .header("x-mock-answer", "trailing")
             .header("x-mock-trailers", "true");
-        client.send(request.to(&world.url)).await.unwrap();
+        client.send(request.to(&testbed.url)).await.unwrap();
     });
     assert_eq!(charged.await, 12);
 }
 
-/// What the mock says as OpenAI does, through the proxy: the usage is charged and not seen, or seen by who asked.
+/// The usage of a mock model with OpenAI's format is charged, and visible only to clients that requested it.
 #[tokio::test]
-async fn usage_is_charged_whether_or_not_the_client_asked_for_it() {
-    let world = world_with(&json!({})).await;
+async fn usage_is_charged_whether_or_not_the_client_requested_it() {
+    let testbed = testbed_with(&json!({})).await;
     let request = |tenant: &str| -> OpenAiRequest {
         chat(tenant, 400)
             .max_tokens(50)
             .header("x-mock-usage", "prompt_tokens=90,completion_tokens=33")
     };
-    let charged = charge_of(&world, "silent", async |tenant| {
-        let reply = sent(&world, &request(tenant).stream()).await;
+    let charged = charge_of(&testbed, "silent", async |tenant| {
+        let reply = sent(&testbed, &request(tenant).stream()).await;
         let events: Vec<Value> = json_events(&reply.text());
         assert!(events.iter().all(|event| event["choices"][0].is_object()));
     });
     assert_eq!(charged.await, 123);
-    let charged = charge_of(&world, "asking", async |tenant| {
-        let reply = sent(&world, &request(tenant).stream_with_usage()).await;
+    let charged = charge_of(&testbed, "asking", async |tenant| {
+        let reply = sent(&testbed, &request(tenant).stream_with_usage()).await;
         let events = json_events(&reply.text());
         assert_eq!(events.last().unwrap()["usage"]["completion_tokens"], 33);
     });
     assert_eq!(charged.await, 123);
 }
 
-/// Two versions: what one refuses says nothing of the other.
+/// Two versions: a refusal of one does not affect the other.
 #[tokio::test]
-async fn each_version_is_asked_until_it_refuses_itself() {
-    let world = start("headgate", &with_buckets(&[bucket(&json!({}))])).await;
+async fn requests_to_each_version_are_amended_until_that_version_refuses() {
+    let testbed = start("headgate", &with_buckets(&[bucket(&json!({}))])).await;
     let request = |version: &str, name: &str| {
         chat("acme", 4)
             .stream()
@@ -505,10 +515,10 @@ async fn each_version_is_asked_until_it_refuses_itself() {
             .header("x-mock-keep", name)
             .header("x-mock-refuse-stream-options", "400")
     };
-    assert_eq!(sent(&world, &request("v1", "a")).await.status, 400);
-    assert_eq!(sent(&world, &request("v1", "b")).await.status, 200);
-    assert_eq!(sent(&world, &request("v2", "c")).await.status, 400);
-    assert_eq!(sent(&world, &request("v2", "d")).await.status, 200);
+    assert_eq!(sent(&testbed, &request("v1", "a")).await.status, 400);
+    assert_eq!(sent(&testbed, &request("v1", "b")).await.status, 200);
+    assert_eq!(sent(&testbed, &request("v2", "c")).await.status, 400);
+    assert_eq!(sent(&testbed, &request("v2", "d")).await.status, 200);
 }
 
 fn json_events(text: &str) -> Vec<Value> {

@@ -1,53 +1,53 @@
-//! What comes through the ABI: tags, replies, balances, statistics.
+//! Tags, replies, balances and statistics through the ABI.
 //!
-//! One program for all of it, so that it is linked once.
+//! One program for all of these tests, so that it is linked once.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod amended;
 mod cases;
+mod charges;
+mod client_view;
 mod failures;
-mod play;
-mod told;
 
 use headgate_testkit::client::{HttpRequest, OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::mock_model::MockAnswer;
 use headgate_tests_abi::config::{slow_tokens, slow_tokens_by_reservation, with_buckets};
-use headgate_tests_abi::world::{SOON, World, start, try_start};
+use headgate_tests_abi::testbed::{SOON, Testbed, start, try_start};
 use serde_json::{Value, json};
 
-/// Headers as the upstream got them.
+/// The headers at the upstream.
 fn upstream_headers(reply: &Reply) -> Value {
     reply.json().expect("a JSON answer")["mock"]["headers"].clone()
 }
 
-fn ask(world: &World, tenant: &str, max_tokens: u64) -> HttpRequest {
+fn ask(testbed: &Testbed, tenant: &str, max_tokens: u64) -> HttpRequest {
     OpenAiRequest::chat("m")
         .max_tokens(max_tokens)
         .header("x-tenant-id", tenant)
-        .to(&world.url)
+        .to(&testbed.url)
 }
 
 #[tokio::test]
 async fn tags_reach_the_upstream_the_access_log_and_the_answer() {
     for module in ["traffic-tag", "headgate"] {
-        let world = start(module, &with_buckets(&[])).await;
+        let testbed = start(module, &with_buckets(&[])).await;
         let request = OpenAiRequest::chat("Org/M-Instruct")
             .header("x-tenant-id", "acme")
             .header("x-headgate-tenant", "forged")
             .header("baggage", "a=1,headgate.model=forged");
-        let reply = world.send(request.to(&world.url)).await;
+        let reply = testbed.send(request.to(&testbed.url)).await;
         assert_eq!(reply.status, 200, "{module}: {}", reply.text());
 
-        let seen = upstream_headers(&reply);
-        let version = seen["x-model-version"]
+        let headers = upstream_headers(&reply);
+        let version = headers["x-model-version"]
             .as_str()
             .expect("a version")
             .to_owned();
         let served_by = format!("m/{version}");
-        assert_eq!(seen["x-model"], "m", "{module}");
-        assert_eq!(seen["x-headgate-tenant"], "acme", "{module}");
-        let baggage = seen["baggage"].as_str().expect("baggage");
+        assert_eq!(headers["x-model"], "m", "{module}");
+        assert_eq!(headers["x-headgate-tenant"], "acme", "{module}");
+        let baggage = headers["baggage"].as_str().expect("baggage");
         assert!(
             baggage.contains("a=1") && baggage.contains("headgate.model=m"),
             "{baggage}"
@@ -57,23 +57,23 @@ async fn tags_reach_the_upstream_the_access_log_and_the_answer() {
         assert_eq!(reply.header("x-mock-served-by"), Some(served_by.as_str()));
         assert_eq!(reply.header("x-model"), Some("m"));
         assert_eq!(reply.header("x-model-version"), Some(version.as_str()));
-        let line = world.access_line("model=m").await;
+        let line = testbed.access_line("model=m").await;
         assert!(line.contains(&format!("version={version}")), "{line}");
         assert!(line.contains("tenant=acme"), "{line}");
     }
 }
 
 #[tokio::test]
-async fn over_budget_is_a_429_that_says_when() {
+async fn over_budget_is_a_429_with_retry_after() {
     for module in ["token-bucket", "headgate"] {
-        let world = start(module, &with_buckets(&[slow_tokens_by_reservation(1000)])).await;
+        let testbed = start(module, &with_buckets(&[slow_tokens_by_reservation(1000)])).await;
         let send = async || {
             let request = OpenAiRequest::chat("m")
                 .max_tokens(900)
                 .header("x-model", "m")
                 .header("x-model-version", "v2")
                 .header("x-tenant-id", "acme");
-            world.send(request.to(&world.url)).await
+            testbed.send(request.to(&testbed.url)).await
         };
         let first = send().await;
         assert_eq!(first.status, 200, "{module}: {}", first.text());
@@ -92,8 +92,8 @@ async fn over_budget_is_a_429_that_says_when() {
         assert!((1..=86_400).contains(&wait), "{module}: {wait} s");
         let body = second.json().expect("a JSON refusal");
         assert_eq!(body["error"]["code"], "rate_limit_exceeded", "{body}");
-        assert_eq!(world.served(), 1, "{module}");
-        world.access_line("status=429 details=headgate_").await;
+        assert_eq!(testbed.served(), 1, "{module}");
+        testbed.access_line("status=429 details=headgate_").await;
     }
 }
 
@@ -101,10 +101,10 @@ async fn over_budget_is_a_429_that_says_when() {
 #[tokio::test]
 async fn a_settlement_reaches_every_worker_through_shared_data() {
     let config = with_buckets(&[slow_tokens(1000)]).to_string();
-    let world = try_start("headgate", &config, 2).await.unwrap();
+    let testbed = try_start("headgate", &config, 2).await.unwrap();
     for round in 1..=5 {
-        eventually(SOON, "room again", async || {
-            let reply = world.send(ask(&world, "acme", 800)).await;
+        eventually(SOON, "a settled reservation", async || {
+            let reply = testbed.send(ask(&testbed, "acme", 800)).await;
             match reply.status {
                 200 => Ok(()),
                 429 => Err(reply.text()),
@@ -114,30 +114,30 @@ async fn a_settlement_reaches_every_worker_through_shared_data() {
         .await
         .unwrap_or_else(|error| panic!("round {round}: {error}"));
     }
-    assert_eq!(world.served(), 5);
+    assert_eq!(testbed.served(), 5);
 }
 
-/// The counterpart: without a settlement there is no room, however often one asks.
+/// The counterpart: without a settlement later requests are refused.
 #[tokio::test]
-async fn a_reservation_that_is_the_charge_is_not_given_back() {
+async fn a_charged_reservation_is_not_refunded() {
     let config = with_buckets(&[slow_tokens_by_reservation(1000)]).to_string();
-    let world = try_start("headgate", &config, 2).await.unwrap();
+    let testbed = try_start("headgate", &config, 2).await.unwrap();
     let mut statuses = Vec::new();
     for _ in 0..20 {
-        statuses.push(world.send(ask(&world, "acme", 800)).await.status);
+        statuses.push(testbed.send(ask(&testbed, "acme", 800)).await.status);
     }
     assert_eq!(statuses[0], 200);
     assert!(statuses[1..].iter().all(|s| *s == 429), "{statuses:?}");
-    assert_eq!(world.send(ask(&world, "other", 800)).await.status, 200);
+    assert_eq!(testbed.send(ask(&testbed, "other", 800)).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_body_in_many_pieces_is_read_once_and_goes_on_whole() {
-    let world = start("headgate", &with_buckets(&[slow_tokens(1_000_000_000)])).await;
+async fn a_body_in_many_pieces_is_read_once_and_forwarded_completely() {
+    let testbed = start("headgate", &with_buckets(&[slow_tokens(1_000_000_000)])).await;
     let prompt = "word ".repeat(200_000);
     let request = OpenAiRequest::chat("m").prompt(&prompt).max_tokens(8);
     let sent = request.body().to_string().len();
-    let reply = world.send(request.to(&world.url)).await;
+    let reply = testbed.send(request.to(&testbed.url)).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     let answer = reply.json().unwrap();
     assert_eq!(answer["mock"]["body_bytes"], sent);
@@ -146,9 +146,9 @@ async fn a_body_in_many_pieces_is_read_once_and_goes_on_whole() {
 
 #[tokio::test]
 async fn statistics_have_labels_and_count_each_request_once() {
-    let world = start("headgate", &with_buckets(&[slow_tokens(1000)])).await;
+    let testbed = start("headgate", &with_buckets(&[slow_tokens(1000)])).await;
     for tenant in ["a", "b", "c"] {
-        assert_eq!(world.send(ask(&world, tenant, 10)).await.status, 200);
+        assert_eq!(testbed.send(ask(&testbed, tenant, 10)).await.status, 200);
     }
     let labels = [
         ("model_namespace", "default"),
@@ -156,7 +156,11 @@ async fn statistics_have_labels_and_count_each_request_once() {
         ("outcome", "admitted"),
     ];
     eventually(SOON, "three requests counted", async || {
-        let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
+        let samples = testbed
+            .envoy
+            .prometheus()
+            .await
+            .map_err(|e| e.to_string())?;
         let requests: Vec<_> = samples
             .iter()
             .filter(|s| s.name == "headgate_requests_total")
@@ -173,65 +177,69 @@ async fn statistics_have_labels_and_count_each_request_once() {
     .unwrap();
     let rule = ("rule", "default/p/tokens");
     eventually(SOON, "three settlements counted", async || {
-        let samples = world.envoy.prometheus().await.map_err(|e| e.to_string())?;
+        let samples = testbed
+            .envoy
+            .prometheus()
+            .await
+            .map_err(|e| e.to_string())?;
         let sum = |name: &str, labels: &[(&str, &str)]| -> f64 {
             let found = samples.iter().filter(|s| s.name == name && s.has(labels));
             found.map(|s| s.value).sum()
         };
-        // Each version is told apart, in counters and histograms alike.
+        // Counters and histograms have the version as a label.
         let by_version = |name: &str, labels: &[(&str, &str)]| -> f64 {
             let of = |version| [labels, &[("model", "m"), ("version", version)]].concat();
             sum(name, &of("v1")) + sum(name, &of("v2"))
         };
-        let seen = [
+        let counts = [
             by_version("headgate_settlements_total", &[rule, ("outcome", "usage")]),
             by_version("headgate_reserves_total", &[rule, ("outcome", "reserved")]),
             by_version("headgate_charged_milli_count", &[rule]),
             by_version("headgate_charged_milli_bucket", &[rule, ("le", "+Inf")]),
             by_version("headgate_output_tokens_count", &[]),
         ];
-        if seen.iter().all(|n| (n - 3.0).abs() < f64::EPSILON) {
+        if counts.iter().all(|n| (n - 3.0).abs() < f64::EPSILON) {
             Ok(())
         } else {
-            Err(format!("{seen:?}"))
+            Err(format!("{counts:?}"))
         }
     })
     .await
     .unwrap();
 }
 
-/// `semantic`: a share of the model's own capacity. What the default table gives gpt-4 is a hundred requests, at any
+/// `semantic`: a share of the capacity of the model. The default table allows a hundred requests of gpt-4 with any
 /// `max_tokens`.
 #[tokio::test]
-async fn a_semantic_bucket_limits_requests_by_the_models_own_capacity() {
+async fn a_semantic_bucket_limits_requests_by_the_capacity_of_the_model() {
     let slow = json!({"name": "fair", "key": ["tenant", "model"], "profile": "semantic", "semantic": {"fillRatio": 0.0001}, "settleOn": "reservation"});
     let mut config = with_buckets(&[slow]);
     let model = config["namespaces"]["default"]["models"]["m"].take();
     config["namespaces"]["default"]["models"] = json!({"gpt-4": model});
     config["namespaces"]["default"]["models"]["gpt-4"]["names"] = json!([]);
-    let world = start("headgate", &config).await;
+    let testbed = start("headgate", &config).await;
     let send = async |max_tokens: u64| {
         let request = OpenAiRequest::chat("gpt-4").max_tokens(max_tokens);
         let request = request.header("x-tenant-id", "acme");
-        world.send(request.to(&world.url)).await.status
+        testbed.send(request.to(&testbed.url)).await.status
     };
     let mut admitted = 0;
     while admitted < 150 && send([512, 1024][admitted % 2]).await == 200 {
         admitted += 1;
     }
     assert_eq!(admitted, 100);
-    assert_eq!(world.served(), 100);
+    assert_eq!(testbed.served(), 100);
 }
 
 #[tokio::test]
 async fn a_grpc_request_is_refused_in_grpc() {
-    let world = start(
+    let testbed = start(
         "headgate",
         &with_buckets(&[slow_tokens_by_reservation(1000)]),
     )
     .await;
-    let url = format!("{}/inference.GRPCInferenceService/ModelInfer", world.url);
-    world.set_answer("inferred", &MockAnswer::json("inferred"));
+    let url = format!("{}/inference.GRPCInferenceService/ModelInfer", testbed.url);
+    testbed.set_answer("inferred", &MockAnswer::json("inferred"));
     let send = async || {
         let request = HttpRequest::post(&url, vec![0, 0, 0, 0, 0])
             .header("content-type", "application/grpc")
@@ -240,7 +248,7 @@ async fn a_grpc_request_is_refused_in_grpc() {
             .header("x-model", "m")
             .header("x-max-tokens", "900")
             .header("x-tenant-id", "acme");
-        world.send(request).await
+        testbed.send(request).await
     };
     let admitted = send().await;
     assert_eq!(admitted.header("grpc-status"), None, "{}", admitted.text());

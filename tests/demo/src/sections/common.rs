@@ -18,13 +18,13 @@ const TO: u32 = 30;
 pub(super) async fn tag(printer: &mut Printer, testbed: &Testbed) {
     printer.section("The tag");
     printer.action("tenant acme sends one chat to gpt-4, with a forged x-headgate-lane and a forged baggage member");
-    let seen = tags::tag_travels(testbed).await;
-    printer.judge(tags::CLAIM, seen, |printer, seen| {
-        for (name, value) in &seen.at_model {
+    let tag = tags::tag_travels(testbed).await;
+    printer.judge(tags::CLAIM, tag, |printer, tag| {
+        for (name, value) in &tag.at_model {
             printer.row("model server", format!("{name}: {value}"));
         }
-        printer.row("access log", seen.log_line.trim());
-        for (name, value) in &seen.at_client {
+        printer.row("access log", tag.log_line.trim());
+        for (name, value) in &tag.at_client {
             printer.row("response", format!("{name}: {value}"));
         }
     });
@@ -126,13 +126,19 @@ pub(super) async fn new_version(printer: &mut Printer, testbed: &mut Testbed) {
             Some(_) => "manifest applied with kubectl",
         }
     ));
-    let held = versions::new_version_is_held(testbed, &Sessions::new(&fresh("held"), 500)).await;
-    printer.judge(versions::HELD, held, |printer, held| {
-        printer.row("status", format!("{} at {} %", held.standing, held.weight));
-        printer.row("", &held.advice);
+    let figures = versions::new_version_is_held(testbed, &Sessions::new(&fresh("held"), 500)).await;
+    printer.judge(versions::HELD, figures, |printer, figures| {
+        printer.row(
+            "status",
+            format!("{} at {} %", figures.standing, figures.weight),
+        );
+        printer.row("", &figures.advice);
         printer.row(
             "traffic",
-            format!("{} of {} requests reached it", held.reached, held.requests),
+            format!(
+                "{} of {} requests reached it",
+                figures.reached, figures.requests
+            ),
         );
     });
     if testbed.cluster().is_some() {

@@ -110,7 +110,7 @@ const BODIES: [Bad; 13] = [
         Some("max_tokens"),
         "more than bucket `bad` ever holds (7200)",
     ),
-    // A known model is never 404, whatever the state of its pods: missing capacity is 503.
+    // An existing model is never 404, whatever the state of its pods: missing capacity is 503.
     bad(
         "no-replica",
         r#"{"model":"down"}"#,
@@ -183,15 +183,15 @@ fn assert_error(name: &str, status: u16, body: &str, expected: &Bad) {
     assert_eq!(error["type"], kind, "{name}: {body}");
 }
 
-/// After a bad request: no model server got it, and the next good request of the tenant is served and is the only charge.
+/// After a bad request: no model server got it, and the next valid request of the tenant is served and is the only charge.
 async fn assert_unaffected(testbed: &Testbed, name: &str, served_before: u64) {
     assert_eq!(
         served(testbed),
         served_before,
         "{name} reached a model server"
     );
-    let good = testbed.send(&ask(name, 200)).await.unwrap();
-    assert_eq!(good.status, 200, "after {name}: {}", good.text());
+    let valid = testbed.send(&ask(name, 200)).await.unwrap();
+    assert_eq!(valid.status, 200, "after {name}: {}", valid.text());
     charged(testbed, name, INPUT + 16).await;
 }
 

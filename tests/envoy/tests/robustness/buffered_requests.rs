@@ -23,8 +23,8 @@ struct Upload {
 impl Upload {
     /// Sends a chat with additional headers up to the middle of its body, and waits until Envoy has it.
     async fn begin(testbed: &mut Testbed, headers: &str) -> Self {
-        let held = testbed.envoys()[0].envoy.stat(ACTIVE).await.unwrap();
-        let held = held.unwrap_or_default();
+        let active = testbed.envoys()[0].envoy.stat(ACTIVE).await.unwrap();
+        let active = active.unwrap_or_default();
         let body = ask("slow", 50).body().to_string();
         let address = testbed.url().strip_prefix("http://").unwrap().to_owned();
         let mut connection = TcpStream::connect(&address).await.unwrap();
@@ -38,7 +38,7 @@ impl Upload {
         connection.write_all(first).await.unwrap();
         let envoy = &mut testbed.envoys_mut()[0].envoy;
         envoy
-            .wait_stat(ACTIVE, |n| n == held + 1, SOON)
+            .wait_stat(ACTIVE, |n| n == active + 1, SOON)
             .await
             .unwrap();
         Self {

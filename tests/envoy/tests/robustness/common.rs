@@ -113,11 +113,11 @@ pub(crate) async fn charged(testbed: &Testbed, tenant: &str, used: u64) {
     let what = format!("{used} tokens charged to {tenant}");
     let settled = eventually(SOON, &what, async || {
         let left = balance(&client, testbed.url(), tenant).await;
-        let seen = CAPACITY - left.unwrap_or(CAPACITY);
-        if seen == used {
+        let charged = CAPACITY - left.unwrap_or(CAPACITY);
+        if charged == used {
             Ok(())
         } else {
-            Err(format!("{seen} are"))
+            Err(format!("{charged} are"))
         }
     });
     settled.await.unwrap();

@@ -27,7 +27,7 @@ async fn rush(url: &str, tenant: &'static str, requests: usize) -> LoadReport {
 async fn workers_on_one_hot_key_never_over_admit() {
     let testbed = single_model_testbed(WORKERS, &budget("hot", "settleOn: reservation"), &[]).await;
     let report = rush(testbed.url(), "hot", 400).await;
-    // A reservation whose compare-and-swap stayed contended gets a 503; other requests have used the room since.
+    // A reservation whose compare-and-swap stayed contended gets a 503; other requests have used the budget since.
     only(&report, &[200, 429, 503]);
     assert_eq!(
         report.count(200) as u64,

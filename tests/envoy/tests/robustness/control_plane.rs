@@ -146,7 +146,7 @@ const NO_FILTER: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a
 async fn a_filter_that_envoy_rejects_keeps_the_old_one_and_a_later_retry_succeeds() {
     let testbed = single_model_testbed(1, &budget("tenants", ""), &[]).await;
     let wasm = testbed.files().wasm();
-    let good = std::fs::read(wasm.join("headgate.wasm")).unwrap();
+    let valid = std::fs::read(wasm.join("headgate.wasm")).unwrap();
     std::fs::write(wasm.join("headgate.wasm.new"), NO_FILTER).unwrap();
     std::fs::rename(wasm.join("headgate.wasm.new"), wasm.join("headgate.wasm")).unwrap();
     let refused = |s: &headgate_testkit::testbed::Status| {
@@ -158,7 +158,7 @@ async fn a_filter_that_envoy_rejects_keeps_the_old_one_and_a_later_retry_succeed
         .await
         .unwrap();
     let nack = &status.proxy("envoy-0").unwrap().types["ecds"].nacked["headgate"];
-    println!("Envoy said: {}", nack.message);
+    println!("message of Envoy: {}", nack.message);
     assert!(nack.message.to_lowercase().contains("wasm"), "{nack:?}");
     let text = status_text(&testbed);
     assert!(
@@ -178,7 +178,7 @@ async fn a_filter_that_envoy_rejects_keeps_the_old_one_and_a_later_retry_succeed
         if entry.metadata().unwrap().len() == NO_FILTER.len() as u64
             && entry.file_name() != "headgate.wasm"
         {
-            std::fs::write(entry.path(), &good).unwrap();
+            std::fs::write(entry.path(), &valid).unwrap();
         }
     }
     let healed = |s: &headgate_testkit::testbed::Status| {

@@ -54,8 +54,8 @@ async fn embeddings_are_charged_their_usage_and_pass_unchanged() {
         assert_eq!(reply.status, 200, "{name}: {}", reply.text());
         assert!(reply.text() == answer, "{name}: the answer is changed");
         assert_eq!(reply.header("x-model-version"), Some("v1"));
-        let seen = mock.recorded(name).unwrap();
-        assert_eq!(seen.body, body.to_string(), "{name}");
+        let recorded = mock.recorded(name).unwrap();
+        assert_eq!(recorded.body, body.to_string(), "{name}");
         charged(&testbed, name, tokens).await;
     }
 }

@@ -195,7 +195,7 @@ async fn a_429_of_the_second_hop_passes_the_first_which_charges_nothing() {
     assert_eq!(at_v2, 0);
 }
 
-/// The gateway asks for usage for the client; the sidecar does not, because its request asks already.
+/// The gateway requests usage; the sidecar does not, because the request has the option already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_is_requested_once_charged_at_both_hops_and_hidden_from_the_client() {
     let policies = [budget("gateway", ""), budget("sidecar", "")];
@@ -219,7 +219,7 @@ async fn usage_is_requested_once_charged_at_both_hops_and_hidden_from_the_client
     let left = balance_of(&sidecar.client(), whole.to(sidecar.url())).await;
     assert_eq!(left, Some(CAPACITY - INPUT - 40));
     let mock = sidecar.mock("m", "v2").unwrap();
-    let seen = mock.handle().recorded("streamed").unwrap();
-    let seen = String::from_utf8_lossy(&seen.body).into_owned();
-    assert_eq!(seen.matches("include_usage").count(), 1, "{seen}");
+    let body = mock.handle().recorded("streamed").unwrap();
+    let body = String::from_utf8_lossy(&body.body).into_owned();
+    assert_eq!(body.matches("include_usage").count(), 1, "{body}");
 }

@@ -30,10 +30,10 @@ async fn separate_filters_tag_and_limit_like_the_fused_one() {
     let reply = send(ask("acme", 200).header("x-headgate-tenant", "forged")).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(reply.header("x-model-version"), Some("v1"));
-    let seen = reply.json().unwrap()["mock"]["headers"].clone();
-    assert_eq!(seen["x-model-version"], "v1", "{seen}");
-    assert_eq!(seen["x-headgate-tenant"], "acme", "{seen}");
-    assert_eq!(seen["x-headgate-lane"], "base", "{seen}");
+    let headers = reply.json().unwrap()["mock"]["headers"].clone();
+    assert_eq!(headers["x-model-version"], "v1", "{headers}");
+    assert_eq!(headers["x-headgate-tenant"], "acme", "{headers}");
+    assert_eq!(headers["x-headgate-lane"], "base", "{headers}");
     let left = CAPACITY - INPUT - 200;
     let remaining = reply.header("x-ratelimit-remaining-tokens");
     assert_eq!(remaining, Some(left.to_string().as_str()));

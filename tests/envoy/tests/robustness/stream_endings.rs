@@ -103,7 +103,7 @@ async fn a_client_that_disconnects_mid_stream_is_charged_the_streamed_tokens() {
     });
     let produced = produced.await.unwrap();
     // The first event of a chat carries no token.
-    let seen = 19;
+    let received = 19;
     let client = testbed.client();
     let settled = eventually(SOON, "the settlement of the cut stream", async || {
         let left = balance(&client, testbed.url(), "gone").await.unwrap();
@@ -116,11 +116,11 @@ async fn a_client_that_disconnects_mid_stream_is_charged_the_streamed_tokens() {
     });
     let used = settled.await.unwrap();
     assert!(
-        (INPUT + seen..=INPUT + produced).contains(&used),
-        "{used} tokens charged; {seen} were seen, {produced} produced"
+        (INPUT + received..=INPUT + produced).contains(&used),
+        "{used} tokens charged; {received} were received, {produced} produced"
     );
     headgate_testkit::measured!(
-        "cut after {seen} tokens: {used} charged, of {} reserved",
+        "cut after {received} tokens: {used} charged, of {} reserved",
         INPUT + OUTPUT
     );
 }

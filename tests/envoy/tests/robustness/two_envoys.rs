@@ -99,12 +99,12 @@ async fn the_window_in_which_two_envoys_differ_is_measured() {
     let [first, second] = loads;
     let reports = [first.stop().await, second.stop().await];
     reports.iter().for_each(|report| only(report, &[200]));
-    let seen = [
+    let changes = [
         change(&reports[0], &moved, Duration::ZERO),
         change(&reports[1], &moved, offset),
     ];
-    let from = seen[0].0.min(seen[1].0);
-    let to = seen[0].1.max(seen[1].1);
+    let from = changes[0].0.min(changes[1].0);
+    let to = changes[0].1.max(changes[1].1);
     let window = to.saturating_sub(from);
     headgate_testkit::measured!(
         "two Envoys differed for {:.1} ms between their ACKs ({:.0} and {:.0} ms after the edit), {:.1} ms in traffic",

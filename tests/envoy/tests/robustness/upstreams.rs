@@ -171,11 +171,11 @@ async fn a_version_that_does_not_respond_is_passed_over_and_gets_its_sessions_ba
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_endpoint_that_does_not_respond_is_ejected_and_one_that_responds_500_is_not() {
     let mut testbed = start_testbed(&[]).await;
-    let good = testbed.add_mock("m", "v1").await.unwrap();
+    let valid = testbed.add_mock("m", "v1").await.unwrap();
     let closed = free_addr().unwrap();
     write(
         &testbed,
-        &Manifest::new("m", "v1").endpoints(&[good, closed]),
+        &Manifest::new("m", "v1").endpoints(&[valid, closed]),
     );
     testbed.wait_until_settled().await.unwrap();
     let client = testbed.client();

@@ -41,13 +41,13 @@ impl Default for HttpClient {
 }
 
 impl HttpClient {
-    /// A client that speaks HTTP/1.1.
+    /// A client with HTTP/1.1.
     #[must_use]
     pub fn new() -> Self {
         Self::build(false)
     }
 
-    /// A client that speaks cleartext HTTP/2 with prior knowledge.
+    /// A client with cleartext HTTP/2 and prior knowledge.
     #[must_use]
     pub fn http2() -> Self {
         Self::build(true)

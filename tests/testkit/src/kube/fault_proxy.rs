@@ -41,7 +41,7 @@ pub struct FaultProxy {
     task: AbortHandle,
 }
 
-/// The faults to inject, and the requests seen.
+/// The faults to inject, and the recorded requests.
 #[derive(Debug, Default)]
 struct Faults {
     /// Time, method and path of each request, in order.

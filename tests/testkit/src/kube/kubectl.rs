@@ -185,9 +185,9 @@ impl Kubectl {
         let mut command = self.command(&args);
         command.stdin(Stdio::null()).stderr(Stdio::inherit());
         let mut child = command.spawn().map_err(failed)?;
-        let (tell, lines) = watch::channel(Vec::new());
+        let (sender, lines) = watch::channel(Vec::new());
         if let Some(stdout) = child.stdout.take() {
-            tokio::spawn(KubectlWatch::read(BufReader::new(stdout).lines(), tell));
+            tokio::spawn(KubectlWatch::read(BufReader::new(stdout).lines(), sender));
         }
         Ok(KubectlWatch {
             _child: child,
@@ -232,7 +232,7 @@ impl Kubectl {
         let stdin = child.stdin.take();
         let feed = async {
             if let Some(mut stdin) = stdin {
-                // A program that does not read its input closes the pipe; its exit status tells why.
+                // A program that does not read its input closes the pipe; its exit status has the reason.
                 let _ = stdin.write_all(input.as_bytes()).await;
             }
         };

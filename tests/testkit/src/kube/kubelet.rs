@@ -52,7 +52,7 @@ impl Drop for Kubelet {
     }
 }
 
-/// The pods of the node, by UID, each with the channel that tells its task to stop it.
+/// The pods of the node, by UID, each with the channel that stops its task.
 struct Pods<M> {
     node: Node,
     runtime: Arc<M>,
@@ -98,14 +98,14 @@ impl<M: ContainerRuntime> Pods<M> {
             return;
         }
         let uid = pod.uid().unwrap_or_default();
-        let ending = pod.metadata.deletion_timestamp.is_some();
+        let is_deleted = pod.metadata.deletion_timestamp.is_some();
         if !self.stops.contains_key(&uid) {
             let (stop, end) = oneshot::channel();
             self.stops.insert(uid.clone(), Some(stop));
             let pod_task = run_pod(self.node.clone(), Arc::clone(&self.runtime), pod, end);
             self.tasks.spawn(pod_task);
         }
-        if ending && let Some(stop) = self.stops.get_mut(&uid) {
+        if is_deleted && let Some(stop) = self.stops.get_mut(&uid) {
             end(stop.take());
         }
     }
@@ -133,7 +133,7 @@ fn end(stop: Option<oneshot::Sender<()>>) {
     }
 }
 
-/// Runs a pod from the first time it is seen until it is removed.
+/// Runs a pod from its first event until it is removed.
 async fn run_pod<M: ContainerRuntime>(
     node: Node,
     runtime: Arc<M>,

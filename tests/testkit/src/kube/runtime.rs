@@ -59,7 +59,7 @@ type HoldBack = Box<dyn Fn(&str) -> bool + Send + Sync>;
 #[derive(Default)]
 pub struct EmptyRuntime {
     addresses: PodAddresses,
-    held: Option<HoldBack>,
+    is_held_back: Option<HoldBack>,
 }
 
 impl std::fmt::Debug for EmptyRuntime {
@@ -69,19 +69,22 @@ impl std::fmt::Debug for EmptyRuntime {
 }
 
 impl EmptyRuntime {
-    /// Holds back the pods for which `held` is true, given as `namespace/name`: they stay pending, and the test reports them.
-    pub fn holding_back(held: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+    /// Holds back the pods for which `is_held_back` is true, given as `namespace/name`: they stay pending, and the test reports them.
+    pub fn holding_back(is_held_back: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
         Self {
             addresses: PodAddresses::default(),
-            held: Some(Box::new(held)),
+            is_held_back: Some(Box::new(is_held_back)),
         }
     }
 }
 
 impl ContainerRuntime for EmptyRuntime {
     async fn start(&self, pod: &Pod) -> Option<IpAddr> {
-        let held = self.held.as_ref().is_some_and(|held| held(&key(pod)));
-        (!held).then(|| self.addresses.next().into())
+        let is_held_back = self
+            .is_held_back
+            .as_ref()
+            .is_some_and(|is_held_back| is_held_back(&key(pod)));
+        (!is_held_back).then(|| self.addresses.next().into())
     }
 
     async fn stop(&self, _: &Pod) {}

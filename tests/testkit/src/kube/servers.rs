@@ -109,7 +109,7 @@ pub(super) fn controllers(
         ])
 }
 
-/// Writes the log beside the server's files.
+/// Writes the log to the directory of the server.
 fn logged(mut options: ProcessOptions, dir: &Path) -> ProcessOptions {
     options.log = Some(dir.join(format!("{}.log", options.name)));
     options

@@ -82,7 +82,7 @@ pub struct Behaviour {
     pub gzip: bool,
     /// Sizes in bytes of the pieces into which the response is split, repeated; none is zero.
     pub split: Vec<usize>,
-    /// Bytes of padding beside the usage.
+    /// Bytes of padding in the usage event.
     pub pad_bytes: usize,
     /// Whether to send a trailer.
     pub trailers: bool,

@@ -161,11 +161,11 @@ impl Server {
             "/__stats" => (StatusCode::OK, json!(self.stats.snapshot())),
             "/health" | "/healthz" | "/ping" => self.health(),
             _ => {
-                if let Some(seen) = path
+                if let Some(recorded) = path
                     .strip_prefix("/__kept/")
                     .and_then(|name| self.recorded.get(name))
                 {
-                    let script = Script::of_body(seen.body, 0, &Behaviour::default());
+                    let script = Script::of_body(recorded.body, 0, &Behaviour::default());
                     return self.respond(StatusCode::OK, BYTES, script, None, reset);
                 }
                 let why = format!("no such path: {path}");

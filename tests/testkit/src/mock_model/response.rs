@@ -28,7 +28,7 @@ pub(super) struct Response {
     pub(super) usage: Usage,
     /// Whether each event carries usage.
     pub(super) continuous: bool,
-    /// Bytes of padding beside the usage.
+    /// Bytes of padding in the usage event.
     pub(super) pad_bytes: usize,
     /// The request, for the key `mock`.
     pub(super) echo: Value,

@@ -29,7 +29,7 @@ pub fn checkout() -> Result<PathBuf, TestbedError> {
         })
 }
 
-/// The `headgate` binary: the value of `HEADGATE_BIN`, else the one beside this program in cargo's target directory.
+/// The `headgate` binary: the value of `HEADGATE_BIN`, else the one next to this program in cargo's target directory.
 ///
 /// # Errors
 /// [`TestbedError::Missing`].
@@ -41,12 +41,12 @@ pub fn headgate_binary() -> Result<PathBuf, TestbedError> {
     }
     let this = std::env::current_exe().unwrap_or_default();
     // Tests are in `deps`, one level below the programs.
-    let beside = this.ancestors().skip(1).take(2);
-    let found = beside
+    let directories = this.ancestors().skip(1).take(2);
+    let found = directories
         .map(|dir| dir.join("headgate"))
         .find(|file| file.is_file());
     found.ok_or_else(|| TestbedError::Missing {
-        what: format!("the binary `headgate` beside {}", this.display()),
+        what: format!("the binary `headgate` next to {}", this.display()),
         fix: fix.into(),
     })
 }

@@ -4,11 +4,11 @@
 //! Each test has its own namespace. The cluster and the control plane live as long as the test process. Tests of rules that take
 //! minutes start with the cluster, so that their waits overlap.
 
-mod outside;
+mod base_changes;
+mod external_endpoints;
+mod ports;
 mod roles;
-mod serves;
 mod status_view;
-mod turns;
 mod validate;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,13 +24,13 @@ use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, Kubectl, Kubelet, 
 use serde_json::Value;
 use tokio::runtime::Runtime;
 
+use crate::canary_readiness;
 use crate::common::{Files, SOON, Server, serve};
-use crate::waits;
-use crate::writing::leads;
+use crate::writes::leads;
 
 pub(crate) use self::status_view::StatusView;
 
-/// The operators' kinds; their schemas keep whatever is written.
+/// The kinds of the operators; their schemas accept any content.
 const KINDS: [(&str, &str, &str, &str); 8] = [
     (
         "serving.kserve.io",
@@ -62,10 +62,10 @@ const KINDS: [(&str, &str, &str, &str); 8] = [
     ),
 ];
 
-/// A kind of which there is no object.
+/// A kind without objects.
 const EMPTY: (&str, &str, &str, &str) = ("example.dev", "v1", "empties", "Empty");
 
-/// Longest answer of a shared API server on a busy machine.
+/// The longest response time of a shared API server on a busy machine.
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// The longest time of a rule: a version that has not started by then is a finding.
@@ -73,8 +73,8 @@ const MINUTES: Duration = Duration::from_secs(120);
 
 /// Tests of rules that take minutes, by name.
 const SLOW: [(&str, fn()); 2] = [
-    ("a canary that never starts", waits::never_starts),
-    ("a canary that flaps", waits::flaps),
+    ("a canary that never starts", canary_readiness::never_starts),
+    ("a canary that flaps", canary_readiness::flaps),
 ];
 
 /// The API server, and the control plane over all its namespaces.
@@ -86,16 +86,16 @@ struct Cluster {
 }
 
 /// `namespace/prefix` of the pods that a test starts itself; all others are ready at once.
-static HELD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-/// Addresses of these.
+static HELD_BACK: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+/// The addresses of these pods.
 static ADDRESSES: OnceLock<PodAddresses> = OnceLock::new();
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-static BEGUN: Mutex<BTreeMap<&str, JoinHandle<()>>> = Mutex::new(BTreeMap::new());
+static SLOW_TESTS: Mutex<BTreeMap<&str, JoinHandle<()>>> = Mutex::new(BTreeMap::new());
 
-fn held(pod: &str) -> bool {
-    let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-    held.iter().any(|prefix| pod.starts_with(prefix))
+fn is_held_back(pod: &str) -> bool {
+    let prefixes = HELD_BACK.lock().unwrap_or_else(PoisonError::into_inner);
+    prefixes.iter().any(|prefix| pod.starts_with(prefix))
 }
 
 fn runtime() -> &'static Runtime {
@@ -109,9 +109,9 @@ fn runtime() -> &'static Runtime {
 fn cluster() -> &'static Cluster {
     CLUSTER.get_or_init(|| {
         let made = runtime().block_on(start());
-        let mut begun = BEGUN.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wait_for_slow_test = SLOW_TESTS.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, begin) in SLOW {
-            begun.insert(name, std::thread::spawn(begin));
+            wait_for_slow_test.insert(name, std::thread::spawn(begin));
         }
         made
     })
@@ -119,7 +119,7 @@ fn cluster() -> &'static Cluster {
 
 async fn start() -> Cluster {
     let kube = Kube::start(KubeOptions::default()).await.unwrap();
-    let kubelet = kube.kubelet(EmptyRuntime::holding_back(held));
+    let kubelet = kube.kubelet(EmptyRuntime::holding_back(is_held_back));
     let kubectl = kube.kubectl();
     let mut definitions = yaml(&crds().unwrap()).unwrap();
     for (group, version, plural, kind) in KINDS {
@@ -155,7 +155,7 @@ async fn start() -> Cluster {
     }
 }
 
-/// What `headgate status -o json` says.
+/// The document of `headgate status -o json`.
 pub(crate) async fn document() -> Value {
     cluster().server.syncz().await
 }
@@ -163,18 +163,18 @@ pub(crate) async fn document() -> Value {
 /// Runs a test in a namespace of this name.
 pub(crate) fn within<F: Future<Output = ()>>(
     namespace: &'static str,
-    test: impl FnOnce(Place) -> F,
+    test: impl FnOnce(TestNamespace) -> F,
 ) {
     cluster();
     runtime().block_on(async {
-        test(Place::new(namespace).await).await;
+        test(TestNamespace::new(namespace).await).await;
     });
 }
 
 /// Waits for a test that began with the cluster.
-pub(crate) fn begun(name: &str) {
+pub(crate) fn wait_for_slow_test(name: &str) {
     cluster();
-    let found = BEGUN
+    let found = SLOW_TESTS
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .remove(name);
@@ -185,12 +185,12 @@ pub(crate) fn begun(name: &str) {
 
 /// A namespace.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct TestNamespace {
     name: &'static str,
     kubectl: Kubectl,
 }
 
-impl Place {
+impl TestNamespace {
     pub(crate) async fn new(name: &'static str) -> Self {
         let kubectl = cluster().kube.kubectl();
         kubectl.run(["create", "namespace", name]).await.unwrap();
@@ -211,7 +211,7 @@ impl Place {
         self.kubectl.run_with_input(words, manifests).await.unwrap();
     }
 
-    /// Applies an owner, then what it owns with its uid in place of the word OWNER, as its operator would.
+    /// Applies an owner, then its objects with its uid in place of OWNER, as its operator would.
     pub(crate) async fn apply_owner(&self, manifests: &str) {
         let (owner, _) = manifests.split_once("\n---\n").unwrap();
         let words = [
@@ -229,13 +229,14 @@ impl Place {
 
     /// Pods with this prefix are not started: the test reports their state.
     pub(crate) fn hold(&self, prefix: &str) {
-        let held = format!("{}/{prefix}", self.name);
-        HELD.lock()
+        let prefix = format!("{}/{prefix}", self.name);
+        HELD_BACK
+            .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(held);
+            .insert(prefix);
     }
 
-    /// The names of the pods that a label selects, once there are so many.
+    /// Waits for this number of pods with a label, and returns their names.
     pub(crate) async fn pods(&self, label: &str, count: usize) -> Vec<String> {
         eventually(WITHIN, &format!("{count} pods of {label}"), async || {
             let found = self.run(&format!("get pods -l {label} -o name")).await;
@@ -250,7 +251,7 @@ impl Place {
         .unwrap()
     }
 
-    /// What a kubelet says of a pod.
+    /// Writes the status of a pod, as a kubelet does.
     pub(crate) async fn report(&self, pod: &str, status: &Value) {
         let patch = serde_json::json!({ "status": status }).to_string();
         let words = [
@@ -267,7 +268,7 @@ impl Place {
         self.kubectl.run(words).await.unwrap();
     }
 
-    /// Whether a pod is ready; it gets an address where it has none.
+    /// Sets whether a pod is ready; a pod without an address gets one.
     pub(crate) async fn ready(&self, pod: &str, ready: bool) {
         let status = if ready { "True" } else { "False" };
         let address = self
@@ -280,56 +281,56 @@ impl Place {
                 .to_string(),
             _ => address,
         };
-        let said = serde_json::json!({
+        let status = serde_json::json!({
             "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
             "conditions": [{"type": "Ready", "status": status}, {"type": "PodScheduled", "status": "True"}],
         });
-        self.report(pod, &said).await;
+        self.report(pod, &status).await;
     }
 
-    /// Waits until what is said of this namespace is as wanted.
+    /// Waits until the status of this namespace meets a condition.
     pub(crate) async fn until(
         &self,
         what: &str,
-        wanted: impl Fn(&StatusView) -> bool,
+        expected: impl Fn(&StatusView) -> bool,
     ) -> StatusView {
-        self.wait(WITHIN, Duration::ZERO, what, wanted).await
+        self.wait(WITHIN, Duration::ZERO, what, expected).await
     }
 
-    /// Waits for what takes minutes by rule, and asks less often.
+    /// Like `until`, for a rule that takes minutes; it polls less often.
     pub(crate) async fn until_late(
         &self,
         what: &str,
-        wanted: impl Fn(&StatusView) -> bool,
+        expected: impl Fn(&StatusView) -> bool,
     ) -> StatusView {
         let pause = Duration::from_millis(250);
-        self.wait(MINUTES + WITHIN, pause, what, wanted).await
+        self.wait(MINUTES + WITHIN, pause, what, expected).await
     }
 
-    /// Waits at most `within`, with a pause before each look.
+    /// Waits at most `within`, with a pause before each poll.
     async fn wait(
         &self,
         within: Duration,
         pause: Duration,
         what: &str,
-        wanted: impl Fn(&StatusView) -> bool,
+        expected: impl Fn(&StatusView) -> bool,
     ) -> StatusView {
         let what = format!("{what} in {}", self.name);
         eventually(within, &what, async || {
             tokio::time::sleep(pause).await;
-            let seen = self.seen().await;
-            if wanted(&seen) {
-                Ok(seen)
+            let view = self.view().await;
+            if expected(&view) {
+                Ok(view)
             } else {
-                Err(format!("{seen:#?}"))
+                Err(format!("{view:#?}"))
             }
         })
         .await
         .unwrap()
     }
 
-    /// What `headgate status -o json` says of this namespace.
-    pub(crate) async fn seen(&self) -> StatusView {
+    /// The part of `headgate status -o json` about this namespace.
+    pub(crate) async fn view(&self) -> StatusView {
         let document = document().await;
         let of = |field: &str| document[field].as_array().cloned().unwrap_or_default();
         let mut models = of("models");
@@ -345,17 +346,17 @@ impl Place {
         StatusView { models, problems }
     }
 
-    /// Waits until the only model remembers a carrier as its base.
+    /// Waits until the only model has stored a carrier as its base.
     pub(crate) async fn remembers(&self, carrier: &str) {
-        let has = |seen: &StatusView| seen.models[0]["base"][0]["carrier"] == carrier;
-        self.until(&format!("{carrier} to be remembered"), |seen| {
-            !seen.models.is_empty() && has(seen)
+        let has = |view: &StatusView| view.models[0]["base"][0]["carrier"] == carrier;
+        self.until(&format!("{carrier} to be stored"), |view| {
+            !view.models.is_empty() && has(view)
         })
         .await;
     }
 
     /// Waits for an Event of this reason with these words on an object.
-    pub(crate) async fn told(&self, object: &str, reason: &str, words: &[&str]) -> String {
+    pub(crate) async fn event(&self, object: &str, reason: &str, words: &[&str]) -> String {
         let what = format!("an Event {reason} of {object} in {}", self.name);
         eventually(WITHIN, &what, async || {
             let text = self.run(&format!("describe {object}")).await;
@@ -372,7 +373,7 @@ impl Place {
         .unwrap()
     }
 
-    /// How many Events of this reason an object has.
+    /// The number of Events of this reason on an object.
     pub(crate) async fn events(&self, name: &str, reason: &str) -> usize {
         let words = format!(
             "get events --field-selector=involvedObject.name={name},reason={reason} -o name"

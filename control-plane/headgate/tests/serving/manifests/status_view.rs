@@ -44,7 +44,7 @@ impl StatusView {
         carriers.into_iter().flatten()
     }
 
-    /// Ready endpoints of replicas wanted, by carrier.
+    /// Ready and desired replicas by carrier.
     pub(crate) fn ready(&self, id: &str) -> Vec<(i64, i64)> {
         let of = |c: &Value| {
             let count = |field: &str| c["ready"][field].as_i64().unwrap_or_default();
@@ -53,7 +53,7 @@ impl StatusView {
         self.carriers(id).map(of).collect()
     }
 
-    /// Where a model is served: port, protocol, and what says so.
+    /// Port and protocol of a model, and what determines them.
     pub(crate) fn ports(&self, id: &str) -> Vec<(i64, &str, &str)> {
         let ports = self
             .carriers(id)
@@ -72,7 +72,7 @@ impl StatusView {
     }
 
     /// The message about an object (`deployment/x`) with this reason.
-    pub(crate) fn says(&self, object: &str, reason: &str) -> Option<&str> {
+    pub(crate) fn message(&self, object: &str, reason: &str) -> Option<&str> {
         let (kind, name) = object.split_once('/')?;
         let about = |problem: &&Value| {
             let object = problem["object"].as_str().unwrap_or_default();
@@ -83,7 +83,7 @@ impl StatusView {
         self.problems.iter().find(about)?["message"].as_str()
     }
 
-    /// The reasons of all that is said, sorted.
+    /// The reasons of all problems, sorted.
     pub(crate) fn reasons(&self) -> Vec<&str> {
         let mut reasons: Vec<&str> = self
             .problems

@@ -3,18 +3,18 @@
 use crate::common::headgate;
 
 #[test]
-fn what_has_no_effect_in_a_manifest_is_said_before_it_is_applied() {
+fn validate_reports_ineffective_settings_before_they_are_applied() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("models.yaml");
     std::fs::write(&file, include_str!("../inputs/no-effect.yaml")).unwrap();
     let out = headgate(&["validate", "-f", file.to_str().unwrap()]);
-    let said =
+    let output =
         String::from_utf8_lossy(&out.stdout).into_owned() + &String::from_utf8_lossy(&out.stderr);
     let about = |words: &[&str]| {
-        let found = said
+        let found = output
             .lines()
             .any(|line| words.iter().all(|word| line.contains(word)));
-        assert!(found, "no line has {words:?}: {said}");
+        assert!(found, "no line has {words:?}: {output}");
     };
     about(&[
         "(document 1)",
@@ -46,11 +46,11 @@ fn what_has_no_effect_in_a_manifest_is_said_before_it_is_applied() {
         "Deployment default/tmpl is ignored",
         "add the labels to `metadata.labels`",
     ]);
-    assert_eq!(out.status.code(), Some(1), "{said}");
+    assert_eq!(out.status.code(), Some(1), "{output}");
 }
 
 #[test]
-fn a_service_without_pods_is_told_how_to_name_its_endpoints_and_not_that_its_pods_serve() {
+fn a_service_without_pods_gets_advice_to_list_endpoints_and_not_about_pods() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("a.yaml");
     let service = |name: &str, model: &str, spec: &str| {
@@ -67,14 +67,14 @@ fn a_service_without_pods_is_told_how_to_name_its_endpoints_and_not_that_its_pod
         assert!(out.status.success(), "{out:?}");
         String::from_utf8_lossy(&out.stdout).into_owned()
     };
-    let said = validate(&both);
+    let output = validate(&both);
     for part in ["spec: has no selector", "spec: is of type ExternalName"] {
-        assert!(said.contains(part), "{part} in: {said}");
+        assert!(output.contains(part), "{part} in: {output}");
     }
-    assert!(said.contains("0 errors, 2 other remarks"), "{said}");
-    assert!(!said.contains("the pods are the endpoints"), "{said}");
-    // With pods from elsewhere the model has both.
-    let said = validate(&(both + &service("c", "gpu", "selector: {app: c}")));
-    assert!(said.contains("info: model default/gpu"), "{said}");
-    assert!(!said.contains("info: model default/ext"), "{said}");
+    assert!(output.contains("0 errors, 2 other remarks"), "{output}");
+    assert!(!output.contains("the pods are the endpoints"), "{output}");
+    // With pods of another Service the model has both.
+    let output = validate(&(both + &service("c", "gpu", "selector: {app: c}")));
+    assert!(output.contains("info: model default/gpu"), "{output}");
+    assert!(!output.contains("info: model default/ext"), "{output}");
 }

@@ -133,8 +133,8 @@ fn a_port_with_an_uninformative_name_does_not_count_on_a_service_that_is_not_exp
             "8000 http1 service/a",
         ),
     ];
-    for (what, ports, services, wanted) in rows {
-        assert_eq!(with_services(ports, services), wanted, "{what}");
+    for (what, ports, services, expected) in rows {
+        assert_eq!(with_services(ports, services), expected, "{what}");
     }
     // An explicit Service counts.
     let ports = leads(&["web>9000"]);
@@ -208,17 +208,17 @@ fn a_tls_port_comes_after_an_http_port_and_is_marked_as_tls() {
             "9000 http2 tls service/a",
         ),
     ];
-    for (what, ports, services, wanted) in rows {
-        assert_eq!(with_services(ports, services), wanted, "{what}");
+    for (what, ports, services, expected) in rows {
+        assert_eq!(with_services(ports, services), expected, "{what}");
     }
-    for (ports, wanted) in [
+    for (ports, expected) in [
         (&["https>443"][..], true),
         (&["https>443", "https-metrics>9"], true),
         (&["web>443@https", "other>1"], true),
         (&["https>443", "http>80"], false),
         (&["web>443"], false),
     ] {
-        assert_eq!(all_tls(&leads(ports)), wanted, "{ports:?}");
+        assert_eq!(all_tls(&leads(ports)), expected, "{ports:?}");
     }
 }
 
@@ -310,7 +310,7 @@ fn side_channels_never_serve_and_a_probe_decides_among_the_other_ports() {
             "2 http1 named http-torch",
         ),
     ];
-    for (what, ports, services, wanted) in rows {
-        assert_eq!(with_services(ports, services), wanted, "{what}");
+    for (what, ports, services, expected) in rows {
+        assert_eq!(with_services(ports, services), expected, "{what}");
     }
 }

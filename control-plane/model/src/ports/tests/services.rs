@@ -200,7 +200,7 @@ fn a_service_determines_the_port_and_the_protocol() {
             "8000 http1 named http",
         ),
     ];
-    for (what, ports, service, wanted) in rows {
+    for (what, ports, service, expected) in rows {
         let service = leads(service);
         let offer = Offer {
             by: PortSource::Service("a".to_owned()),
@@ -208,6 +208,10 @@ fn a_service_determines_the_port_and_the_protocol() {
             explicit: true,
             headless: false,
         };
-        assert_eq!(shown(choose(&pod(ports), &[vec![offer]])), wanted, "{what}");
+        assert_eq!(
+            shown(choose(&pod(ports), &[vec![offer]])),
+            expected,
+            "{what}"
+        );
     }
 }

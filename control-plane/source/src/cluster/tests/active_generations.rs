@@ -3,9 +3,9 @@
 use headgate_model::{Change, reason};
 use serde_json::{Value, json};
 
-use super::world::*;
+use super::fixtures::*;
 
-/// A Ray cluster of a RayService: a head that serves nothing, and a worker that does.
+/// A Ray cluster of a RayService: a head that does not serve, and a worker that serves.
 pub(super) fn ray(service: &Value, name: &str, age: u32, ip: u8) -> Vec<Value> {
     let cluster = object("RayCluster", name, age, Some(service));
     let of = |kind: &str, serve: &str| json!({"ray.io/cluster": name, "ray.io/node-type": kind, "ray.io/serve": serve});
@@ -27,7 +27,7 @@ pub(super) fn ray(service: &Value, name: &str, age: u32, ip: u8) -> Vec<Value> {
 }
 
 #[test]
-fn of_ray_the_pods_serve_that_the_operator_marks_in_the_cluster_that_is_active() {
+fn only_pods_that_kuberay_marks_in_the_active_cluster_serve() {
     let mut owner = model(object("RayService", "ray", 1, None), "v1");
     owner["status"] = json!({
         "activeServiceStatus": {"rayClusterName": "ray-aaa"}, "pendingServiceStatus": {"rayClusterName": "ray-bbb"},
@@ -40,30 +40,30 @@ fn of_ray_the_pods_serve_that_the_operator_marks_in_the_cluster_that_is_active()
         ]
         .concat()
     };
-    let seen = store(&both(&owner));
-    assert_eq!(carriers(&seen), ["rayservice/ray 2"]);
-    assert_eq!(carrier(&seen, "rayservice/ray").desired, 1);
-    assert_eq!(seen.findings(), []);
+    let state = store(&both(&owner));
+    assert_eq!(carriers(&state), ["rayservice/ray 2"]);
+    assert_eq!(carrier(&state, "rayservice/ray").desired, 1);
+    assert_eq!(state.findings(), []);
 
-    // The Service is what routes.
+    // The Service decides.
     let mut objects = both(&owner);
     let selector = json!({"ray.io/cluster": "ray-bbb", "ray.io/serve": "true"});
     let mut serve = service("ray-serve-svc", selector);
     serve["spec"]["ports"] =
         json!([{"name": "serve", "port": 8000, "targetPort": 8000, "appProtocol": "tcp"}]);
     objects.push(serve.clone());
-    let mut seen = store(&objects);
-    assert_eq!(carriers(&seen), ["rayservice/ray 4"]);
-    delete(&mut seen, &serve);
-    seen.reconcile();
-    assert_eq!(carriers(&seen), ["rayservice/ray 2"]);
+    let mut state = store(&objects);
+    assert_eq!(carriers(&state), ["rayservice/ray 4"]);
+    delete(&mut state, &serve);
+    state.reconcile();
+    assert_eq!(carriers(&state), ["rayservice/ray 2"]);
 
-    // Before the first one is active, nothing is.
+    // Before the first cluster is active, none is.
     owner["status"] = json!({"pendingServiceStatus": {"rayClusterName": "ray-aaa"}});
     let objects = [vec![owner.clone()], ray(&owner, "ray-aaa", 1, 1)].concat();
     assert_eq!(carriers(&store(&objects)), ["rayservice/ray"]);
 
-    // A cluster of its own: no head, and its workers where they are marked.
+    // A cluster without a RayService: the marked workers serve, and the head does not.
     let mut alone = ray(&owner, "alone", 1, 1);
     alone[0] = model(object("RayCluster", "alone", 1, None), "v1");
     assert_eq!(carriers(&store(&alone)), ["raycluster/alone 2"]);
@@ -95,20 +95,20 @@ pub(super) fn rollout(strategy: &Value, labels: bool) -> Vec<Value> {
 }
 
 #[test]
-fn a_preview_is_neither_endpoint_nor_desired_until_it_is_active() {
+fn pods_of_a_preview_are_neither_endpoints_nor_desired_until_it_is_active() {
     let blue_green = json!({"blueGreen": {"activeService": "ro-active", "previewService": "ro-preview", "autoPromotionEnabled": false}});
     for labels in [true, false] {
         // By the status.
         let mut all = rollout(&blue_green, labels);
         all[0]["status"] = json!({"blueGreen": {"activeSelector": "aaa", "previewSelector": "bbb"}, "stableRS": "aaa"});
-        let mut seen = store(&all);
-        assert_eq!(carriers(&seen), ["rollout/ro 1,2"]);
-        assert_eq!(carrier(&seen, "rollout/ro").desired, 2);
-        assert_eq!(seen.findings(), []);
+        let mut state = store(&all);
+        assert_eq!(carriers(&state), ["rollout/ro 1,2"]);
+        assert_eq!(carrier(&state, "rollout/ro").desired, 2);
+        assert_eq!(state.findings(), []);
         all[0]["status"]["blueGreen"]["activeSelector"] = "bbb".into();
-        apply(&mut seen, &all[0]);
-        assert_eq!(seen.reconcile().change, Some(Change::Loss));
-        assert_eq!(carriers(&seen), ["rollout/ro 3,4"]);
+        apply(&mut state, &all[0]);
+        assert_eq!(state.reconcile().change, Some(Change::Loss));
+        assert_eq!(carriers(&state), ["rollout/ro 3,4"]);
 
         // By the Service, which moves first.
         let active = |hash: &str| {
@@ -117,25 +117,25 @@ fn a_preview_is_neither_endpoint_nor_desired_until_it_is_active() {
                 json!({"app": "ro", "rollouts-pod-template-hash": hash}),
             )
         };
-        apply(&mut seen, &active("aaa"));
-        seen.reconcile();
-        assert_eq!(carriers(&seen), ["rollout/ro 1,2"]);
-        apply(&mut seen, &active("bbb"));
-        seen.reconcile();
-        assert_eq!(carriers(&seen), ["rollout/ro 3,4"]);
+        apply(&mut state, &active("aaa"));
+        state.reconcile();
+        assert_eq!(carriers(&state), ["rollout/ro 1,2"]);
+        apply(&mut state, &active("bbb"));
+        state.reconcile();
+        assert_eq!(carriers(&state), ["rollout/ro 3,4"]);
     }
-    // By nothing: the oldest, and the active Service is asked for.
-    let seen = store(&rollout(&blue_green, false));
-    assert_eq!(carriers(&seen), ["rollout/ro 1,2"]);
-    assert_eq!(reasons(&seen.findings()), [reason::ROLES_UNCLEAR]);
-    // The first revision is alone.
+    // Nothing names it: the oldest serves, and a finding asks for the active Service.
+    let state = store(&rollout(&blue_green, false));
+    assert_eq!(carriers(&state), ["rollout/ro 1,2"]);
+    assert_eq!(reasons(&state.findings()), [reason::ROLES_UNCLEAR]);
+    // The first revision is the only one.
     let first = &rollout(&blue_green, false)[..4];
     assert_eq!(carriers(&store(first)), ["rollout/ro 1,2"]);
     assert_eq!(store(first).findings(), []);
 }
 
 #[test]
-fn a_canary_of_argo_serves_by_its_pods_unless_a_router_weighs_it() {
+fn a_canary_of_argo_gets_traffic_by_pods_unless_a_router_weights_it() {
     let by_pods = rollout(&json!({"canary": {"steps": [{"setWeight": 50}]}}), true);
     assert_eq!(carriers(&store(&by_pods)), ["rollout/ro 1,2,3,4"]);
     let mut routed = rollout(
@@ -147,18 +147,18 @@ fn a_canary_of_argo_serves_by_its_pods_unless_a_router_weighs_it() {
 }
 
 #[test]
-fn an_active_generation_without_pods_is_reported_with_the_object_that_names_it() {
+fn an_active_generation_without_pods_is_reported_with_the_object_that_chooses_it() {
     let blue_green = json!({"blueGreen": {"activeService": "ro-active"}});
     let mut all = rollout(&blue_green, true);
     all[0]["status"] = json!({"blueGreen": {"activeSelector": "ccc"}});
-    let said = |objects: &[Value], owner: &str| {
-        let seen = store(objects);
-        assert_eq!(carriers(&seen), [owner]);
-        let findings = seen.findings();
+    let message_of = |objects: &[Value], owner: &str| {
+        let state = store(objects);
+        assert_eq!(carriers(&state), [owner]);
+        let findings = state.findings();
         assert_eq!(reasons(&findings), [reason::ROLES_UNCLEAR]);
         findings[0].message.clone()
     };
-    let message = said(&all, "rollout/ro");
+    let message = message_of(&all, "rollout/ro");
     for part in [
         "its status names generation ccc as the one that takes traffic",
         "ro-aaa, ro-bbb take no traffic",
@@ -169,31 +169,31 @@ fn an_active_generation_without_pods_is_reported_with_the_object_that_names_it()
     }
     let active = service("ro-active", json!({"rollouts-pod-template-hash": "ddd"}));
     all.push(active);
-    let message = said(&all, "rollout/ro");
+    let message = message_of(&all, "rollout/ro");
     for part in [
         "the selector of service/ro-active names generation ddd as the one that takes",
         "kubectl get service/ro-active -n default -o yaml",
     ] {
         assert!(message.contains(part), "{part}: {message}");
     }
-    // Nothing is missing of what is scaled to zero, and of a cluster that is still to become active.
+    // Scaled to zero, or not yet active, it has no finding.
     let asleep = [all[0].clone(), all[all.len() - 1].clone()];
     assert_eq!(store(&asleep).findings(), []);
 
     let mut owner = model(object("RayService", "ray", 1, None), "v1");
     owner["status"] = json!({"activeServiceStatus": {"rayClusterName": "ray-bbb"}});
     let of = |owner: &Value| [vec![owner.clone()], ray(owner, "ray-aaa", 1, 1)].concat();
-    let message = said(&of(&owner), "rayservice/ray");
+    let message = message_of(&of(&owner), "rayservice/ray");
     assert!(
         message.contains("its status names generation ray-bbb"),
         "{message}"
     );
     owner["status"] = json!({"pendingServiceStatus": {"rayClusterName": "ray-aaa"}});
     assert_eq!(store(&of(&owner)).findings(), []);
-    // The active one, where the operator says of no pod that it serves.
+    // The active one, of which the operator has marked no pod.
     owner["status"] = json!({"activeServiceStatus": {"rayClusterName": "ray-aaa"}});
     let mut heads = of(&owner);
     heads.truncate(3);
-    let message = said(&heads, "rayservice/ray");
+    let message = message_of(&heads, "rayservice/ray");
     assert!(message.contains("none of its pods serves"), "{message}");
 }

@@ -3,7 +3,7 @@
 use headgate_model::{Severity, Subject, reason};
 use serde_json::{Value, json};
 
-use super::world::*;
+use super::fixtures::*;
 use crate::cluster::objects::{Body, Object};
 use crate::cluster::store::Store;
 use headgate_kubernetes::kinds::Kind;
@@ -25,33 +25,33 @@ fn chart(version: &str, ips: &[u8]) -> Vec<Value> {
 #[test]
 fn a_weight_without_effect_is_reported_with_the_command_for_the_effective_object() {
     let mut all = chart("v2", &[1, 2]);
-    let mut seen = store(&all);
-    assert_eq!(carriers(&seen), ["service/hm-v2 1,2"]);
-    assert_eq!(seen.findings(), []);
+    let mut state = store(&all);
+    assert_eq!(carriers(&state), ["service/hm-v2 1,2"]);
+    assert_eq!(state.findings(), []);
     all[0] = labelled(all[0].clone(), &json!({"canary-weight": "30"}));
     all[0] = annotated(all[0].clone(), "headgate.dev/model-names", "it's");
-    apply(&mut seen, &all[0]);
-    seen.reconcile();
-    let found = seen.findings();
+    apply(&mut state, &all[0]);
+    state.reconcile();
+    let found = state.findings();
     assert_eq!(reasons(&found), [reason::LABEL_IGNORED; 2]);
     assert!(
         found
             .iter()
             .all(|f| f.object == Subject::Carrier(key("deployment/hm-v2")))
     );
-    let said: Vec<&str> = found.iter().map(|f| f.message.as_str()).collect();
+    let messages: Vec<&str> = found.iter().map(|f| f.message.as_str()).collect();
     for command in [
         "kubectl label service/hm-v2 -n default canary-weight=30 --overwrite",
         "kubectl annotate service/hm-v2 -n default headgate.dev/model-names='it'\\''s' --overwrite",
         "kubectl annotate service/hm-v2 -n default headgate.dev/carrier=owner --overwrite",
     ] {
         assert!(
-            said.iter().any(|m| m.contains(command)),
-            "{command}: {said:#?}"
+            messages.iter().any(|m| m.contains(command)),
+            "{command}: {messages:#?}"
         );
     }
-    // Either of the two commands ends it.
-    let mut first = seen.clone();
+    // Each of the two commands ends the finding.
+    let mut first = state.clone();
     let weighed = labelled(all[4].clone(), &json!({"canary-weight": "30"}));
     apply(
         &mut first,
@@ -60,28 +60,28 @@ fn a_weight_without_effect_is_reported_with_the_command_for_the_effective_object
     first.reconcile();
     assert_eq!(first.findings(), []);
     let yields = annotated(all[4].clone(), "headgate.dev/carrier", "owner");
-    apply(&mut seen, &yields);
-    assert_eq!(seen.reconcile().change, Some(Change::Intent));
-    assert_eq!(carriers(&seen), ["deployment/hm-v2 1,2"]);
+    apply(&mut state, &yields);
+    assert_eq!(state.reconcile().change, Some(Change::Intent));
+    assert_eq!(carriers(&state), ["deployment/hm-v2 1,2"]);
     assert_eq!(
-        carrier(&seen, "deployment/hm-v2").labels["canary-weight"],
+        carrier(&state, "deployment/hm-v2").labels["canary-weight"],
         "30"
     );
-    assert_eq!(seen.findings(), []);
-    // A policy that is attached to the Service still reaches what carries.
-    assert!(seen.groups()[&key("service/hm-v2")].contains(&key("deployment/hm-v2")));
-    // An owner that says nothing is no carrier.
-    let mut mute = deployment("mute", 1, &[5]);
-    mute.push(annotated(
+    assert_eq!(state.findings(), []);
+    // A policy attached to the Service still reaches the carrier.
+    assert!(state.groups()[&key("service/hm-v2")].contains(&key("deployment/hm-v2")));
+    // An unlabelled owner is not a carrier.
+    let mut unlabelled = deployment("mute", 1, &[5]);
+    unlabelled.push(annotated(
         model(service("mute", json!({"app": "mute"})), "v1"),
         "headgate.dev/carrier",
         "owner",
     ));
-    assert_eq!(carriers(&store(&mute)), ["service/mute 5"]);
+    assert_eq!(carriers(&store(&unlabelled)), ["service/mute 5"]);
 }
 
 #[test]
-fn labels_on_the_template_only_make_one_carrier_and_a_hint() {
+fn labels_only_on_the_template_make_one_carrier_with_a_hint() {
     let mut all = deployment("tmpl", 1, &[1, 2, 3]);
     for object in &mut all[1..] {
         *object = model(object.clone(), "v1");
@@ -90,9 +90,9 @@ fn labels_on_the_template_only_make_one_carrier_and_a_hint() {
         object["spec"]["template"]["metadata"]["labels"] =
             json!({"app": "tmpl", "model-name": "llama", "model-version": "v1"});
     }
-    let mut seen = store(&all);
-    assert_eq!(carriers(&seen), ["deployment/tmpl 1,2,3"]);
-    let found = seen.findings();
+    let mut state = store(&all);
+    assert_eq!(carriers(&state), ["deployment/tmpl 1,2,3"]);
+    let found = state.findings();
     assert_eq!(reasons(&found), [reason::LABELS_ON_TEMPLATE]);
     assert_eq!(found[0].severity, Severity::Info);
     assert!(
@@ -101,28 +101,28 @@ fn labels_on_the_template_only_make_one_carrier_and_a_hint() {
             .contains("kubectl label deployment/tmpl -n default model-name=llama model-version=v1"),
         "{found:?}"
     );
-    let it = carrier(&seen, "deployment/tmpl");
+    let it = carrier(&state, "deployment/tmpl");
     assert_eq!((it.labels["model-version"].as_str(), it.desired), ("v1", 3));
 
-    // A weight of the object counts, and restarts nothing.
+    // A weight on the object counts without a restart of pods.
     apply(
-        &mut seen,
+        &mut state,
         &labelled(all[0].clone(), &json!({"canary-weight": "20"})),
     );
-    assert_eq!(seen.reconcile().change, Some(Change::Intent));
+    assert_eq!(state.reconcile().change, Some(Change::Intent));
     assert_eq!(
-        carrier(&seen, "deployment/tmpl").labels["canary-weight"],
+        carrier(&state, "deployment/tmpl").labels["canary-weight"],
         "20"
     );
-    // What the hint advises ends it.
-    apply(&mut seen, &model(all[0].clone(), "v1"));
-    seen.reconcile();
+    // The advice of the hint ends it.
+    apply(&mut state, &model(all[0].clone(), "v1"));
+    state.reconcile();
     assert_eq!(
-        (carriers(&seen), seen.findings()),
+        (carriers(&state), state.findings()),
         (vec!["deployment/tmpl 1,2,3".to_owned()], vec![])
     );
 
-    // Scaled to zero it is declared, once: its ReplicaSets of earlier revisions are not.
+    // Scaled to zero it is declared once, without its ReplicaSets of earlier revisions.
     let mut old = all[1].clone();
     old["metadata"]["name"] = "tmpl-old".into();
     old["metadata"]["uid"] = "old".into();
@@ -141,37 +141,40 @@ fn pods_of_an_earlier_template_stay_with_the_model_that_they_name() {
     }
     all[1]["spec"]["template"]["metadata"]["labels"]["model-name"] = "llama".into();
     all[0]["spec"]["template"]["metadata"]["labels"]["model-name"] = "phi".into();
-    let seen = store(&all);
-    assert_eq!(carriers(&seen), ["deployment/tmpl", "replicaset/tmpl-rs 1"]);
+    let state = store(&all);
     assert_eq!(
-        carrier(&seen, "deployment/tmpl").labels["model-name"],
+        carriers(&state),
+        ["deployment/tmpl", "replicaset/tmpl-rs 1"]
+    );
+    assert_eq!(
+        carrier(&state, "deployment/tmpl").labels["model-name"],
         "phi"
     );
 }
 
 #[test]
-fn a_workload_behind_two_services_is_wanted_once_by_each() {
+fn each_of_two_services_desires_the_replicas_of_a_workload_once() {
     let mut set = deployment("hm", 1, &[1, 2]);
     set[3] = ready(set[3].clone(), false);
     let front = model(service("hm", json!({"app": "hm"})), "v1");
     let mut headless = model(service("hm-headless", json!({"app": "hm"})), "v1");
     headless["spec"]["clusterIP"] = "None".into();
-    let seen = store(&[set, vec![front, headless]].concat());
+    let state = store(&[set, vec![front, headless]].concat());
     for identity in ["service/hm", "service/hm-headless"] {
-        let it = carrier(&seen, identity);
+        let it = carrier(&state, identity);
         assert_eq!((it.desired, it.pods.len()), (2, 2), "{identity}");
     }
-    assert_eq!(seen.findings(), []);
+    assert_eq!(state.findings(), []);
 }
 
 #[test]
-fn of_two_services_of_one_version_http_comes_before_grpc_and_a_pod_is_one_endpoint() {
+fn of_two_services_of_one_version_http_precedes_grpc_and_a_pod_is_one_endpoint() {
     let ports = |mut service: Value, name: &str, port: u16| {
         service["spec"]["ports"] = json!([{"name": name, "port": 80, "targetPort": port}]);
         service
     };
     let of = |name: &str| model(service(name, json!({"app": "x"})), "v1");
-    let seen = |declared: Value, http: &str, grpc: &str| {
+    let store_with = |declared: Value, http: &str, grpc: &str| {
         let mut all = deployment("x", 1, &[1, 2]);
         for pod in &mut all[2..] {
             pod["spec"]["containers"] = json!([{"name": "server", "ports": declared}]);
@@ -193,16 +196,19 @@ fn of_two_services_of_one_version_http_comes_before_grpc_and_a_pod_is_one_endpoi
         "10.0.0.2:8000 http1".into(),
     ];
     let bare = json!([{"containerPort": 8000}, {"containerPort": 8001}]);
-    let first = seen(bare.clone(), "http", "grpc");
+    let first = store_with(bare.clone(), "http", "grpc");
     assert_eq!(both(&first), [http.clone(), http.clone()]);
     assert_eq!(first.findings(), []);
-    // Where neither says which it is, the pod's own port of the name does, else nothing.
+    // If neither Service decides, the named port of the pod decides.
     let named = json!([{"name": "http", "containerPort": 8000}, {"containerPort": 8001}]);
-    assert_eq!(both(&seen(named, "a", "b")), [http.clone(), http.clone()]);
-    let unclear = seen(bare.clone(), "a", "b");
+    assert_eq!(
+        both(&store_with(named, "a", "b")),
+        [http.clone(), http.clone()]
+    );
+    let unclear = store_with(bare.clone(), "a", "b");
     assert_eq!(both(&unclear), [const { Vec::<String>::new() }; 2]);
     assert_eq!(reasons(&unclear.findings()), [reason::AMBIGUOUS_PORT; 2]);
-    // The same where the workload carries in their place.
+    // The same if the workload is the carrier.
     let mut all = deployment("x", 1, &[1, 2]);
     all[0] = model(all[0].clone(), "v1");
     for pod in &mut all[2..] {
@@ -217,7 +223,7 @@ fn of_two_services_of_one_version_http_comes_before_grpc_and_a_pod_is_one_endpoi
         owned.iter().all(|pod| pod.address.port() == 8000),
         "{owned:?}"
     );
-    // Services of other versions lead where each of them says.
+    // Services of other versions lead to their own ports.
     let mut all = deployment("x", 1, &[1]);
     all[2]["spec"]["containers"] = json!([{"name": "server", "ports": bare}]);
     all.push(ports(of("x"), "http", 8000));
@@ -229,7 +235,7 @@ fn of_two_services_of_one_version_http_comes_before_grpc_and_a_pod_is_one_endpoi
 }
 
 #[test]
-fn min_ready_seconds_are_the_workloads_and_of_a_service_the_greatest() {
+fn min_ready_seconds_come_from_the_workload_and_a_service_has_the_greatest() {
     let with = |name: &str, ip: u8, seconds: u32| {
         let mut all = deployment(name, 1, &[ip]);
         all[0]["spec"]["minReadySeconds"] = seconds.into();
@@ -247,14 +253,14 @@ fn min_ready_seconds_are_the_workloads_and_of_a_service_the_greatest() {
     );
     all.push(model(service("front", json!({"group": "g"})), "v1"));
     assert_eq!(carrier(&store(&all), "service/front").min_ready_seconds, 30);
-    // Each kind has its own field, or none.
-    for (kind, wanted) in [("Rollout", 20), ("StatefulSet", 20), ("LeaderWorkerSet", 0)] {
+    // Each kind has its own field or none.
+    for (kind, expected) in [("Rollout", 20), ("StatefulSet", 20), ("LeaderWorkerSet", 0)] {
         let mut owner = model(replicas(object(kind, "it", 1, None), 1), "v1");
         owner["spec"]["minReadySeconds"] = 20.into();
         let identity = format!("{}/it", kind.to_ascii_lowercase());
         assert_eq!(
             carrier(&store(&[owner]), &identity).min_ready_seconds,
-            wanted,
+            expected,
             "{kind}"
         );
     }
@@ -299,60 +305,60 @@ fn reasons_why_pods_are_not_ready_are_reported_once_without_their_names() {
     );
     all[5]["status"]["conditions"] = json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": long}]);
     all[6]["status"]["conditions"][1]["reason"] = "ContainersNotReady".into();
-    let mut seen = store(&all);
-    let said = carrier(&seen, "deployment/m").unready_reasons;
-    assert_eq!(said.len(), 3, "{said:#?}");
-    assert_eq!(said[0], "ContainersNotReady");
-    assert_eq!(said[1], "CrashLoopBackOff: OOMKilled, exit code 137");
+    let mut state = store(&all);
+    let unready = carrier(&state, "deployment/m").unready_reasons;
+    assert_eq!(unready.len(), 3, "{unready:#?}");
+    assert_eq!(unready[0], "ContainersNotReady");
+    assert_eq!(unready[1], "CrashLoopBackOff: OOMKilled, exit code 137");
     assert_eq!(
-        said[2],
+        unready[2],
         "ImagePullBackOff: Back-off pulling image \"does-not-exist\" for POD"
     );
 
-    // They alone make no haste, and a pod that is ready has none.
+    // Reasons alone are churn, and a ready pod has no reason.
     all[6]["status"]["conditions"][1]["reason"] = "Other".into();
-    apply(&mut seen, &all[6]);
-    assert_eq!(seen.reconcile().change, Some(Change::Churn));
+    apply(&mut state, &all[6]);
+    assert_eq!(state.reconcile().change, Some(Change::Churn));
     for index in [2, 3, 4, 6] {
-        apply(&mut seen, &ready(all[index].clone(), true));
+        apply(&mut state, &ready(all[index].clone(), true));
     }
-    seen.reconcile();
-    let said = carrier(&seen, "deployment/m").unready_reasons;
+    state.reconcile();
+    let unready = carrier(&state, "deployment/m").unready_reasons;
     assert!(
-        said.len() == 1
-            && said[0].starts_with("Unschedulable: 0/5 nodes")
-            && said[0].ends_with('…'),
-        "{said:?}"
+        unready.len() == 1
+            && unready[0].starts_with("Unschedulable: 0/5 nodes")
+            && unready[0].ends_with('…'),
+        "{unready:?}"
     );
-    assert_eq!(said[0].chars().count(), 200);
+    assert_eq!(unready[0].chars().count(), 200);
 }
 
 #[test]
 fn a_labelled_pod_whose_owner_is_not_watched_gets_advice_on_the_label() {
-    let said = |kind: &str, also: &[Value]| {
+    let carriers_and_reasons = |kind: &str, also: &[Value]| {
         let owner = object(kind, "o", 1, None);
         let mut all = vec![model(pod("o-1", 1, Some(&owner)), "v1")];
         all.extend_from_slice(also);
-        let seen = store(&all);
-        let found = seen.findings().into_iter();
+        let state = store(&all);
+        let found = state.findings().into_iter();
         let found = found.filter(|f| f.reason == reason::OWNER_NOT_WATCHED);
         let found: Vec<String> = found.map(|f| f.message).collect();
-        (carriers(&seen), found)
+        (carriers(&state), found)
     };
     for (kind, words) in [
         ("Job", "the pods of a Job end, so label the pod template"),
         ("Mystery", "--owner-kind my.org/VERSION/PLURAL/Mystery"),
     ] {
-        let (carriers, found) = said(kind, &[]);
+        let (carriers, found) = carriers_and_reasons(kind, &[]);
         assert_eq!(carriers, ["pod/o-1 1"]);
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains(words), "{found:?}");
         assert!(found[0].contains("kubectl describe pod/o-1 -n default"));
     }
     // A static pod is not owned by a workload.
-    assert_eq!(said("Node", &[]).1, [""; 0]);
+    assert_eq!(carriers_and_reasons("Node", &[]).1, [""; 0]);
     let selects = model(service("s", json!({"model-name": "llama"})), "v1");
-    let (carriers, found) = said("Job", &[selects]);
+    let (carriers, found) = carriers_and_reasons("Job", &[selects]);
     assert_eq!(carriers, ["service/s 1"]);
     assert_eq!(found, [""; 0]);
 }

@@ -4,9 +4,9 @@ use headgate_model::reason;
 use serde_json::{Value, json};
 
 use super::active_generations::ray;
+use super::fixtures::*;
 use super::operators::addresses;
 use super::roles::{listens, part};
-use super::world::*;
 use crate::cluster::store::Store;
 use headgate_kubernetes::update::Event;
 
@@ -16,7 +16,7 @@ fn isvc() -> Value {
     model(object("InferenceService", "llama", 1, None), "v1")
 }
 
-/// A Service that KServe makes of an InferenceService, with the labels that this one has.
+/// A Service that KServe creates for an InferenceService, with its labels.
 fn front(owner: &Value, name: &str) -> Value {
     let made = object("Service", name, 1, Some(owner));
     let mut made = labelled(made, &owner["metadata"]["labels"]);
@@ -26,7 +26,7 @@ fn front(owner: &Value, name: &str) -> Value {
     made
 }
 
-/// What KServe makes in its raw mode of a predictor with two pods and a transformer with one.
+/// The objects of KServe's raw mode for a predictor with two pods and a transformer with one.
 fn raw(owner: &Value) -> Vec<Value> {
     let of = |component: &str, ips: &[u8]| {
         let name = format!("llama-{component}");
@@ -49,22 +49,22 @@ fn raw(owner: &Value) -> Vec<Value> {
 #[test]
 fn services_with_the_labels_of_their_inference_service_do_not_declare_them() {
     let all = raw(&isvc());
-    let mut seen = store(&all);
+    let mut state = store(&all);
     let by_owner = ["inferenceservice/llama 3:8080"];
-    assert_eq!(carriers(&seen), by_owner);
-    assert_eq!(carrier(&seen, ISVC).desired, 1);
-    assert_eq!(seen.findings(), []);
-    // A weight counts at once, and the labels of an earlier day are nobody's word.
+    assert_eq!(carriers(&state), by_owner);
+    assert_eq!(carrier(&state, ISVC).desired, 1);
+    assert_eq!(state.findings(), []);
+    // A weight counts at once, and old copied labels have no effect.
     let weight = json!({"canary-weight": "20"});
-    apply(&mut seen, &labelled(all[0].clone(), &weight));
-    seen.reconcile();
-    assert_eq!(carriers(&seen), by_owner);
-    assert_eq!(carrier(&seen, ISVC).labels["canary-weight"], "20");
-    assert_eq!(seen.findings(), []);
+    apply(&mut state, &labelled(all[0].clone(), &weight));
+    state.reconcile();
+    assert_eq!(carriers(&state), by_owner);
+    assert_eq!(carrier(&state, ISVC).labels["canary-weight"], "20");
+    assert_eq!(state.findings(), []);
 }
 
 #[test]
-fn labels_of_a_service_count_as_its_inference_service_comes_goes_or_changes_its_own() {
+fn labels_of_a_service_count_only_if_its_inference_service_does_not_have_them() {
     let all = raw(&isvc());
     let bare = object("InferenceService", "llama", 1, None);
     let mut reborn = all[0].clone();
@@ -75,11 +75,11 @@ fn labels_of_a_service_count_as_its_inference_service_comes_goes_or_changes_its_
         "service/llama-transformer 3:8080",
     ];
     let by_owner = ["inferenceservice/llama 3:8080"];
-    let mut seen = store(&all);
-    let mut step = |event: &dyn Fn(&mut Store), wanted: &[&str]| {
-        event(&mut seen);
-        seen.reconcile();
-        assert_eq!(carriers(&seen), wanted);
+    let mut state = store(&all);
+    let mut step = |event: &dyn Fn(&mut Store), expected: &[&str]| {
+        event(&mut state);
+        state.reconcile();
+        assert_eq!(carriers(&state), expected);
     };
     step(&|s| apply(s, &bare), &by_hand);
     step(&|s| apply(s, &all[0]), &by_owner);
@@ -87,47 +87,47 @@ fn labels_of_a_service_count_as_its_inference_service_comes_goes_or_changes_its_
     step(&|s| apply(s, &bare), &by_hand);
     step(&|s| delete(s, &bare), &[]);
     step(&|s| apply(s, &all[0]), &by_owner);
-    // Another one of its name is not what made them.
+    // A new InferenceService of the same name is not their owner.
     step(&|s| apply(s, &reborn), &["inferenceservice/llama"]);
     step(&|s| apply(s, &all[0]), &by_owner);
-    // Where there is no such kind, nobody else can say what they are.
+    // Without the kind, their own labels count.
     let of_owner = watch_of(&all[0]);
     step(&|s| s.reduce(&of_owner, Event::Absent), &by_hand);
     step(&|s| relist(s, &of_owner, &all[..1]), &by_owner);
 }
 
 #[test]
-fn a_service_waits_for_the_inference_service_that_made_it() {
+fn carriers_wait_until_the_inference_services_are_listed() {
     let all = raw(&isvc());
     let of_owner = watch_of(&all[0]);
     for owner in [&all[0], &object("InferenceService", "llama", 1, None)] {
-        let mut seen = Store::new(kinds(), Default::default(), watches());
+        let mut state = Store::new(kinds(), Default::default(), watches());
         for id in watches().iter().filter(|id| **id != of_owner) {
-            relist(&mut seen, id, &all);
+            relist(&mut state, id, &all);
         }
-        seen.reconcile();
-        assert_eq!(carriers(&seen), Vec::<String>::new());
-        relist(&mut seen, &of_owner, [owner]);
-        seen.reconcile();
+        state.reconcile();
+        assert_eq!(carriers(&state), Vec::<String>::new());
+        relist(&mut state, &of_owner, [owner]);
+        state.reconcile();
         let mut objects = all.clone();
         objects[0] = owner.clone();
         let fresh = store(&objects);
-        assert_eq!(seen.carriers(), fresh.carriers());
-        assert_eq!(seen.groups(), fresh.groups());
+        assert_eq!(state.carriers(), fresh.carriers());
+        assert_eq!(state.groups(), fresh.groups());
     }
 }
 
 #[test]
-fn a_service_of_ones_own_carries_and_a_copying_one_is_not_advised() {
+fn a_service_of_a_person_is_a_carrier_and_one_with_copied_labels_is_not_advised() {
     let mut all = raw(&isvc());
     let own = model(service("own", json!({"app": "isvc.llama-predictor"})), "v1");
     let mut own = labelled(own, &json!({"canary-weight": "10"}));
     own["spec"]["ports"] = json!([{"name": "http", "port": 80, "targetPort": 8080}]);
     all.push(own);
-    let seen = store(&all);
-    assert_eq!(addresses(&seen, "service/own").len(), 2);
+    let state = store(&all);
+    assert_eq!(addresses(&state, "service/own").len(), 2);
 
-    // Unlike parts that nothing tells apart.
+    // Different parts that nothing distinguishes.
     let owner = isvc();
     let of = |name: &str, ip: u8, port: &str| {
         let port = json!([{"name": port, "containerPort": 8080}]);
@@ -142,25 +142,25 @@ fn a_service_of_ones_own_carries_and_a_copying_one_is_not_advised() {
         made
     };
     let mut all = [vec![owner.clone()], of("a", 1, "http"), of("b", 2, "grpc")].concat();
-    let said = |all: &[Value]| {
+    let message_of = |all: &[Value]| {
         let findings = store(all).findings();
         assert_eq!(reasons(&findings), [reason::ROLES_UNCLEAR]);
         findings[0].message.clone()
     };
-    let message = said(&all);
+    let message = message_of(&all);
     assert!(message.contains("service/SERVICE"), "{message}");
     let mut own = service("own", json!({"app": "isvc.a"}));
     own["spec"]["ports"] = json!([{"name": "http", "port": 80, "targetPort": 8080}]);
     all.push(own);
-    let message = said(&all);
+    let message = message_of(&all);
     assert!(message.contains("kubectl label service/own "), "{message}");
 }
 
 #[test]
 fn a_policy_for_a_service_with_copied_labels_stands_for_its_inference_service() {
     let all = raw(&isvc());
-    let seen = store(&all);
-    let groups = seen.groups();
+    let state = store(&all);
+    let groups = state.groups();
     let of = groups.get(&key("service/llama-transformer")).cloned();
     assert_eq!(of.unwrap_or_default(), [key(ISVC)].into());
 }
@@ -178,10 +178,10 @@ fn labels_that_kuberay_copied_to_a_cluster_are_not_reported() {
         "share",
     );
     all[0] = labelled(all[0].clone(), &json!({"canary-weight": "20"}));
-    let seen = store(&all);
-    assert_eq!(carriers(&seen), ["rayservice/ray 2"]);
-    assert_eq!(seen.findings(), []);
-    // Nor behind a Service that carries: the RayService's own is what somebody wrote.
+    let state = store(&all);
+    assert_eq!(carriers(&state), ["rayservice/ray 2"]);
+    assert_eq!(state.findings(), []);
+    // Also behind a carrier Service: a person wrote the labels of the RayService.
     let front = model(
         service(
             "front",
@@ -192,10 +192,10 @@ fn labels_that_kuberay_copied_to_a_cluster_are_not_reported() {
     let findings = store(&[all.clone(), vec![front]].concat()).findings();
     assert_eq!(reasons(&findings), [reason::LABEL_IGNORED]);
     assert!(findings[0].message.contains("\"20\""), "{findings:?}");
-    // A cluster of another owner is nobody's copy.
+    // The labels of a cluster of another owner are not copies.
     let other = model(object("Whole", "ray", 1, None), "v1");
     let mut all = [vec![other.clone()], ray(&other, "ray-aaa", 1, 1)].concat();
     all[1] = labelled(all[1].clone(), &old);
-    let seen = store(&all);
-    assert!(reasons(&seen.findings()).contains(&reason::LABEL_IGNORED));
+    let state = store(&all);
+    assert!(reasons(&state.findings()).contains(&reason::LABEL_IGNORED));
 }

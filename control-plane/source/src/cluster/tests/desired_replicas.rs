@@ -3,14 +3,14 @@
 use headgate_model::{LabelKeys, OwnerShare, Registry};
 use serde_json::{Value, json};
 
-use super::world::*;
+use super::fixtures::*;
 use crate::cluster::store::Store;
 
-fn wanted<const N: usize>(store: &Store, services: [&str; N]) -> [u32; N] {
+fn desired<const N: usize>(store: &Store, services: [&str; N]) -> [u32; N] {
     services.map(|name| carrier(store, &format!("service/{name}")).desired)
 }
 
-/// What a carrier wants of each owner: `rollout/ro 3 of 4`.
+/// The desired replicas of a carrier by owner: `rollout/ro 3 of 4`.
 fn of_owners(store: &Store, carrier_of: &str) -> Vec<String> {
     let owner_replicas = carrier(store, carrier_of).owner_replicas;
     let say = |(owner, share): (&String, &OwnerShare)| {
@@ -19,7 +19,7 @@ fn of_owners(store: &Store, carrier_of: &str) -> Vec<String> {
     owner_replicas.iter().map(say).collect()
 }
 
-/// A ReplicaSet of an owner, its pods, and the label that tells them from those of another one.
+/// A ReplicaSet of an owner, its pods, and the label that distinguishes them from the pods of another one.
 fn set(owner: &Value, hash: &str, label: &str, wants: u32, ips: &[u8]) -> Vec<Value> {
     let name = format!("ro-{hash}");
     let labels = json!({"app": "ro", label: hash});
@@ -52,27 +52,27 @@ fn the_services_of_a_canary_desire_the_replica_set_that_each_selects() {
     let names = ["stable", "canary"];
     let stable = |wants, ips: &[u8]| set(&owner, "aaa", HASH, wants, ips);
     let canary = |wants, ips: &[u8]| set(&owner, "bbb", HASH, wants, ips);
-    // By pods: together what the Rollout wants.
-    let seen = with(&stable(3, &[1, 2, 3]), &canary(1, &[4]));
-    assert_eq!(wanted(&seen, names), [3, 1]);
-    // A canary whose pod is still to be made is wanted, and takes nothing from the other.
-    let seen = with(&stable(3, &[1, 2, 3]), &canary(1, &[]));
-    assert_eq!(wanted(&seen, names), [3, 1]);
-    // One that lost a pod wants it back.
-    let seen = with(&stable(3, &[1, 2]), &canary(1, &[4]));
-    assert_eq!(wanted(&seen, names), [3, 1]);
-    // Before and after there is one ReplicaSet with pods.
-    let seen = with(&stable(4, &[1, 2, 3, 5]), &canary(0, &[]));
-    assert_eq!(wanted(&seen, names), [4, 0]);
-    // More than the Rollout wants is not wanted, as while Argo scales down.
-    let seen = with(&stable(9, &[1, 2, 3, 5]), &canary(1, &[4]));
-    assert_eq!(wanted(&seen, names), [4, 1]);
-    // Each says so of the same owner, so the model counts the fifth of four replicas once.
-    assert_eq!(of_owners(&seen, "service/stable"), ["rollout/ro 4 of 4"]);
-    assert_eq!(of_owners(&seen, "service/canary"), ["rollout/ro 1 of 4"]);
+    // By pods: the sum is the desired number of the Rollout.
+    let state = with(&stable(3, &[1, 2, 3]), &canary(1, &[4]));
+    assert_eq!(desired(&state, names), [3, 1]);
+    // A canary without a pod yet is desired, and does not reduce the other Service.
+    let state = with(&stable(3, &[1, 2, 3]), &canary(1, &[]));
+    assert_eq!(desired(&state, names), [3, 1]);
+    // A Service that lost a pod still desires it.
+    let state = with(&stable(3, &[1, 2]), &canary(1, &[4]));
+    assert_eq!(desired(&state, names), [3, 1]);
+    // Before and after the rollout one ReplicaSet has pods.
+    let state = with(&stable(4, &[1, 2, 3, 5]), &canary(0, &[]));
+    assert_eq!(desired(&state, names), [4, 0]);
+    // The sum is at most the number of the Rollout, as while Argo scales down.
+    let state = with(&stable(9, &[1, 2, 3, 5]), &canary(1, &[4]));
+    assert_eq!(desired(&state, names), [4, 1]);
+    // Both count the same owner, so the model counts its replicas once.
+    assert_eq!(of_owners(&state, "service/stable"), ["rollout/ro 4 of 4"]);
+    assert_eq!(of_owners(&state, "service/canary"), ["rollout/ro 1 of 4"]);
 }
 
-/// Ready and desired replicas that a model's scale is made of.
+/// The ready and desired replicas of a model's scale.
 fn counted(store: &Store, model: &str) -> (u32, u32) {
     let objects = headgate_model::Objects {
         carriers: store.carriers(),
@@ -85,7 +85,7 @@ fn counted(store: &Store, model: &str) -> (u32, u32) {
 }
 
 #[test]
-fn the_scale_counts_an_owners_replicas_once_for_all_services_of_a_model_and_whole_for_each_model() {
+fn the_scale_of_each_model_counts_the_replicas_of_an_owner_once_for_all_services() {
     let owner = rollout(4);
     let stable = set(&owner, "aaa", HASH, 4, &[1, 2, 3, 5]);
     let canary = set(&owner, "bbb", HASH, 1, &[4]);
@@ -97,18 +97,18 @@ fn the_scale_counts_an_owners_replicas_once_for_all_services_of_a_model_and_whol
     ]
     .concat();
     assert_eq!(counted(&store(&all), "llama"), (4, 4));
-    // Another model on all pods has the use of all of them.
+    // Another model on all pods counts all of them.
     let tuned = model(service("tuned", json!({"app": "ro"})), "v1");
     all.push(labelled(tuned, &json!({"model-name": "tuned"})));
-    let seen = store(&all);
-    assert_eq!(counted(&seen, "llama"), (4, 4));
+    let state = store(&all);
+    assert_eq!(counted(&state, "llama"), (4, 4));
     assert_eq!(
-        counted(&seen, "tuned"),
+        counted(&state, "tuned"),
         (5, 4),
         "as of a workload that surges"
     );
 
-    // A headless Service beside a ClusterIP one of a Deployment.
+    // A headless Service and a ClusterIP Service of one Deployment.
     let mut all = deployment("d", 1, &[1, 2]);
     let front = || service("front", json!({"app": "d"}));
     let mut headless = service("headless", json!({"app": "d"}));
@@ -118,7 +118,7 @@ fn the_scale_counts_an_owners_replicas_once_for_all_services_of_a_model_and_whol
 }
 
 #[test]
-fn carriers_below_one_owner_name_it() {
+fn carriers_below_one_owner_reference_it() {
     let owner = rollout(4);
     let part = |hash: &str, version: &str, wants, ips: &[u8]| {
         let mut set = set(&owner, hash, HASH, wants, ips);
@@ -130,13 +130,13 @@ fn carriers_below_one_owner_name_it() {
         part("aaa", "v1", 4, &[1, 2, 3, 5]),
         part("bbb", "v2", 1, &[4]),
     ];
-    let seen = store(&all.concat());
+    let state = store(&all.concat());
     let carriers: Vec<String> = ["replicaset/ro-aaa", "replicaset/ro-bbb"]
         .iter()
-        .flat_map(|carrier| of_owners(&seen, carrier))
+        .flat_map(|carrier| of_owners(&state, carrier))
         .collect();
     assert_eq!(carriers, ["rollout/ro 4 of 4", "rollout/ro 1 of 4"]);
-    // A workload that nothing owns has none to share.
+    // A workload without an owner shares none.
     let alone = deployment("d", 1, &[1]);
     let alone = [vec![model(alone[0].clone(), "v1")], alone[1..].to_vec()].concat();
     assert!(of_owners(&store(&alone), "deployment/d").is_empty());
@@ -150,8 +150,8 @@ fn the_service_of_all_pods_of_a_rolling_deployment_desires_its_replicas() {
     let new = set(&owner, "new", "pod-template-hash", 2, &[4, 5]);
     let front = model(service("front", json!({"app": "ro"})), "v1");
     let all = [vec![owner.clone(), front.clone()], old.clone(), new].concat();
-    assert_eq!(wanted(&store(&all), ["front"]), [4]);
-    // What is scaled down wants no replica, also while its pods end.
+    assert_eq!(desired(&store(&all), ["front"]), [4]);
+    // A workload that is scaled down desires no replica, also while its pods end.
     let gone: Vec<Value> = old.into_iter().map(terminating).collect();
     let mut gone = gone;
     gone[0] = replicas(gone[0].clone(), 0);
@@ -161,7 +161,7 @@ fn the_service_of_all_pods_of_a_rolling_deployment_desires_its_replicas() {
         "v1",
     );
     let all = [vec![owner, narrow], gone, new].concat();
-    assert_eq!(wanted(&store(&all), ["front"]), [4]);
+    assert_eq!(desired(&store(&all), ["front"]), [4]);
 }
 
 #[test]
@@ -182,23 +182,23 @@ fn services_of_single_pods_of_a_set_desire_those_pods() {
     let mut all: Vec<Value> = vec![owner.clone()];
     all.extend((0..3).map(made));
     all.extend([one(0), one(1)]);
-    let mut seen = store(&all);
-    assert_eq!(wanted(&seen, ["front-0", "front-1"]), [1, 1]);
-    // Of one that selects all, the set is wanted; of a pod, also where it is the only one that is left, that one.
+    let mut state = store(&all);
+    assert_eq!(desired(&state, ["front-0", "front-1"]), [1, 1]);
+    // A Service of all pods desires the set; a Service of one pod desires one, even if it is the last one.
     apply(
-        &mut seen,
+        &mut state,
         &model(service("all", json!({"app": "set"})), "v"),
     );
-    seen.reconcile();
-    assert_eq!(wanted(&seen, ["all", "front-0"]), [3, 1]);
-    delete(&mut seen, &all[2]);
-    delete(&mut seen, &all[3]);
-    seen.reconcile();
-    assert_eq!(wanted(&seen, ["all", "front-0", "front-1"]), [3, 1, 0]);
+    state.reconcile();
+    assert_eq!(desired(&state, ["all", "front-0"]), [3, 1]);
+    delete(&mut state, &all[2]);
+    delete(&mut state, &all[3]);
+    state.reconcile();
+    assert_eq!(desired(&state, ["all", "front-0", "front-1"]), [3, 1, 0]);
 }
 
 #[test]
-fn of_a_group_the_leaders_are_wanted_and_workers_where_they_serve_too() {
+fn a_group_desires_its_leaders_and_its_workers_only_if_they_serve() {
     let group = replicas(object("LeaderWorkerSet", "lws", 1, None), 2);
     let leaders = replicas(object("StatefulSet", "lws", 1, Some(&group)), 2);
     let index = |pod, index: &str| {
@@ -226,18 +226,18 @@ fn of_a_group_the_leaders_are_wanted_and_workers_where_they_serve_too() {
     }
     let only = json!({"app": "lws", "leaderworkerset.sigs.k8s.io/worker-index": "0"});
     all.push(model(service("leaders", only), "v1"));
-    let mut seen = store(&all);
-    assert_eq!(wanted(&seen, ["leaders"]), [2]);
+    let mut state = store(&all);
+    assert_eq!(desired(&state, ["leaders"]), [2]);
     apply(
-        &mut seen,
+        &mut state,
         &model(service("all", json!({"app": "lws"})), "v2"),
     );
-    seen.reconcile();
-    assert_eq!(wanted(&seen, ["leaders", "all"]), [2, 8]);
+    state.reconcile();
+    assert_eq!(desired(&state, ["leaders", "all"]), [2, 8]);
 }
 
 #[test]
-fn of_an_owner_without_a_number_the_part_that_a_service_selects_is_wanted() {
+fn a_service_desires_the_part_that_it_selects_of_an_owner_without_replicas() {
     let owner = object("InferenceService", "isvc", 1, None);
     let part = |name: &str, ips: &[u8]| {
         let mut all = deployment(name, 1, ips);
@@ -251,5 +251,5 @@ fn of_an_owner_without_a_number_the_part_that_a_service_selects_is_wanted() {
     for name in ["predictor", "transformer"] {
         all.push(model(service(name, json!({"app": name})), name));
     }
-    assert_eq!(wanted(&store(&all), ["predictor", "transformer"]), [2, 1]);
+    assert_eq!(desired(&store(&all), ["predictor", "transformer"]), [2, 1]);
 }

@@ -3,7 +3,7 @@
 use headgate_model::{LabelKeys, Protocol, reason};
 use serde_json::{Value, json};
 
-use super::world::*;
+use super::fixtures::*;
 use crate::cluster::store::Store;
 
 fn allowing(objects: &[Value], allowed: &[&str]) -> Store {
@@ -31,33 +31,36 @@ fn addresses(store: &Store, identity: &str) -> Vec<String> {
 fn a_finding_on_a_service_without_pods_shows_how_to_list_endpoints() {
     let mut external = selectorless("ext");
     external["spec"] = json!({"type": "ExternalName", "externalName": "api.provider.example"});
-    let seen = allowing(&[selectorless("gpu-box"), external], &[]);
-    let found = seen.findings();
+    let state = allowing(&[selectorless("gpu-box"), external], &[]);
+    let found = state.findings();
     assert_eq!(reasons(&found), [reason::NO_SELECTOR; 2]);
-    let said: Vec<&str> = found.iter().map(|f| f.message.as_str()).collect();
+    let messages: Vec<&str> = found.iter().map(|f| f.message.as_str()).collect();
     for part in [
         "kubectl annotate service/gpu-box -n default headgate.dev/endpoints=IP:PORT",
         "kubectl annotate service/ext -n default headgate.dev/endpoints=api.provider.example:443",
         "--allow-endpoint api.provider.example",
     ] {
-        assert!(said.iter().any(|m| m.contains(part)), "{part}: {said:#?}");
+        assert!(
+            messages.iter().any(|m| m.contains(part)),
+            "{part}: {messages:#?}"
+        );
     }
 }
 
 #[test]
-fn an_external_name_selects_no_pods_although_a_selector_is_left() {
+fn an_external_name_with_a_leftover_selector_selects_no_pods() {
     let mut all = deployment("a", 1, &[1]);
     all.push(model(service("front", json!({"app": "a"})), "v1"));
-    let seen = allowing(&all, &[]);
-    assert_eq!(addresses(&seen, "service/front"), ["10.0.0.1:8000"]);
+    let state = allowing(&all, &[]);
+    assert_eq!(addresses(&state, "service/front"), ["10.0.0.1:8000"]);
     // `kubectl patch` keeps the selector.
     all[3]["spec"]["type"] = json!("ExternalName");
     all[3]["spec"]["externalName"] = json!("api.provider.example");
-    let seen = allowing(&all, &[]);
-    assert_eq!(addresses(&seen, "service/front"), [""; 0]);
-    assert_eq!(reasons(&seen.findings()), [reason::NO_SELECTOR]);
+    let state = allowing(&all, &[]);
+    assert_eq!(addresses(&state, "service/front"), [""; 0]);
+    assert_eq!(reasons(&state.findings()), [reason::NO_SELECTOR]);
 
-    // Nor do its ports choose among those of the pods of another carrier.
+    // Its ports do not choose among the ports of another carrier's pods.
     let mut all = deployment("a", 1, &[1]);
     all[0] = model(all[0].clone(), "v1");
     let ports = json!([{"name": "a", "containerPort": 1}, {"name": "b", "containerPort": 2}]);
@@ -71,53 +74,53 @@ fn an_external_name_selects_no_pods_although_a_selector_is_left() {
     );
     all[3]["spec"]["type"] = json!("ExternalName");
     all[3]["spec"]["externalName"] = json!("api.provider.example");
-    let seen = allowing(&all, &[]);
-    assert_eq!(addresses(&seen, "deployment/a"), [""; 0]);
-    assert_eq!(reasons(&seen.findings()), [reason::AMBIGUOUS_PORT]);
+    let state = allowing(&all, &[]);
+    assert_eq!(addresses(&state, "deployment/a"), [""; 0]);
+    assert_eq!(reasons(&state.findings()), [reason::AMBIGUOUS_PORT]);
 }
 
 #[test]
 fn endpoints_listed_on_a_service_serve_and_refused_ones_affect_no_others() {
     let written = |list: &str| annotated(selectorless("gpu-box"), "headgate.dev/endpoints", list);
     let it = "service/gpu-box";
-    let seen = allowing(
+    let state = allowing(
         &[written("10.9.8.7:8000, [fd00::7]:8000,,10.9.8.7:8000")],
         &[],
     );
-    assert_eq!(addresses(&seen, it), ["10.9.8.7:8000", "[fd00::7]:8000"]);
-    assert_eq!((carrier(&seen, it).desired, seen.findings()), (2, vec![]));
-    assert!(carrier(&seen, it).pods.iter().all(|pod| pod.ready));
+    assert_eq!(addresses(&state, it), ["10.9.8.7:8000", "[fd00::7]:8000"]);
+    assert_eq!((carrier(&state, it).desired, state.findings()), (2, vec![]));
+    assert!(carrier(&state, it).pods.iter().all(|pod| pod.ready));
 
     let list = "10.9.8.7:8000,169.254.169.254:80,api.provider.example:443,nonsense";
-    let seen = allowing(&[written(list)], &[]);
-    assert_eq!(addresses(&seen, it), ["10.9.8.7:8000"]);
+    let state = allowing(&[written(list)], &[]);
+    assert_eq!(addresses(&state, it), ["10.9.8.7:8000"]);
     let mut refused = [reason::ENDPOINT_REFUSED; 3];
     refused[2] = reason::INVALID_ENDPOINT;
-    assert_eq!(reasons(&seen.findings()), refused);
+    assert_eq!(reasons(&state.findings()), refused);
     let command = "kubectl annotate service/gpu-box -n default headgate.dev/endpoints=";
-    let said = seen.findings().pop().map(|finding| finding.message);
-    assert!(said.is_some_and(|said| said.contains(command)));
-    let seen = allowing(
+    let message = state.findings().pop().map(|finding| finding.message);
+    assert!(message.is_some_and(|message| message.contains(command)));
+    let state = allowing(
         &[written(list)],
         &["169.254.169.254/32", "provider.example"],
     );
     assert_eq!(
-        addresses(&seen, it),
+        addresses(&state, it),
         [
             "10.9.8.7:8000",
             "169.254.169.254:80",
             "api.provider.example:443"
         ]
     );
-    assert_eq!(reasons(&seen.findings()), [reason::INVALID_ENDPOINT]);
+    assert_eq!(reasons(&state.findings()), [reason::INVALID_ENDPOINT]);
 
     let grpc = annotated(written("10.9.8.7:8001"), "headgate.dev/protocol", "grpc");
-    let seen = allowing(&[grpc], &[]);
-    assert_eq!(carrier(&seen, it).pods[0].protocol, Protocol::Http2);
+    let state = allowing(&[grpc], &[]);
+    assert_eq!(carrier(&state, it).pods[0].protocol, Protocol::Http2);
 }
 
 #[test]
-fn endpoints_of_a_service_with_pods_come_before_them_unless_none_can_be_used() {
+fn listed_endpoints_precede_the_pods_of_a_service_unless_none_is_valid() {
     let mut all = deployment("a", 1, &[1]);
     let front = model(service("front", json!({"app": "a"})), "v1");
     all.push(annotated(
@@ -130,7 +133,7 @@ fn endpoints_of_a_service_with_pods_come_before_them_unless_none_can_be_used() {
         ["10.9.8.7:8000"]
     );
     all[3] = annotated(front, "headgate.dev/endpoints", "127.0.0.1:8000");
-    let seen = allowing(&all, &[]);
-    assert_eq!(addresses(&seen, "service/front"), ["10.0.0.1:8000"]);
-    assert_eq!(reasons(&seen.findings()), [reason::ENDPOINT_REFUSED]);
+    let state = allowing(&all, &[]);
+    assert_eq!(addresses(&state, "service/front"), ["10.0.0.1:8000"]);
+    assert_eq!(reasons(&state.findings()), [reason::ENDPOINT_REFUSED]);
 }

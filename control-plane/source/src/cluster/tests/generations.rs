@@ -4,7 +4,7 @@ use headgate_model::reason;
 use serde_json::{Value, json};
 
 use super::active_generations::{ray, rollout};
-use super::world::*;
+use super::fixtures::*;
 use crate::cluster::store::Store;
 use headgate_model::Change;
 
@@ -22,7 +22,7 @@ fn unlabelled(strategy: &Value) -> Vec<Value> {
     all
 }
 
-/// The same, where the pod template, which is that of another object, has the labels.
+/// The same with the labels on the pod template of another object.
 fn by_template() -> Vec<Value> {
     let mut all = unlabelled(&blue_green());
     for object in &mut all[1..] {
@@ -46,56 +46,56 @@ fn active(mut rollout: Value, hash: &str) -> Value {
 }
 
 #[test]
-fn a_replica_set_that_carries_takes_nothing_while_it_is_the_preview() {
+fn a_replica_set_that_is_a_carrier_takes_no_traffic_while_it_is_the_preview() {
     let mut all = by_template();
     all[0] = active(all[0].clone(), "aaa");
-    let mut seen = store(&all);
+    let mut state = store(&all);
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["replicaset/ro-aaa 1,2", "replicaset/ro-bbb"]
     );
-    let wanted = |seen: &Store| {
-        ["aaa", "bbb"].map(|hash| carrier(seen, &format!("replicaset/ro-{hash}")).desired)
+    let expected = |state: &Store| {
+        ["aaa", "bbb"].map(|hash| carrier(state, &format!("replicaset/ro-{hash}")).desired)
     };
-    assert_eq!(wanted(&seen), [2, 0]);
-    assert_eq!(seen.findings(), []);
+    assert_eq!(expected(&state), [2, 0]);
+    assert_eq!(state.findings(), []);
     // By the status, and by the Service, which moves first.
     let second = ["replicaset/ro-aaa", "replicaset/ro-bbb 3,4"];
-    apply(&mut seen, &active(all[0].clone(), "bbb"));
-    seen.reconcile();
-    assert_eq!(carriers(&seen), second);
-    assert_eq!(wanted(&seen), [0, 2]);
-    apply(&mut seen, &active(all[0].clone(), "aaa"));
+    apply(&mut state, &active(all[0].clone(), "bbb"));
+    state.reconcile();
+    assert_eq!(carriers(&state), second);
+    assert_eq!(expected(&state), [0, 2]);
+    apply(&mut state, &active(all[0].clone(), "aaa"));
     let selects = |hash: &str| {
         service(
             "active",
             json!({"app": "ro", "rollouts-pod-template-hash": hash}),
         )
     };
-    apply(&mut seen, &selects("aaa"));
-    seen.reconcile();
+    apply(&mut state, &selects("aaa"));
+    state.reconcile();
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["replicaset/ro-aaa 1,2", "replicaset/ro-bbb"]
     );
-    apply(&mut seen, &selects("bbb"));
-    assert!(seen.reconcile().change >= Some(Change::Loss));
-    assert_eq!(carriers(&seen), second);
-    delete(&mut seen, &selects("bbb"));
-    seen.reconcile();
+    apply(&mut state, &selects("bbb"));
+    assert!(state.reconcile().change >= Some(Change::Loss));
+    assert_eq!(carriers(&state), second);
+    delete(&mut state, &selects("bbb"));
+    state.reconcile();
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["replicaset/ro-aaa 1,2", "replicaset/ro-bbb"]
     );
 }
 
 #[test]
-fn where_nothing_names_the_active_one_the_oldest_serves_as_its_siblings_come_and_go() {
+fn the_oldest_generation_serves_if_no_object_names_the_active_one() {
     let all = by_template();
-    let mut seen = store(&all);
+    let mut state = store(&all);
     let first = ["replicaset/ro-aaa 1,2", "replicaset/ro-bbb"];
-    assert_eq!(carriers(&seen), first);
-    let findings = seen.findings();
+    assert_eq!(carriers(&state), first);
+    let findings = state.findings();
     assert_eq!(reasons(&findings), [reason::ROLES_UNCLEAR; 2]);
     assert!(
         findings[0]
@@ -104,22 +104,22 @@ fn where_nothing_names_the_active_one_the_oldest_serves_as_its_siblings_come_and
         "{findings:?}"
     );
     for pod in &all[1..3] {
-        delete(&mut seen, pod);
+        delete(&mut state, pod);
     }
-    seen.reconcile();
+    state.reconcile();
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["replicaset/ro-aaa", "replicaset/ro-bbb 3,4"]
     );
-    assert_eq!(seen.findings(), []);
-    all[1..3].iter().for_each(|pod| apply(&mut seen, pod));
-    seen.reconcile();
-    assert_eq!(carriers(&seen), first);
-    // A generation without pods takes traffic: it is said who names it.
-    apply(&mut seen, &active(all[0].clone(), "ccc"));
-    seen.reconcile();
-    assert_eq!(carriers(&seen), ["replicaset/ro-aaa", "replicaset/ro-bbb"]);
-    let findings = seen.findings();
+    assert_eq!(state.findings(), []);
+    all[1..3].iter().for_each(|pod| apply(&mut state, pod));
+    state.reconcile();
+    assert_eq!(carriers(&state), first);
+    // A generation without pods takes traffic: the finding names the object that chooses it.
+    apply(&mut state, &active(all[0].clone(), "ccc"));
+    state.reconcile();
+    assert_eq!(carriers(&state), ["replicaset/ro-aaa", "replicaset/ro-bbb"]);
+    let findings = state.findings();
     assert_eq!(reasons(&findings), [reason::ROLES_UNCLEAR; 2]);
     let message = &findings[0].message;
     assert!(
@@ -129,7 +129,7 @@ fn where_nothing_names_the_active_one_the_oldest_serves_as_its_siblings_come_and
 }
 
 #[test]
-fn the_preview_service_of_a_chart_takes_nothing() {
+fn the_preview_service_of_a_chart_takes_no_traffic() {
     let selecting_services = |version: &str| {
         [
             front("active", "aaa", "v1"),
@@ -138,57 +138,57 @@ fn the_preview_service_of_a_chart_takes_nothing() {
     };
     let mut all = unlabelled(&blue_green());
     all.extend(selecting_services("v1"));
-    let mut seen = store(&all);
-    assert_eq!(carriers(&seen), ["service/active 1,2", "service/preview"]);
-    let wanted = |seen: &Store| {
-        ["active", "preview"].map(|name| carrier(seen, &format!("service/{name}")).desired)
+    let mut state = store(&all);
+    assert_eq!(carriers(&state), ["service/active 1,2", "service/preview"]);
+    let expected = |state: &Store| {
+        ["active", "preview"].map(|name| carrier(state, &format!("service/{name}")).desired)
     };
-    assert_eq!(wanted(&seen), [2, 0]);
-    assert_eq!(seen.findings(), []);
+    assert_eq!(expected(&state), [2, 0]);
+    assert_eq!(state.findings(), []);
     // Argo promotes: both Services are moved, one after the other.
-    apply(&mut seen, &front("active", "bbb", "v1"));
-    seen.reconcile();
+    apply(&mut state, &front("active", "bbb", "v1"));
+    state.reconcile();
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["service/active 3,4", "service/preview 3,4"]
     );
-    apply(&mut seen, &front("preview", "aaa", "v1"));
-    seen.reconcile();
-    assert_eq!(carriers(&seen), ["service/active 3,4", "service/preview"]);
-    // A third one, which selects both.
+    apply(&mut state, &front("preview", "aaa", "v1"));
+    state.reconcile();
+    assert_eq!(carriers(&state), ["service/active 3,4", "service/preview"]);
+    // A third Service, which selects both.
     let both = model(service("both", json!({"app": "ro"})), "v1");
-    apply(&mut seen, &both);
-    seen.reconcile();
+    apply(&mut state, &both);
+    state.reconcile();
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["service/active 3,4", "service/both 3,4", "service/preview"]
     );
 
-    // Versions of their own are meant, as is a preview beside an active one that declares nothing.
+    // Services with different versions are intended, and so is a preview next to an undeclared active Service.
     all.truncate(7);
     let apart = [all.clone(), selecting_services("v2").to_vec()].concat();
-    let seen = store(&apart);
+    let state = store(&apart);
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["service/active 1,2", "service/preview 3,4"]
     );
-    let mut mute = [all, selecting_services("v1").to_vec()].concat();
-    mute[7] = labelled(mute[7].clone(), &json!({"model-version": null}));
-    let mut seen = store(&mute);
-    assert_eq!(carriers(&seen), ["service/preview 3,4"]);
-    apply(&mut seen, &front("active", "aaa", "v1"));
-    seen.reconcile();
-    assert_eq!(carriers(&seen), ["service/active 1,2", "service/preview"]);
-    apply(&mut seen, &front("active", "aaa", "v2"));
-    seen.reconcile();
+    let mut unlabelled = [all, selecting_services("v1").to_vec()].concat();
+    unlabelled[7] = labelled(unlabelled[7].clone(), &json!({"model-version": null}));
+    let mut state = store(&unlabelled);
+    assert_eq!(carriers(&state), ["service/preview 3,4"]);
+    apply(&mut state, &front("active", "aaa", "v1"));
+    state.reconcile();
+    assert_eq!(carriers(&state), ["service/active 1,2", "service/preview"]);
+    apply(&mut state, &front("active", "aaa", "v2"));
+    state.reconcile();
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["service/active 1,2", "service/preview 3,4"]
     );
 }
 
 #[test]
-fn a_stable_and_a_canary_service_with_versions_of_their_own_share_as_they_are_weighed() {
+fn a_stable_and_a_canary_service_with_own_versions_share_by_their_weights() {
     let routed = json!({"canary": {
         "stableService": "stable", "canaryService": "canary", "trafficRouting": {"istio": {}},
     }});
@@ -229,10 +229,10 @@ fn carriers_above_and_below_an_owner_leave_out_pods_without_traffic() {
         of("ray-bbb", 2, 3),
     ]
     .concat();
-    let seen = store(&all);
+    let state = store(&all);
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["raycluster/ray-aaa 2", "raycluster/ray-bbb"]
     );
-    assert_eq!(seen.findings(), []);
+    assert_eq!(state.findings(), []);
 }

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::world::*;
+use super::fixtures::*;
 use crate::cluster::store::Store;
 
-/// `group: carriers` of each group that stands for some.
+/// `group: carriers` of each group with carriers.
 fn groups(store: &Store) -> Vec<String> {
     let show = |key: &headgate_model::CarrierKey| key.identity();
     let groups = store.groups();
@@ -16,7 +16,7 @@ fn groups(store: &Store) -> Vec<String> {
     groups.collect()
 }
 
-/// A labelled Deployment, an unlabelled Service and an InferencePool before it.
+/// A labelled Deployment, and an unlabelled Service and an InferencePool in front of it.
 fn fronted() -> Vec<Value> {
     let mut all = deployment("llama", 1, &[1, 2]);
     all[0] = model(all[0].clone(), "v1");
@@ -36,7 +36,7 @@ const BOTH: [&str; 2] = [
 fn a_service_without_labels_and_a_pool_group_the_carriers_they_select() {
     let mut store = fresh(&fronted(), &watches());
     assert_eq!(groups(&store), BOTH);
-    // Another selector, and the same again.
+    // Another selector, then the first one again.
     apply(&mut store, &service("front", json!({"app": "other"})));
     store.reconcile();
     assert_eq!(groups(&store), BOTH[..1]);
@@ -52,7 +52,7 @@ fn a_service_without_labels_and_a_pool_group_the_carriers_they_select() {
     assert!(groups(&store).is_empty());
 }
 
-/// An InferencePool as the group that came before has it: a flat selector, and one port.
+/// An InferencePool of the older API group: a flat selector and one port.
 fn experimental(name: &str, selector: Value, port: u16) -> Value {
     let mut pool = object("InferencePool", name, 1, None);
     pool["metadata"]["uid"] = format!("experimental-{name}").into();
@@ -74,34 +74,34 @@ fn a_pool_of_either_group_decides_the_port_and_groups_the_carriers_it_selects() 
     newer["apiVersion"] = "inference.networking.k8s.io/v1".into();
     newer["spec"]["targetPorts"] = json!([{"number": 8001}]);
     let older = experimental("pool", json!({"app": "llama"}), 8001);
-    let seen = |store: &Store| {
+    let summary = |store: &Store| {
         let pods = carrier(store, "deployment/llama").pods;
         let ports: Vec<u16> = pods.iter().map(|pod| pod.address.port()).collect();
         (ports, reasons(&store.findings()), groups(store))
     };
     let stands = vec!["inferencepool/pool: deployment/llama".to_owned()];
-    let told = (vec![8001], vec![], stands.clone());
+    let expected = (vec![8001], vec![], stands.clone());
     for pools in [vec![&newer], vec![&older], vec![&newer, &older]] {
         let store = fresh(all.iter().chain(pools.clone()), &watches());
-        assert_eq!(seen(&store), told, "{pools:?}");
+        assert_eq!(summary(&store), expected, "{pools:?}");
     }
-    // One that moves from one group to the other is never gone, nor is what it selects.
+    // A pool that moves from one API group to the other always exists, and so does its selection.
     let mut store = fresh(all.iter().chain([&older]), &watches());
     apply(&mut store, &newer);
     store.reconcile();
     delete(&mut store, &older);
     store.reconcile();
-    assert_eq!(seen(&store), told);
+    assert_eq!(summary(&store), expected);
     delete(&mut store, &newer);
     store.reconcile();
-    let untold = (vec![], vec![headgate_model::reason::AMBIGUOUS_PORT], vec![]);
-    assert_eq!(seen(&store), untold);
-    // Of another port they do not agree, and another selector is another one's.
+    let ambiguous = (vec![], vec![headgate_model::reason::AMBIGUOUS_PORT], vec![]);
+    assert_eq!(summary(&store), ambiguous);
+    // Two pools with different ports disagree; a pool with another selector does not matter.
     let other = experimental("pool", json!({"app": "llama"}), 8000);
     let store = fresh(all.iter().chain([&newer, &other]), &watches());
-    let (ports, said, _) = seen(&store);
+    let (ports, reasons, _) = summary(&store);
     assert_eq!(
-        (ports, said),
+        (ports, reasons),
         (vec![], vec![headgate_model::reason::AMBIGUOUS_PORT])
     );
     let store = fresh(
@@ -109,11 +109,11 @@ fn a_pool_of_either_group_decides_the_port_and_groups_the_carriers_it_selects() 
             .chain([&experimental("pool", json!({"app": "x"}), 8001)]),
         &watches(),
     );
-    assert_eq!(seen(&store).0, Vec::<u16>::new());
+    assert_eq!(summary(&store).0, Vec::<u16>::new());
 }
 
 #[test]
-fn a_group_stands_for_a_model_that_is_scaled_to_zero() {
+fn a_group_has_its_carriers_also_at_zero_replicas() {
     let all = fronted();
     let mut store = fresh(&all, &watches());
     for pod in all.iter().filter(|object| object["kind"] == "Pod") {
@@ -124,7 +124,7 @@ fn a_group_stands_for_a_model_that_is_scaled_to_zero() {
 }
 
 #[test]
-fn a_service_that_declares_a_variant_stands_for_itself_and_others_stand_for_it() {
+fn a_service_that_is_a_carrier_is_its_own_group_and_in_the_groups_of_others() {
     let mut all = fronted();
     all.push(model(service("labelled", json!({"app": "llama"})), "v1"));
     let mut store = fresh(&all, &watches());
@@ -134,7 +134,7 @@ fn a_service_that_declares_a_variant_stands_for_itself_and_others_stand_for_it()
         "service/front: service/labelled",
     ];
     assert_eq!(groups(&store), through_it);
-    // Once it declares nothing it is a group like the other.
+    // Without a declaration it is a group like the other.
     apply(&mut store, &service("labelled", json!({"app": "llama"})));
     store.reconcile();
     let mut alike: Vec<String> = BOTH.map(str::to_owned).into();
@@ -143,7 +143,7 @@ fn a_service_that_declares_a_variant_stands_for_itself_and_others_stand_for_it()
 }
 
 #[test]
-fn a_deployment_stands_for_the_pods_that_carry_for_themselves() {
+fn a_deployment_is_the_group_of_its_pods_that_are_carriers() {
     let mut all = deployment("llama", 1, &[1, 2]);
     for pod in all.iter_mut().filter(|object| object["kind"] == "Pod") {
         *pod = model(pod.clone(), "v1");
@@ -153,7 +153,7 @@ fn a_deployment_stands_for_the_pods_that_carry_for_themselves() {
         groups(&store),
         ["deployment/llama: pod/llama-1 pod/llama-2"]
     );
-    // With the label itself, it carries.
+    // With the label it is a carrier.
     apply(&mut store, &model(all[0].clone(), "v1"));
     store.reconcile();
     assert!(groups(&store).is_empty());

@@ -3,11 +3,11 @@
 use headgate_model::{Subject, reason};
 use serde_json::{Value, json};
 
-use super::world::*;
+use super::fixtures::*;
 use crate::cluster::store::Store;
 
-/// What is said, as `kind/name: message`; all of it is that a label has no effect.
-fn said(store: &Store) -> Vec<String> {
+/// The findings as `kind/name: message`; all are about labels without an effect.
+fn messages(store: &Store) -> Vec<String> {
     let findings = store.findings();
     let show = |finding: &headgate_model::Finding| {
         assert_eq!(finding.reason, reason::LABEL_IGNORED, "{finding:?}");
@@ -30,7 +30,7 @@ fn kserve(ips: &[u8]) -> Vec<Value> {
 
 #[track_caller]
 fn says(store: &Store, object: &str, parts: &[&str]) {
-    let all = said(store);
+    let all = messages(store);
     assert_eq!(all.len(), 1, "{all:#?}");
     assert!(all[0].starts_with(&format!("{object}: ")), "{all:#?}");
     for part in parts {
@@ -43,18 +43,18 @@ fn a_weight_below_a_labelled_owner_is_reported_with_the_command_for_the_owner() 
     let weight = json!({"canary-weight": "30"});
     let mut all = kserve(&[1]);
     all[0] = labelled(all[0].clone(), &weight);
-    let mut seen = store(&all);
-    assert_eq!(carriers(&seen), ["inferenceservice/isvc 1"]);
+    let mut state = store(&all);
+    assert_eq!(carriers(&state), ["inferenceservice/isvc 1"]);
     let command = "kubectl label inferenceservice/isvc -n default canary-weight=30 --overwrite";
     says(
-        &seen,
+        &state,
         "deployment/predictor",
         &["`canary-weight` \"30\"", command],
     );
-    // Which ends it: KServe copies labels to what it makes.
-    apply(&mut seen, &labelled(all[3].clone(), &weight));
-    seen.reconcile();
-    assert_eq!(said(&seen), Vec::<String>::new());
+    // The command ends the finding, because KServe copies labels to its objects.
+    apply(&mut state, &labelled(all[3].clone(), &weight));
+    state.reconcile();
+    assert_eq!(messages(&state), Vec::<String>::new());
 
     // The StatefulSets of a group, also those that a leader owns.
     let group = model(replicas(object("LeaderWorkerSet", "lws", 1, None), 1), "v1");
@@ -63,11 +63,11 @@ fn a_weight_below_a_labelled_owner_is_reported_with_the_command_for_the_owner() 
         &weight,
     );
     let leader = pod("lws-0", 1, Some(&leaders));
-    let seen = store(&[group, leaders, leader]);
+    let state = store(&[group, leaders, leader]);
     let command = "kubectl label leaderworkerset/lws -n default canary-weight=30 --overwrite";
-    says(&seen, "statefulset/lws", &[command]);
+    says(&state, "statefulset/lws", &[command]);
 
-    // An annotation that a carrier alone is asked for.
+    // An annotation that is read only on a carrier.
     let mut all = kserve(&[1]);
     all[0] = annotated(all[0].clone(), "headgate.dev/model-names", "x");
     let command = "kubectl annotate inferenceservice/isvc -n default headgate.dev/model-names='x' --overwrite";
@@ -91,7 +91,7 @@ fn labels_of_a_template_are_reported_if_the_labelled_owner_has_others() {
     // As a chart's helper writes them.
     let equal = json!({"model-name": "llama", "model-version": "v1"});
     template(&mut all, &equal);
-    assert_eq!(said(&store(&all)), Vec::<String>::new());
+    assert_eq!(messages(&store(&all)), Vec::<String>::new());
     template(&mut all, &json!({"canary-weight": "10"}));
     let command = "kubectl label deployment/a -n default canary-weight=10 --overwrite";
     let what = "`canary-weight` \"10\" of its pod template";
@@ -105,7 +105,7 @@ fn labels_of_a_template_are_reported_if_the_labelled_owner_has_others() {
             "model-name=other",
         ],
     );
-    // The version is read from pods: the owner's own is the one without an effect.
+    // The version comes from the pods, so the owner's version has no effect.
     template(
         &mut all,
         &json!({"model-name": "llama", "model-version": "v9"}),
@@ -144,30 +144,30 @@ fn a_finding_on_an_inner_owner_names_the_service_whose_labels_have_an_effect() {
     all[3] = object("InferenceService", "isvc", 1, None);
     all[0] = labelled(all[0].clone(), &json!({"canary-weight": "30"}));
     all.push(model(service("front", json!({"app": "predictor"})), "v2"));
-    let mut seen = store(&all);
-    assert_eq!(carriers(&seen), ["service/front 1"]);
+    let mut state = store(&all);
+    assert_eq!(carriers(&state), ["service/front 1"]);
     let command = "kubectl label service/front -n default canary-weight=30 --overwrite";
-    says(&seen, "deployment/predictor", &[command]);
-    // A second Service of the same pods says nothing more.
+    says(&state, "deployment/predictor", &[command]);
+    // A second Service of the same pods adds no finding.
     apply(
-        &mut seen,
+        &mut state,
         &model(service("other", json!({"app": "predictor"})), "v2"),
     );
-    seen.reconcile();
-    says(&seen, "deployment/predictor", &[command]);
-    // ReplicaSets have the labels of the template that they were made from, of whichever revision.
+    state.reconcile();
+    says(&state, "deployment/predictor", &[command]);
+    // ReplicaSets have the labels of the template of their revision.
     let mut all = kserve(&[1]);
     all[1] = labelled(
         all[1].clone(),
         &json!({"model-name": "old", "canary-weight": "1"}),
     );
-    assert_eq!(said(&store(&all)), Vec::<String>::new());
+    assert_eq!(messages(&store(&all)), Vec::<String>::new());
 }
 
 #[test]
 fn a_service_that_lacks_a_label_and_an_unknown_carrier_value_are_reported() {
     let with = |labels: Value| labelled(service("front", json!({"app": "a"})), &labels);
-    for (labels, wanted) in [
+    for (labels, expected) in [
         (
             json!({"model-name": "m", "canary-weight": "10"}),
             vec![reason::NO_VERSION],
@@ -176,10 +176,10 @@ fn a_service_that_lacks_a_label_and_an_unknown_carrier_value_are_reported() {
         (json!({"canary-weight": "10"}), vec![reason::NO_MODEL]),
         (json!({"model-name": "m"}), vec![]),
     ] {
-        let seen = store(&[with(labels.clone())]);
-        assert_eq!(reasons(&seen.findings()), wanted, "{labels}");
+        let state = store(&[with(labels.clone())]);
+        assert_eq!(reasons(&state.findings()), expected, "{labels}");
     }
-    // What a template names is a model.
+    // A model named by a template is declared.
     let mut all = deployment("a", 1, &[]);
     all[0] = labelled(
         all[0].clone(),
@@ -196,8 +196,8 @@ fn a_service_that_lacks_a_label_and_an_unknown_carrier_value_are_reported() {
     let front = model(service("front", json!({"app": "a"})), "v1");
     let carried = |value: &str| {
         let front = annotated(front.clone(), "headgate.dev/carrier", value);
-        let seen = store(&[all.clone(), vec![front]].concat());
-        (carriers(&seen), reasons(&seen.findings()))
+        let state = store(&[all.clone(), vec![front]].concat());
+        (carriers(&state), reasons(&state.findings()))
     };
     for value in ["owner", "prefer owner"] {
         let by_owner = vec!["deployment/a 1".to_owned()];
@@ -210,7 +210,7 @@ fn a_service_that_lacks_a_label_and_an_unknown_carrier_value_are_reported() {
     );
 }
 
-/// What `kubectl label` and `kubectl annotate` commands of a text, joined by ` && `, do to the objects.
+/// Applies the `kubectl label` and `kubectl annotate` commands in a text, joined by ` && `, to the objects.
 fn follow(objects: &[Value], commands: &str) -> Vec<Value> {
     let mut objects = objects.to_vec();
     for command in commands.split(" && ") {
@@ -233,24 +233,24 @@ fn follow(objects: &[Value], commands: &str) -> Vec<Value> {
     objects
 }
 
-/// The message of the one finding, which both of its alternatives end: the carriers after the first and after the second.
+/// Checks that both alternatives in the only finding end it; returns the carriers after the first and after the second.
 #[track_caller]
 fn ends(objects: &[Value]) -> [Vec<String>; 2] {
-    let all = said(&store(objects));
+    let all = messages(&store(objects));
     assert_eq!(all.len(), 1, "{all:#?}");
     let at = all[0].find("kubectl").unwrap();
     let second = ", or use the labels of deployment/a in place of the Service: ";
     let (first, second) = all[0][at..].split_once(second).expect(&all[0]);
     [first, second].map(|commands| {
-        let seen = store(&follow(objects, commands));
-        assert_eq!(said(&seen), Vec::<String>::new(), "{commands}");
-        carriers(&seen)
+        let state = store(&follow(objects, commands));
+        assert_eq!(messages(&state), Vec::<String>::new(), "{commands}");
+        carriers(&state)
     })
 }
 
 #[test]
-fn either_advice_ends_the_finding_also_beside_a_headless_twin_and_for_an_owner_without_the_labels()
-{
+fn both_alternatives_of_the_advice_end_the_finding_also_with_a_headless_service_or_an_unlabelled_owner()
+ {
     let weight = json!({"canary-weight": "30"});
     let selecting_services =
         ["front", "headless"].map(|name| model(service(name, json!({"app": "a"})), "v1"));
@@ -265,8 +265,8 @@ fn either_advice_ends_the_finding_also_beside_a_headless_twin_and_for_an_owner_w
         let [by_service, second] = ends(&all);
         assert_eq!(by_service.len(), services);
         assert_eq!(second, by_owner);
-        // Each has it, so that none contradicts the other whichever owns the version.
-        let first = said(&store(&all)).pop().unwrap();
+        // Both Services get the label, so that they agree whichever owns the version.
+        let first = messages(&store(&all)).pop().unwrap();
         for service in &selecting_services[..services] {
             let name = service["metadata"]["name"].as_str().unwrap();
             let command = format!("kubectl label service/{name} -n default canary-weight=30");
@@ -277,9 +277,12 @@ fn either_advice_ends_the_finding_also_beside_a_headless_twin_and_for_an_owner_w
     let mut all = deployment("a", 1, &[1]);
     all[0] = annotated(model(all[0].clone(), "v1"), "headgate.dev/join", "share");
     all.extend(selecting_services.clone());
-    let (effective, quoted) = (said(&store(&all)), "headgate.dev/join='share' --overwrite");
+    let (effective, quoted) = (
+        messages(&store(&all)),
+        "headgate.dev/join='share' --overwrite",
+    );
     assert_eq!(effective[0].matches(quoted).count(), 2, "{effective:?}");
-    // What would not be effective then either is not advised: an outer owner carries, or the owner's own labels.
+    // The advice leaves out what would still have no effect: below an outer carrier, or with labels of the owner.
     let mut inner = kserve(&[1]);
     inner[0] = labelled(inner[0].clone(), &weight);
     inner.push(model(service("front", json!({"app": "predictor"})), "v2"));
@@ -288,7 +291,7 @@ fn either_advice_ends_the_finding_also_beside_a_headless_twin_and_for_an_owner_w
     template[0]["spec"]["template"]["metadata"]["labels"]["canary-weight"] = "30".into();
     template.push(selecting_services[0].clone());
     for objects in [inner, template] {
-        let all = said(&store(&objects));
+        let all = messages(&store(&objects));
         assert_eq!(all.len(), 1, "{all:#?}");
         assert!(!all[0].contains("in place of"), "{all:#?}");
     }
@@ -315,20 +318,20 @@ fn two_versions() -> Vec<Value> {
 }
 
 #[test]
-fn a_weight_on_one_of_two_versions_behind_one_service_is_advised_a_service_of_its_own() {
+fn a_weight_on_one_of_two_versions_behind_one_service_gets_the_advice_of_a_separate_service() {
     let all = two_versions();
-    let seen = store(&all);
-    assert_eq!(carriers(&seen), ["service/front 2,1"]);
+    let state = store(&all);
+    assert_eq!(carriers(&state), ["service/front 2,1"]);
     let own = "create one with `model-version: v2` in its selector and the labels model-name=llama model-version=v2 \
                canary-weight=30, and add `model-version: v1` to the selector of service/front: kubectl edit service/front -n default";
     let yields = "in place of the Service: ";
     says(
-        &seen,
+        &state,
         "deployment/a",
         &["several versions (v1, v2)", own, yields],
     );
-    // It would weigh both versions.
-    let message = said(&seen).pop().unwrap();
+    // That weight would apply to both versions.
+    let message = messages(&state).pop().unwrap();
     assert!(
         !message.contains("kubectl label service/front"),
         "{message}"
@@ -343,33 +346,33 @@ fn a_weight_on_one_of_two_versions_behind_one_service_is_advised_a_service_of_it
         selects("own", "v2"),
         &json!({"canary-weight": "30"}),
     ));
-    let seen = store(&apart);
-    assert_eq!(said(&seen), Vec::<String>::new());
-    assert_eq!(carriers(&seen), ["service/front 1", "service/own 2"]);
+    let state = store(&apart);
+    assert_eq!(messages(&state), Vec::<String>::new());
+    assert_eq!(carriers(&state), ["service/front 1", "service/own 2"]);
     let commands = message.split_once(yields).unwrap().1;
-    let seen = store(&follow(&all, commands));
-    assert_eq!(said(&seen), Vec::<String>::new());
-    assert_eq!(carriers(&seen), ["deployment/a 2", "deployment/stable 1"]);
-    // An owner without a model leaves its pods to the Service; so do replicas that are yet to come.
-    let mut mute = all.clone();
-    mute[0] = labelled(mute[0].clone(), &json!({"model-name": null}));
-    let seen = store(&follow(&mute, commands));
-    assert_eq!(said(&seen), Vec::<String>::new());
-    assert_eq!(carriers(&seen), ["deployment/a 2", "service/front 1"]);
+    let state = store(&follow(&all, commands));
+    assert_eq!(messages(&state), Vec::<String>::new());
+    assert_eq!(carriers(&state), ["deployment/a 2", "deployment/stable 1"]);
+    // For an owner without a model the Service is the carrier of its pods, also before it has pods.
+    let mut unlabelled = all.clone();
+    unlabelled[0] = labelled(unlabelled[0].clone(), &json!({"model-name": null}));
+    let state = store(&follow(&unlabelled, commands));
+    assert_eq!(messages(&state), Vec::<String>::new());
+    assert_eq!(carriers(&state), ["deployment/a 2", "service/front 1"]);
     let mut empty = all;
     empty.remove(5);
     says(&store(&empty), "deployment/a", &[own]);
 }
 
 #[test]
-fn a_finding_on_an_object_that_carries_nothing_knows_the_models_around_it() {
+fn a_finding_on_an_object_that_is_not_a_carrier_has_the_models_around_it() {
     let of = |objects: &[Value], identity: &str| -> Vec<String> {
-        let seen = store(objects);
-        let concerned = seen.concerned(&seen.findings());
+        let state = store(objects);
+        let concerned = state.concerned(&state.findings());
         let models = concerned.get(&key(identity)).cloned();
         models.unwrap_or_default().into_iter().collect()
     };
-    // By its label, by the carrier of its pods, and by its owner.
+    // The model comes from its label, the carrier of its pods, or its owner.
     assert_eq!(of(&two_versions(), "deployment/a"), ["llama"]);
     let mut unlabelled = two_versions();
     unlabelled[3] = labelled(unlabelled[3].clone(), &json!({"model-name": null}));
@@ -385,7 +388,7 @@ fn a_finding_on_an_object_that_carries_nothing_knows_the_models_around_it() {
     all[0] = model(all[0].clone(), "v1");
     all[1]["spec"]["replicas"] = "three".into();
     assert_eq!(of(&all, "replicaset/a-rs"), ["llama"]);
-    // A carrier's own labels tell it.
+    // For a carrier the model comes from its labels.
     all[0]["spec"]["replicas"] = "three".into();
     assert_eq!(of(&all, "deployment/a"), Vec::<String>::new());
 }

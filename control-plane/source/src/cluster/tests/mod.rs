@@ -3,17 +3,17 @@
 mod active_generations;
 mod carriers;
 mod copies;
+mod event_orders;
 mod external;
 mod generations;
 mod groups;
 mod ignored;
 mod operators;
-mod orders;
 mod references;
 
 mod desired_replicas;
+mod fixtures;
 mod roles;
 mod rules;
 mod serving;
 mod sidecars;
-mod world;

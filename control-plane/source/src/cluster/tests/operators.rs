@@ -3,7 +3,7 @@
 use headgate_model::{PortSource, ports::Probe, reason};
 use serde_json::{Value, json};
 
-use super::world::*;
+use super::fixtures::*;
 use crate::cluster::store::Store;
 
 pub(super) fn addresses(store: &Store, identity: &str) -> Vec<String> {
@@ -52,7 +52,7 @@ pub(super) fn engine_service() -> Value {
 }
 
 #[test]
-fn the_engine_of_the_vllm_production_stack_serves_as_shipped() {
+fn the_engine_of_the_vllm_production_stack_serves_unmodified() {
     let alone = server(&engine());
     let with_service = [alone.clone(), vec![engine_service()]].concat();
     for (all, source) in [
@@ -62,25 +62,25 @@ fn the_engine_of_the_vllm_production_stack_serves_as_shipped() {
             PortSource::Service("vllm-engine-service".into()),
         ),
     ] {
-        let seen = store(&all);
-        assert_eq!(addresses(&seen, "deployment/vllm"), ["10.0.0.1:8000"]);
+        let state = store(&all);
+        assert_eq!(addresses(&state, "deployment/vllm"), ["10.0.0.1:8000"]);
         assert_eq!(
-            carrier(&seen, "deployment/vllm").pods[0].port_source,
+            carrier(&state, "deployment/vllm").pods[0].port_source,
             source
         );
-        assert_eq!(seen.findings(), []);
+        assert_eq!(state.findings(), []);
     }
 }
 
 #[test]
-fn of_ports_without_telling_names_the_probed_one_serves() {
+fn of_ports_with_uninformative_names_the_probed_one_serves() {
     let spec = |probe: &str, port: Value| {
         json!({
             "initContainers": [{"name": "proxy", "restartPolicy": "Always", "ports": [{"name": "side", "containerPort": 9000}]}],
             "containers": [{"name": "main", "ports": [{"name": "main", "containerPort": 8000}], probe: {"httpGet": {"port": port}}}],
         })
     };
-    for (probe, port, wanted) in [
+    for (probe, port, expected) in [
         ("readinessProbe", json!(8000), Some(Probe::Readiness)),
         ("readinessProbe", json!("main"), Some(Probe::Readiness)),
         ("startupProbe", json!(8000), Some(Probe::Startup)),
@@ -88,20 +88,24 @@ fn of_ports_without_telling_names_the_probed_one_serves() {
         ("readinessProbe", json!("side"), None),
         ("readinessProbe", json!(1), None),
     ] {
-        let seen = store(&server(&spec(probe, port.clone())));
-        let source = carrier(&seen, "deployment/vllm")
+        let state = store(&server(&spec(probe, port.clone())));
+        let source = carrier(&state, "deployment/vllm")
             .pods
             .first()
             .map(|pod| pod.port_source.clone());
-        assert_eq!(source, wanted.map(PortSource::Probe), "{probe} {port}");
-        let said = if wanted.is_some() {
+        assert_eq!(source, expected.map(PortSource::Probe), "{probe} {port}");
+        let expected_reasons = if expected.is_some() {
             vec![]
         } else {
             vec![reason::AMBIGUOUS_PORT]
         };
-        assert_eq!(reasons(&seen.findings()), said, "{probe} {port}");
+        assert_eq!(
+            reasons(&state.findings()),
+            expected_reasons,
+            "{probe} {port}"
+        );
     }
-    // A probe that is no HTTP request says nothing.
+    // A probe without an HTTP request does not choose a port.
     let mut tcp = spec("readinessProbe", json!(8000));
     tcp["containers"][0]["readinessProbe"] = json!({"tcpSocket": {"port": 8000}});
     assert_eq!(
@@ -111,58 +115,58 @@ fn of_ports_without_telling_names_the_probed_one_serves() {
 }
 
 #[test]
-fn a_service_that_leads_to_several_ports_is_not_the_one_that_is_advised() {
+fn a_service_with_several_ports_is_not_advised() {
     let spec = json!({"containers": [{"name": "main", "ports": [{"containerPort": 8000}, {"containerPort": 9000}]}]});
     let both = leads(
         "both",
         &json!([{"name": "a", "port": 8000}, {"name": "b", "port": 9000}]),
     );
     let one = |name: &str, port: u16| leads(name, &json!([{"port": port}]));
-    let said = |services: &[Value]| {
-        let seen = store(&[server(&spec), services.to_vec()].concat());
-        let findings = seen.findings();
+    let message_of = |services: &[Value]| {
+        let state = store(&[server(&spec), services.to_vec()].concat());
+        let findings = state.findings();
         assert_eq!(reasons(&findings), [reason::AMBIGUOUS_PORT]);
         findings[0].message.clone()
     };
     for services in [&[][..], std::slice::from_ref(&both)] {
-        let message = said(services);
+        let message = message_of(services);
         assert!(message.contains("headgate.dev/port=PORT"), "{message}");
         assert!(!message.contains("headgate.dev/service"), "{message}");
     }
-    let message = said(&[one("first", 8000), one("second", 9000)]);
+    let message = message_of(&[one("first", 8000), one("second", 9000)]);
     let command = "kubectl annotate deployment/vllm -n default headgate.dev/service=first";
     assert!(message.contains(command), "{message}");
-    // What it advises settles it.
+    // The advice ends the finding.
     let mut all = [server(&spec), vec![one("first", 8000), one("second", 9000)]].concat();
     all[0] = annotated(all[0].clone(), "headgate.dev/service", "first");
-    let seen = store(&all);
-    assert_eq!(addresses(&seen, "deployment/vllm"), ["10.0.0.1:8000"]);
-    assert_eq!(seen.findings(), []);
+    let state = store(&all);
+    assert_eq!(addresses(&state, "deployment/vllm"), ["10.0.0.1:8000"]);
+    assert_eq!(state.findings(), []);
 }
 
 #[test]
-fn a_headless_service_for_other_things_does_not_move_the_port() {
+fn a_headless_service_for_other_purposes_does_not_change_the_port() {
     let spec = json!({"containers": [{"name": "main", "ports": [{"name": "http", "containerPort": 8000}]}]});
     for (name, port) in [("torch-master", 29500), ("ssh", 22), ("coordinator", 29400)] {
         let mut headless = leads("headless", &json!([{"name": name, "port": port}]));
         headless["spec"]["clusterIP"] = "None".into();
-        let seen = store(&[server(&spec), vec![headless.clone()]].concat());
+        let state = store(&[server(&spec), vec![headless.clone()]].concat());
         assert_eq!(
-            addresses(&seen, "deployment/vllm"),
+            addresses(&state, "deployment/vllm"),
             ["10.0.0.1:8000"],
             "{name}"
         );
-        let source = carrier(&seen, "deployment/vllm").pods[0]
+        let source = carrier(&state, "deployment/vllm").pods[0]
             .port_source
             .clone();
         assert_eq!(source, PortSource::Name("http".into()), "{name}");
-        // One that is asked by name is believed, unless its port is for what servers say to each other.
+        // A labelled headless Service counts, unless its port is for traffic between servers.
         let mut all = [server(&spec), vec![headless]].concat();
         all[0] = annotated(all[0].clone(), "headgate.dev/service", "headless");
-        let wanted = if name == "coordinator" { 29400 } else { 8000 };
+        let expected = if name == "coordinator" { 29400 } else { 8000 };
         assert_eq!(
             addresses(&store(&all), "deployment/vllm"),
-            [format!("10.0.0.1:{wanted}")],
+            [format!("10.0.0.1:{expected}")],
             "{name}"
         );
     }
@@ -197,21 +201,22 @@ fn a_tls_port_is_reported_until_an_annotation_declares_the_protocol() {
         ] {
             assert!(message.contains(part), "{message}");
         }
-        // Also where an annotation says the port, and not how it is spoken to.
+        // Also with an annotation of the port and none of the protocol.
         let mut written = all.clone();
         written[0] = annotated(written[0].clone(), "headgate.dev/port", "8443");
         assert_eq!(reasons(&store(&written).findings()), [reason::TLS_PORT]);
         for at in [0, 2] {
-            let mut said = all.clone();
-            said[at] = annotated(said[at].clone(), "headgate.dev/tls", "false");
-            let findings = store(&said).findings();
+            let mut annotated_objects = all.clone();
+            annotated_objects[at] =
+                annotated(annotated_objects[at].clone(), "headgate.dev/tls", "false");
+            let findings = store(&annotated_objects).findings();
             assert!(
                 !reasons(&findings).contains(&reason::TLS_PORT),
                 "{findings:?}"
             );
         }
     }
-    // A Service that names its endpoints itself.
+    // A Service that lists its endpoints.
     let mut outside = model(service("outside", json!({})), "v1");
     outside["spec"]["ports"] = json!([{"name": "https", "port": 443}]);
     outside = annotated(outside, "headgate.dev/endpoints", "10.9.8.7:443");
@@ -219,15 +224,15 @@ fn a_tls_port_is_reported_until_an_annotation_declares_the_protocol() {
         reasons(&store(std::slice::from_ref(&outside)).findings()),
         [reason::TLS_PORT]
     );
-    let said = annotated(outside, "headgate.dev/tls", "true");
-    assert_eq!(store(&[said]).findings(), []);
+    let annotated_service = annotated(outside, "headgate.dev/tls", "true");
+    assert_eq!(store(&[annotated_service]).findings(), []);
 }
 
-/// What Knative makes of a revision of a KServe predictor: a Deployment with so many pods, and its Services.
+/// The objects that Knative creates for a revision of a KServe predictor: a Deployment with its pods, and Services.
 fn revision(isvc: &str, number: usize, version: &str, ips: &[u8]) -> Vec<Value> {
     let name = format!("{isvc}-predictor-{number:05}");
     let revision = object("Revision", &name, 1, None);
-    // Knative copies what KServe gave it to everything.
+    // Knative copies the labels from KServe to every object.
     let labels = json!({
         "app": name, "component": "predictor", "serving.kserve.io/inferenceservice": isvc,
         "serving.knative.dev/revision": name, "serving.knative.dev/revisionUID": format!("uid-{name}"),
@@ -315,68 +320,68 @@ fn serverless(isvc: &str) -> Vec<Value> {
 #[test]
 fn the_inference_service_owns_the_objects_that_knative_creates_for_kserve() {
     let all = [serverless("llama"), revision("llama", 1, "v1", &[1, 2])].concat();
-    let mut seen = store(&all);
-    assert_eq!(carriers(&seen).len(), 1, "{:?}", carriers(&seen));
+    let mut state = store(&all);
+    assert_eq!(carriers(&state).len(), 1, "{:?}", carriers(&state));
     let it = "inferenceservice/llama";
-    assert_eq!(addresses(&seen, it), ["10.0.0.1:8012", "10.0.0.2:8012"]);
-    assert_eq!(carrier(&seen, it).desired, 2);
-    assert_eq!(seen.findings(), []);
+    assert_eq!(addresses(&state, it), ["10.0.0.1:8012", "10.0.0.2:8012"]);
+    assert_eq!(carrier(&state, it).desired, 2);
+    assert_eq!(state.findings(), []);
 
-    // The next revision, beside the one before, which goes to nothing; its label of an earlier day is nobody's word.
+    // The next revision runs while the previous one is scaled to zero; the old copied label has no effect.
     let next = revision("llama", 2, "v1", &[3]);
-    next.iter().for_each(|object| apply(&mut seen, object));
+    next.iter().for_each(|object| apply(&mut state, object));
     apply(
-        &mut seen,
+        &mut state,
         &labelled(all[0].clone(), &json!({"canary-weight": "20"})),
     );
-    seen.reconcile();
-    assert_eq!(carrier(&seen, it).desired, 3);
-    assert_eq!(seen.findings(), []);
+    state.reconcile();
+    assert_eq!(carrier(&state, it).desired, 3);
+    assert_eq!(state.findings(), []);
     let emptied = replicas(all[2].clone(), 0);
-    apply(&mut seen, &emptied);
-    all[4..6].iter().for_each(|pod| delete(&mut seen, pod));
-    seen.reconcile();
-    assert_eq!(carrier(&seen, it).desired, 1);
-    assert_eq!(addresses(&seen, it), ["10.0.0.3:8012"]);
+    apply(&mut state, &emptied);
+    all[4..6].iter().for_each(|pod| delete(&mut state, pod));
+    state.reconcile();
+    assert_eq!(carrier(&state, it).desired, 1);
+    assert_eq!(addresses(&state, it), ["10.0.0.3:8012"]);
 }
 
 #[test]
 fn a_serverless_model_scaled_to_zero_is_declared_with_zero_desired_replicas() {
     let all = [serverless("llama"), revision("llama", 1, "v1", &[])].concat();
-    let seen = store(&all);
-    assert_eq!(carriers(&seen), ["inferenceservice/llama"]);
-    assert_eq!(carrier(&seen, "inferenceservice/llama").desired, 0);
-    assert_eq!(seen.findings(), []);
+    let state = store(&all);
+    assert_eq!(carriers(&state), ["inferenceservice/llama"]);
+    assert_eq!(carrier(&state, "inferenceservice/llama").desired, 0);
+    assert_eq!(state.findings(), []);
 }
 
 #[test]
-fn an_owner_that_only_a_label_names_is_waited_for_until_its_kind_is_listed() {
+fn pods_wait_for_an_owner_in_a_label_until_its_kind_is_listed() {
     let all = [serverless("llama"), revision("llama", 1, "v1", &[1])].concat();
     let of_owner = watch_of(&all[0]);
     let others: Vec<_> = watches().into_iter().filter(|id| *id != of_owner).collect();
-    let mut seen = Store::new(kinds(), Default::default(), watches());
+    let mut state = Store::new(kinds(), Default::default(), watches());
     for id in &others {
-        relist(&mut seen, id, &all);
+        relist(&mut state, id, &all);
     }
-    seen.reconcile();
-    assert_eq!(carriers(&seen), Vec::<String>::new());
-    relist(&mut seen, &of_owner, &all[..1]);
-    seen.reconcile();
-    assert_eq!(carriers(&seen), ["inferenceservice/llama 1:8012"]);
-    // Where there is none of the name, what it made carries for itself.
-    delete(&mut seen, &all[0]);
-    seen.reconcile();
+    state.reconcile();
+    assert_eq!(carriers(&state), Vec::<String>::new());
+    relist(&mut state, &of_owner, &all[..1]);
+    state.reconcile();
+    assert_eq!(carriers(&state), ["inferenceservice/llama 1:8012"]);
+    // Without an InferenceService of the name, its objects are carriers.
+    delete(&mut state, &all[0]);
+    state.reconcile();
     let alone = ["deployment/llama-predictor-00001-deployment 1:8012"];
-    assert_eq!(carriers(&seen), alone);
-    let mut seen = Store::new(kinds(), Default::default(), watches());
+    assert_eq!(carriers(&state), alone);
+    let mut state = Store::new(kinds(), Default::default(), watches());
     for id in others.iter().chain([&of_owner]) {
-        relist(&mut seen, id, all[1..].iter());
-        seen.reconcile();
+        relist(&mut state, id, all[1..].iter());
+        state.reconcile();
     }
-    assert_eq!(carriers(&seen), alone);
-    apply(&mut seen, &all[0]);
-    seen.reconcile();
-    assert_eq!(carriers(&seen), ["inferenceservice/llama 1:8012"]);
+    assert_eq!(carriers(&state), alone);
+    apply(&mut state, &all[0]);
+    state.reconcile();
+    assert_eq!(carriers(&state), ["inferenceservice/llama 1:8012"]);
 }
 
 /// The RayCluster of the vLLM production stack: vLLM runs on the head.
@@ -403,9 +408,9 @@ fn ray_cluster() -> Vec<Value> {
 }
 
 #[test]
-fn what_is_advised_for_a_ray_cluster_whose_head_serves_makes_it_serve() {
+fn the_advice_for_a_ray_cluster_whose_head_serves_makes_it_serve() {
     let all = ray_cluster();
-    let said = |all: &[Value]| {
+    let message_of = |all: &[Value]| {
         let findings = store(all).findings();
         assert_eq!(findings.len(), 1, "{findings:?}");
         (findings[0].reason, findings[0].message.clone())
@@ -413,29 +418,29 @@ fn what_is_advised_for_a_ray_cluster_whose_head_serves_makes_it_serve() {
     let command = |name: &str| {
         format!("kubectl label service/{name} -n default model-name=llama model-version=v1")
     };
-    let (reason, message) = said(&all);
+    let (reason, message) = message_of(&all);
     assert_eq!(reason, reason::NO_PORT);
     assert!(message.contains(&command("SERVICE")), "{message}");
     assert!(!message.contains("headgate.dev/port"), "{message}");
-    // One that is written says the same.
+    // An explicit annotation leads to the same advice.
     let mut written = all.clone();
     written[0] = annotated(written[0].clone(), "headgate.dev/port", "8000");
-    let (reason, message) = said(&written);
+    let (reason, message) = message_of(&written);
     assert_eq!(reason, reason::ROLES_UNCLEAR);
     assert!(!message.contains("headgate.dev/port=PORT"), "{message}");
     assert!(message.contains(&command("SERVICE")), "{message}");
-    // With the chart's Service beside it, it is the one that is advised, and then all is well.
+    // With the Service of the chart, the advice names it, and following the advice ends the finding.
     let beside = [all.clone(), vec![engine_service()]].concat();
-    let (reason, message) = said(&beside);
+    let (reason, message) = message_of(&beside);
     assert_eq!(reason, reason::NO_PORT);
     assert!(
         message.contains(&command("vllm-engine-service")),
         "{message}"
     );
     let done = [all, vec![model(engine_service(), "v1")]].concat();
-    let seen = store(&done);
+    let state = store(&done);
     let it = "service/vllm-engine-service";
-    assert_eq!(addresses(&seen, it), ["10.0.0.1:8000"]);
-    assert_eq!(carrier(&seen, it).desired, 1);
-    assert_eq!(seen.findings(), []);
+    assert_eq!(addresses(&state, it), ["10.0.0.1:8000"]);
+    assert_eq!(carrier(&state, it).desired, 1);
+    assert_eq!(state.findings(), []);
 }

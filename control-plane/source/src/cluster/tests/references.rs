@@ -3,7 +3,7 @@
 use headgate_model::{Subject, reason};
 use serde_json::{Value, json};
 
-use super::world::*;
+use super::fixtures::*;
 use crate::cluster::store::Store;
 
 fn uid(store: &Store, identity: &str) -> Option<String> {
@@ -13,42 +13,42 @@ fn uid(store: &Store, identity: &str) -> Option<String> {
 }
 
 #[test]
-fn an_object_that_a_finding_is_about_has_a_reference_though_it_carries_nothing() {
+fn the_object_of_a_finding_has_a_reference_although_it_is_not_a_carrier() {
     // A chart with labels on everything: the Service carries, and the weight on the Deployment is not effective.
     let mut all = deployment("a", 1, &[1]);
     all[0] = labelled(model(all[0].clone(), "v1"), &json!({"canary-weight": "30"}));
     all.push(model(service("front", json!({"app": "a"})), "v1"));
-    let mut seen = fresh(&all, &watches());
-    assert_eq!(reasons(&seen.findings()), [reason::LABEL_IGNORED]);
+    let mut state = fresh(&all, &watches());
+    assert_eq!(reasons(&state.findings()), [reason::LABEL_IGNORED]);
     let of_owner = Some("Deployment Deployment-a".to_owned());
-    assert_eq!(uid(&seen, "deployment/a"), of_owner);
-    assert!(uid(&seen, "service/front").is_some());
-    // One of the same name is another object.
+    assert_eq!(uid(&state, "deployment/a"), of_owner);
+    assert!(uid(&state, "service/front").is_some());
+    // A new object with the same name is another object.
     let mut later = all[0].clone();
     later["metadata"]["uid"] = "another".into();
     later["spec"]["template"]["metadata"]["labels"] = json!({"app": "a"});
-    apply(&mut seen, &later);
-    seen.reconcile();
-    let said = !seen.findings().is_empty();
-    assert_eq!(uid(&seen, "deployment/a").is_some(), said);
-    apply(&mut seen, &all[0]);
-    seen.reconcile();
-    assert_eq!(uid(&seen, "deployment/a"), of_owner);
-    // What is said no more needs none.
+    apply(&mut state, &later);
+    state.reconcile();
+    let has_findings = !state.findings().is_empty();
+    assert_eq!(uid(&state, "deployment/a").is_some(), has_findings);
+    apply(&mut state, &all[0]);
+    state.reconcile();
+    assert_eq!(uid(&state, "deployment/a"), of_owner);
+    // An object without a finding has no reference.
     apply(
-        &mut seen,
+        &mut state,
         &labelled(all[0].clone(), &json!({"canary-weight": null})),
     );
-    seen.reconcile();
+    state.reconcile();
     assert_eq!(
-        (seen.findings(), uid(&seen, "deployment/a")),
+        (state.findings(), uid(&state, "deployment/a")),
         (vec![], None)
     );
-    apply(&mut seen, &all[0]);
-    seen.reconcile();
-    delete(&mut seen, &all[0]);
-    seen.reconcile();
-    assert_eq!(uid(&seen, "deployment/a"), None);
+    apply(&mut state, &all[0]);
+    state.reconcile();
+    delete(&mut state, &all[0]);
+    state.reconcile();
+    assert_eq!(uid(&state, "deployment/a"), None);
 }
 
 #[test]
@@ -79,11 +79,11 @@ fn an_object_with_a_finding_of_its_own_has_a_reference() {
         ),
     ];
     for (identity, object, kind) in rows {
-        let mut seen = fresh([&object], &watches());
-        assert!(!seen.findings().is_empty(), "{identity}");
-        assert_eq!(uid(&seen, identity), Some(format!("{kind} {kind}-a")));
-        delete(&mut seen, &object);
-        seen.reconcile();
-        assert_eq!((seen.findings(), uid(&seen, identity)), (vec![], None));
+        let mut state = fresh([&object], &watches());
+        assert!(!state.findings().is_empty(), "{identity}");
+        assert_eq!(uid(&state, identity), Some(format!("{kind} {kind}-a")));
+        delete(&mut state, &object);
+        state.reconcile();
+        assert_eq!((state.findings(), uid(&state, identity)), (vec![], None));
     }
 }

@@ -4,13 +4,13 @@ use headgate_model::{Protocol, reason};
 use serde_json::{Value, json};
 
 use super::active_generations::rollout;
-use super::world::*;
+use super::fixtures::*;
 use crate::cluster::objects::{Body, Object};
 use crate::cluster::roles::reads_in_full;
 use crate::cluster::store::Store;
 use headgate_kubernetes::kinds::Kind;
 
-/// A part of an owner: a Deployment, its ReplicaSet, and as many pods as it wants, with these labels and containers.
+/// A part of an owner: a Deployment, its ReplicaSet and its pods, with these labels and containers.
 pub(super) fn part(
     owner: &Value,
     name: &str,
@@ -74,7 +74,7 @@ fn addresses(store: &Store, identity: &str) -> Vec<String> {
 fn an_endpoint_picker_is_not_an_endpoint() {
     let owner = model(object("LLMInferenceService", "qwen", 1, None), "v1");
     let it = "llminferenceservice/qwen";
-    // Without a label of the operator, as its parts are made by hand: which of two ports is not told.
+    // Without labels of the operator, as in a manual set-up, the port is ambiguous.
     let apart = (json!({"part": "workload"}), json!({"part": "scheduler"}));
     let all = [
         vec![owner.clone()],
@@ -82,11 +82,11 @@ fn an_endpoint_picker_is_not_an_endpoint() {
         picker(&owner, &apart.1),
     ]
     .concat();
-    let seen = store(&all);
-    assert_eq!(addresses(&seen, it), Vec::<String>::new());
-    assert_eq!(reasons(&seen.findings()), [reason::AMBIGUOUS_PORT]);
+    let state = store(&all);
+    assert_eq!(addresses(&state, it), Vec::<String>::new());
+    assert_eq!(reasons(&state.findings()), [reason::AMBIGUOUS_PORT]);
 
-    // What the finding advises: only those that declare the port have it.
+    // After the advice, only the pods that declare the port serve.
     for port in ["8000", "routed"] {
         let mut all = all.clone();
         all[0] = annotated(all[0].clone(), "headgate.dev/port", port);
@@ -96,17 +96,17 @@ fn an_endpoint_picker_is_not_an_endpoint() {
                 port["name"] = "routed".into();
             }
         }
-        let seen = store(&all);
+        let state = store(&all);
         assert_eq!(
-            addresses(&seen, it),
+            addresses(&state, it),
             ["10.0.0.1:8000", "10.0.0.2:8000"],
             "{port}"
         );
-        assert_eq!(carrier(&seen, it).desired, 2);
-        assert_eq!(seen.findings(), []);
+        assert_eq!(carrier(&state, it).desired, 2);
+        assert_eq!(state.findings(), []);
     }
 
-    // As the operator labels them, with the Services that it makes.
+    // With the labels and the Services of the operator.
     let workload = json!({
         "app.kubernetes.io/component": "llminferenceservice-workload", "kserve.io/component": "workload", "llm-d.ai/role": "decode",
     });
@@ -137,10 +137,10 @@ fn an_endpoint_picker_is_not_an_endpoint() {
         picker(&owner, &scheduler),
     ]
     .concat();
-    let seen = store(&all);
-    assert_eq!(addresses(&seen, it), ["10.0.0.1:8000", "10.0.0.2:8000"]);
-    assert_eq!(carrier(&seen, it).desired, 2);
-    assert_eq!(reasons(&seen.findings()), [reason::TLS_PORT]);
+    let state = store(&all);
+    assert_eq!(addresses(&state, it), ["10.0.0.1:8000", "10.0.0.2:8000"]);
+    assert_eq!(carrier(&state, it).desired, 2);
+    assert_eq!(reasons(&state.findings()), [reason::TLS_PORT]);
     for written in ["true", "false"] {
         let mut all = all.clone();
         all[0] = annotated(all[0].clone(), "headgate.dev/tls", written);
@@ -149,7 +149,7 @@ fn an_endpoint_picker_is_not_an_endpoint() {
 }
 
 #[test]
-fn parts_that_cannot_be_distinguished_are_not_endpoints_and_a_labelled_service_is_advised() {
+fn indistinguishable_parts_are_not_endpoints_and_a_labelled_service_is_advised() {
     let owner = model(object("Whole", "qwen", 1, None), "v1");
     let it = "whole/qwen";
     let http = |name: &str, ip: u8, number: u16| {
@@ -195,11 +195,11 @@ fn parts_that_cannot_be_distinguished_are_not_endpoints_and_a_labelled_service_i
         ),
         ("gRPC alone", grpc, &["10.0.0.9:9002"], false),
     ];
-    for (what, parts, wanted, said) in rows {
-        let seen = store(&[vec![owner.clone()], parts].concat());
-        assert_eq!(addresses(&seen, it), wanted, "{what}");
-        let found = seen.findings();
-        let of = if said {
+    for (what, parts, expected, expected_reasons) in rows {
+        let state = store(&[vec![owner.clone()], parts].concat());
+        assert_eq!(addresses(&state, it), expected, "{what}");
+        let found = state.findings();
+        let of = if expected_reasons {
             vec![reason::ROLES_UNCLEAR]
         } else {
             Vec::new()
@@ -212,58 +212,65 @@ fn parts_that_cannot_be_distinguished_are_not_endpoints_and_a_labelled_service_i
             "{found:?}"
         );
     }
-    // What it asks for: the Service that leads to the servers.
+    // The advice: the Service that leads to the servers.
     let front = model(service("front", json!({"part": "a"})), "v1");
     let picker = picker(&owner, &json!({"part": "scheduler"}));
-    let seen = store(&[vec![owner.clone(), front], unnamed("a", 1, 8000), picker].concat());
-    assert_eq!(addresses(&seen, "service/front"), ["10.0.0.1:8000"]);
-    assert_eq!(carrier(&seen, "service/front").desired, 1);
-    assert_eq!(seen.findings(), []);
+    let state = store(&[vec![owner.clone(), front], unnamed("a", 1, 8000), picker].concat());
+    assert_eq!(addresses(&state, "service/front"), ["10.0.0.1:8000"]);
+    assert_eq!(carrier(&state, "service/front").desired, 1);
+    assert_eq!(state.findings(), []);
 }
 
 #[test]
-fn a_port_that_no_part_declares_makes_no_part_an_endpoint() {
+fn an_annotated_port_that_no_part_declares_makes_no_part_an_endpoint() {
     let mut owner = model(object("Whole", "qwen", 1, None), "v1");
     owner = annotated(owner, "headgate.dev/port", "8000");
     let it = "whole/qwen";
-    let mute = |name: &str, ip: u8| {
+    let unlabelled = |name: &str, ip: u8| {
         let spec = listens(&json!([]));
         part(&owner, name, &[ip], &json!({"part": name}), &spec)
     };
     let none: &[&str] = &[];
-    let seen = store(&[vec![owner.clone()], mute("a", 1), mute("b", 2)].concat());
-    assert_eq!(addresses(&seen, it), none);
-    let found = seen.findings();
+    let state = store(&[vec![owner.clone()], unlabelled("a", 1), unlabelled("b", 2)].concat());
+    assert_eq!(addresses(&state, it), none);
+    let found = state.findings();
     assert_eq!(reasons(&found), [reason::ROLES_UNCLEAR]);
     for text in ["port 8000", "its parts a, b", "label the Service"] {
         assert!(found[0].message.contains(text), "{found:?}");
     }
     // Also before a part has pods.
-    let mut late = mute("b", 2);
+    let mut late = unlabelled("b", 2);
     late.truncate(2);
-    let seen = store(&[vec![owner.clone()], mute("a", 1), late].concat());
-    assert_eq!(addresses(&seen, it), none);
-    // One part is no choice, and neither are pods that are all alike.
-    let seen = store(&[vec![owner.clone()], mute("a", 1)].concat());
-    assert_eq!(addresses(&seen, it), ["10.0.0.1:8000"]);
-    assert_eq!(seen.findings(), []);
+    let state = store(&[vec![owner.clone()], unlabelled("a", 1), late].concat());
+    assert_eq!(addresses(&state, it), none);
+    // One part, or equal pods, are unambiguous.
+    let state = store(&[vec![owner.clone()], unlabelled("a", 1)].concat());
+    assert_eq!(addresses(&state, it), ["10.0.0.1:8000"]);
+    assert_eq!(state.findings(), []);
     let bare = |ip: u8| {
         let mut pod = pod(&format!("bare-{ip}"), ip, Some(&owner));
         pod["spec"] = listens(&json!([]));
         pod
     };
-    let seen = store(&[owner.clone(), bare(1), bare(2)]);
-    assert_eq!(addresses(&seen, it), ["10.0.0.1:8000", "10.0.0.2:8000"]);
-    assert_eq!(seen.findings(), []);
-    // What is asked for.
+    let state = store(&[owner.clone(), bare(1), bare(2)]);
+    assert_eq!(addresses(&state, it), ["10.0.0.1:8000", "10.0.0.2:8000"]);
+    assert_eq!(state.findings(), []);
+    // The advice.
     let front = model(service("front", json!({"part": "a"})), "v1");
     let front = annotated(front, "headgate.dev/port", "8000");
-    let seen = store(&[vec![owner.clone(), front], mute("a", 1), mute("b", 2)].concat());
-    assert_eq!(addresses(&seen, "service/front"), ["10.0.0.1:8000"]);
+    let state = store(
+        &[
+            vec![owner.clone(), front],
+            unlabelled("a", 1),
+            unlabelled("b", 2),
+        ]
+        .concat(),
+    );
+    assert_eq!(addresses(&state, "service/front"), ["10.0.0.1:8000"]);
 }
 
 #[test]
-fn the_operators_own_words_hold_however_a_kind_is_given() {
+fn the_labels_of_operators_count_also_for_kinds_given_by_a_flag() {
     for text in [
         "argoproj.io/v1alpha1/rollouts/Rollout",
         "argoproj.io/v1beta1/rollouts/Rollout=/spec/replicas",
@@ -286,23 +293,23 @@ fn the_operators_own_words_hold_however_a_kind_is_given() {
 }
 
 #[test]
-fn a_transformer_stands_before_its_predictor() {
+fn a_transformer_serves_in_front_of_its_predictor_pods() {
     let owner = model(object("InferenceService", "isvc", 1, None), "v1");
     let ports = listens(&json!([{"name": "http1", "containerPort": 8080}]));
     let of = |name: &str, ip: u8| part(&owner, name, &[ip], &json!({"component": name}), &ports);
     let it = "inferenceservice/isvc";
-    let seen = store(&[vec![owner.clone()], of("predictor", 1), of("explainer", 3)].concat());
-    assert_eq!(addresses(&seen, it), ["10.0.0.1:8080"]);
+    let state = store(&[vec![owner.clone()], of("predictor", 1), of("explainer", 3)].concat());
+    assert_eq!(addresses(&state, it), ["10.0.0.1:8080"]);
     let mut all = [
         vec![owner.clone()],
         of("predictor", 1),
         of("transformer", 2),
     ]
     .concat();
-    let seen = store(&all);
-    assert_eq!(addresses(&seen, it), ["10.0.0.2:8080"]);
-    assert_eq!((carrier(&seen, it).desired, seen.findings()), (1, vec![]));
-    // Also while it has no pod.
+    let state = store(&all);
+    assert_eq!(addresses(&state, it), ["10.0.0.2:8080"]);
+    assert_eq!((carrier(&state, it).desired, state.findings()), (1, vec![]));
+    // Also while it has no pods.
     all.pop();
     assert_eq!(addresses(&store(&all), it), Vec::<String>::new());
 }
@@ -320,10 +327,10 @@ fn workers_of_a_leader_are_not_endpoints_even_if_they_declare_its_port() {
     let leader = index(pod("lws-0", 1, Some(&set)), "0");
     let workers = replicas(object("StatefulSet", "lws-0", 1, Some(&leader)), 1);
     let worker = index(pod("lws-0-1", 2, Some(&workers)), "1");
-    let seen = store(&[group, set, leader, workers, worker]);
-    assert_eq!(carriers(&seen), ["leaderworkerset/lws 1"]);
-    assert_eq!(carrier(&seen, "leaderworkerset/lws").desired, 1);
-    assert_eq!(seen.findings(), []);
+    let state = store(&[group, set, leader, workers, worker]);
+    assert_eq!(carriers(&state), ["leaderworkerset/lws 1"]);
+    assert_eq!(carrier(&state, "leaderworkerset/lws").desired, 1);
+    assert_eq!(state.findings(), []);
 }
 
 #[test]
@@ -338,13 +345,16 @@ fn a_port_of_a_native_sidecar_serves() {
             "initContainers": [{"name": "proxy", "restartPolicy": "Always", "ports": [{"name": "http", "containerPort": 8000}]}],
             "containers": [{"name": "server", "ports": [{"name": "metrics", "containerPort": 8200}]}],
         });
-        let seen = store(&all);
-        assert_eq!(addresses(&seen, "deployment/sidecar"), ["10.0.0.1:8000"]);
-        assert_eq!(seen.findings(), []);
-        // One that only runs before the pod does listens no more.
+        let state = store(&all);
+        assert_eq!(addresses(&state, "deployment/sidecar"), ["10.0.0.1:8000"]);
+        assert_eq!(state.findings(), []);
+        // A plain init container no longer listens.
         all[2]["spec"]["initContainers"][0]["restartPolicy"] = Value::Null;
-        let seen = store(&all);
-        assert_eq!(addresses(&seen, "deployment/sidecar"), Vec::<String>::new());
+        let state = store(&all);
+        assert_eq!(
+            addresses(&state, "deployment/sidecar"),
+            Vec::<String>::new()
+        );
     }
 }
 
@@ -365,53 +375,53 @@ fn annotations_choose_the_protocol_and_the_service() {
         }
         store(&all)
     };
-    let seen = with(&[]);
-    assert_eq!(reasons(&seen.findings()), [reason::AMBIGUOUS_PORT]);
-    let seen = with(&[("headgate.dev/service", "two")]);
-    let endpoint = &carrier(&seen, "deployment/a").pods[0];
+    let state = with(&[]);
+    assert_eq!(reasons(&state.findings()), [reason::AMBIGUOUS_PORT]);
+    let state = with(&[("headgate.dev/service", "two")]);
+    let endpoint = &carrier(&state, "deployment/a").pods[0];
     assert_eq!(
         (endpoint.address.port(), endpoint.protocol),
         (8001, Protocol::Http2)
     );
-    assert_eq!(seen.findings(), []);
-    let seen = with(&[
+    assert_eq!(state.findings(), []);
+    let state = with(&[
         ("headgate.dev/service", "two"),
         ("headgate.dev/protocol", "client"),
     ]);
     assert_eq!(
-        carrier(&seen, "deployment/a").pods[0].protocol,
+        carrier(&state, "deployment/a").pods[0].protocol,
         Protocol::Client
     );
-    let seen = with(&[
+    let state = with(&[
         ("headgate.dev/service", "three"),
         ("headgate.dev/port", "8000"),
         ("headgate.dev/protocol", "spdy"),
     ]);
-    let endpoint = &carrier(&seen, "deployment/a").pods[0];
+    let endpoint = &carrier(&state, "deployment/a").pods[0];
     assert_eq!(
         (endpoint.address.port(), endpoint.protocol),
         (8000, Protocol::Http2)
     );
     assert_eq!(
-        reasons(&seen.findings()),
+        reasons(&state.findings()),
         [reason::INVALID_PROTOCOL, reason::INVALID_SERVICE]
     );
 }
 
 #[test]
-fn a_service_that_comes_changes_or_goes_moves_the_port() {
+fn a_service_that_is_added_changed_or_removed_changes_the_port() {
     let mut all = deployment("a", 1, &[1]);
     all[0] = model(all[0].clone(), "v1");
     all[2]["spec"] = listens(
         &json!([{"name": "main", "containerPort": 8000}, {"name": "other", "containerPort": 9000}]),
     );
-    let mut seen = store(&all);
+    let mut state = store(&all);
     let mut step = |event: &dyn Fn(&mut Store)| {
-        event(&mut seen);
-        seen.reconcile();
+        event(&mut state);
+        state.reconcile();
         (
-            addresses(&seen, "deployment/a").join(" "),
-            reasons(&seen.findings()),
+            addresses(&state, "deployment/a").join(" "),
+            reasons(&state.findings()),
         )
     };
     let leads = |target: &str| {

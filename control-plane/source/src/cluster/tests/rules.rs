@@ -3,14 +3,14 @@
 use headgate_model::{LabelKeys, Severity, Subject, reason};
 use serde_json::{Value, json};
 
-use super::world::*;
+use super::fixtures::*;
 use crate::cluster::store::Store;
 use headgate_kubernetes::WatchedKind;
 use headgate_kubernetes::update::Event;
 use headgate_model::Change;
 
 #[test]
-fn the_outermost_owner_carries_for_its_pods() {
+fn the_outermost_owner_is_the_carrier_of_its_pods() {
     let mut all = deployment("v1", 1, &[1, 2]);
     all[0] = labelled(
         model(all[0].clone(), "one"),
@@ -50,29 +50,29 @@ fn a_service_with_both_labels_precedes_the_owner_and_desires_the_owners_replicas
     let front = model(service("front", json!({"group": "g"})), "one");
     let bare = labelled(pod("bare", 9, None), &json!({"group": "g"}));
     let both: Vec<Value> = all.iter().cloned().chain([front, bare]).collect();
-    let seen = store(&both);
-    assert_eq!(carriers(&seen), ["service/front 1,2,3,9"]);
-    assert_eq!(carrier(&seen, "service/front").desired, 5 + 1 + 1);
+    let state = store(&both);
+    assert_eq!(carriers(&state), ["service/front 1,2,3,9"]);
+    assert_eq!(carrier(&state, "service/front").desired, 5 + 1 + 1);
 
-    // With the name alone it says nothing about versions: the workloads behind it do.
+    // With only the model label it declares no version: the workloads behind it are the carriers.
     let half = labelled(
         service("front", json!({"group": "g"})),
         &json!({"model-name": "llama"}),
     );
-    let seen = store(&[all, vec![half]].concat());
-    assert_eq!(carriers(&seen), ["deployment/a 1,2"]);
+    let state = store(&[all, vec![half]].concat());
+    assert_eq!(carriers(&state), ["deployment/a 1,2"]);
 }
 
 #[test]
-fn a_service_carries_also_for_an_owner_that_has_no_pods_yet() {
+fn a_service_is_the_carrier_also_of_an_owner_without_pods() {
     let mut all = deployment("a", 1, &[]);
     all[0] = model(replicas(all[0].clone(), 4), "one");
     let front = model(service("front", json!({"app": "a"})), "one");
-    let seen = store(&[all.clone(), vec![front]].concat());
-    assert_eq!(carriers(&seen), ["service/front"]);
-    assert_eq!(carrier(&seen, "service/front").desired, 4);
+    let state = store(&[all.clone(), vec![front]].concat());
+    assert_eq!(carriers(&state), ["service/front"]);
+    assert_eq!(carrier(&state, "service/front").desired, 4);
     assert_eq!(carriers(&store(&all)), ["deployment/a"]);
-    // A selector that selects nothing, as an empty one does, carries for nobody.
+    // A selector without a match, such as an empty one, selects no pods.
     let empty = model(service("empty", json!({})), "one");
     assert_eq!(
         carriers(&store(&[all, vec![empty]].concat())),
@@ -91,15 +91,15 @@ fn a_pod_of_two_services_is_an_endpoint_of_both() {
         ),
         model(service("three", json!({"app": "a", "x": "z"})), "one"),
     ];
-    let seen = store(&[vec![pod], adapters.to_vec()].concat());
+    let state = store(&[vec![pod], adapters.to_vec()].concat());
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["service/one 1", "service/three", "service/two 1"]
     );
 }
 
 #[test]
-fn a_pod_carries_for_itself_where_no_owner_has_the_labels() {
+fn a_labelled_pod_without_a_labelled_owner_is_a_carrier() {
     let bare = model(pod("bare", 1, None), "one");
     assert_eq!(
         carriers(&store(std::slice::from_ref(&bare))),
@@ -107,7 +107,7 @@ fn a_pod_carries_for_itself_where_no_owner_has_the_labels() {
     );
     assert_eq!(carrier(&store(&[bare]), "pod/bare").desired, 1);
 
-    // Labels of a pod below owners that have none.
+    // Labels of a pod below unlabelled owners.
     let mut all = deployment("a", 1, &[1]);
     all[2] = model(all[2].clone(), "one");
     assert_eq!(carriers(&store(&all)), ["pod/a-1 1"]);
@@ -118,7 +118,7 @@ fn a_pod_carries_for_itself_where_no_owner_has_the_labels() {
 }
 
 #[test]
-fn a_labelled_owner_below_an_unlabelled_one_carries() {
+fn a_labelled_owner_below_an_unlabelled_one_is_the_carrier() {
     for kind in [
         "InferenceService",
         "LLMInferenceService",
@@ -134,26 +134,26 @@ fn a_labelled_owner_below_an_unlabelled_one_carries() {
             model(all[0].clone(), "one"),
             &json!({"canary-weight": "10"}),
         );
-        let mut seen = store(&[all.clone(), vec![top.clone()]].concat());
-        assert_eq!(carriers(&seen), ["deployment/a 1,2"], "{kind}");
-        let it = carrier(&seen, "deployment/a");
+        let mut state = store(&[all.clone(), vec![top.clone()]].concat());
+        assert_eq!(carriers(&state), ["deployment/a 1,2"], "{kind}");
+        let it = carrier(&state, "deployment/a");
         assert_eq!((it.desired, it.labels["canary-weight"].as_str()), (2, "10"));
-        assert_eq!(seen.findings(), [], "{kind}");
-        // Once the outer one has the label it is the one that is effective, and takes it back by losing it.
-        apply(&mut seen, &model(top.clone(), "two"));
-        seen.reconcile();
+        assert_eq!(state.findings(), [], "{kind}");
+        // The labels of the outer owner are effective while it has them.
+        apply(&mut state, &model(top.clone(), "two"));
+        state.reconcile();
         let outer = format!("{}/top 1,2", kind.to_ascii_lowercase());
-        assert_eq!(carriers(&seen), [outer], "{kind}");
+        assert_eq!(carriers(&state), [outer], "{kind}");
         let ignored = [reason::LABEL_IGNORED; 2];
-        assert_eq!(reasons(&seen.findings()), ignored, "{kind}");
-        apply(&mut seen, &top);
-        seen.reconcile();
-        assert_eq!(carriers(&seen), ["deployment/a 1,2"], "{kind}");
+        assert_eq!(reasons(&state.findings()), ignored, "{kind}");
+        apply(&mut state, &top);
+        state.reconcile();
+        assert_eq!(carriers(&state), ["deployment/a 1,2"], "{kind}");
     }
 }
 
 #[test]
-fn while_pools_cannot_be_read_pods_serve_and_ports_they_may_contradict_are_reported() {
+fn while_pools_are_unread_pods_serve_and_ports_that_depend_on_a_pool_are_reported() {
     let mut all = deployment("a", 1, &[1, 2]);
     all[0] = model(all[0].clone(), "one");
     let pools = watches().into_iter().filter(|id| id.kind.is_pool());
@@ -166,51 +166,51 @@ fn while_pools_cannot_be_read_pods_serve_and_ports_they_may_contradict_are_repor
         store.reconcile();
         store
     };
-    let mut seen = unread(&all);
-    assert!(seen.synced(), "it serves");
-    assert_eq!(carriers(&seen), ["deployment/a 1,2"]);
-    let found = seen.findings();
+    let mut state = unread(&all);
+    assert!(state.synced(), "it serves");
+    assert_eq!(carriers(&state), ["deployment/a 1,2"]);
+    let found = state.findings();
     assert_eq!(reasons(&found), [reason::POOLS_UNREAD]);
     let message = &found[0].message;
     let command = "kubectl annotate deployment/a -n default headgate.dev/port=8000";
     assert!(message.contains(command), "{message}");
-    // What an annotation or a Service says, no pool contradicts.
-    let mut asked = all.clone();
-    asked[0] = annotated(asked[0].clone(), "headgate.dev/port", "8000");
-    assert_eq!(unread(&asked).findings(), []);
+    // An annotation or a Service takes precedence over a pool.
+    let mut with_port = all.clone();
+    with_port[0] = annotated(with_port[0].clone(), "headgate.dev/port", "8000");
+    assert_eq!(unread(&with_port).findings(), []);
     let mut front = service("front", json!({"app": "a"}));
     front["spec"]["ports"] = json!([{"name": "http", "port": 80, "targetPort": 8000}]);
     assert_eq!(unread(&[all.clone(), vec![front]].concat()).findings(), []);
-    // Once they are read they count, and nothing is said any more.
-    relist(&mut seen, &pools[0], [&pool("p", json!({"app": "a"}))]);
-    seen.reconcile();
+    // Once they are read they count, and the finding ends.
+    relist(&mut state, &pools[0], [&pool("p", json!({"app": "a"}))]);
+    state.reconcile();
     assert_eq!(
-        reasons(&seen.findings()),
+        reasons(&state.findings()),
         [reason::POOLS_UNREAD],
         "one group"
     );
-    seen.reduce(&pools[1], Event::Absent);
-    seen.reconcile();
-    assert_eq!(seen.findings(), []);
+    state.reduce(&pools[1], Event::Absent);
+    state.reconcile();
+    assert_eq!(state.findings(), []);
 }
 
 #[test]
 fn an_object_is_referred_to_in_the_version_that_the_api_server_serves() {
     let owner = model(object("LLMInferenceService", "qwen", 1, None), "v1");
-    let mut seen = store(std::slice::from_ref(&owner));
+    let mut state = store(std::slice::from_ref(&owner));
     let version = |store: &Store| {
         let subject = Subject::from(key("llminferenceservice/qwen"));
         store.references()[&subject].api_version.clone()
     };
-    assert_eq!(version(&seen), "serving.kserve.io/v1alpha1");
-    seen.set_version(what(&owner), "v1alpha2".to_owned());
-    assert!(seen.reconcile().findings, "it is published");
-    assert_eq!(version(&seen), "serving.kserve.io/v1alpha2");
+    assert_eq!(version(&state), "serving.kserve.io/v1alpha1");
+    state.set_version(what(&owner), "v1alpha2".to_owned());
+    assert!(state.reconcile().findings, "it is published");
+    assert_eq!(version(&state), "serving.kserve.io/v1alpha2");
 }
 
 #[test]
-fn what_is_made_from_a_template_does_not_carry_by_the_labels_that_it_has_of_it() {
-    // The Deployment's template names the model: it carries, and not the ReplicaSet that has a copy.
+fn labels_from_a_template_do_not_make_a_created_object_a_carrier() {
+    // The template of the Deployment names the model: the Deployment is the carrier, not the ReplicaSet with the copy.
     let mut all = deployment("a", 1, &[1]);
     for object in &mut all[..2] {
         let labels = &mut object["spec"]["template"]["metadata"]["labels"];
@@ -221,14 +221,14 @@ fn what_is_made_from_a_template_does_not_carry_by_the_labels_that_it_has_of_it()
         *object = model(object.clone(), "one");
     }
     assert_eq!(carriers(&store(&all)), ["deployment/a 1"]);
-    // A label that somebody wrote on a ReplicaSet is the only one, so it is effective.
+    // A label that a person wrote on a ReplicaSet is the only one, so it is effective.
     let mut all = deployment("a", 1, &[1]);
     all[1] = model(all[1].clone(), "one");
     assert_eq!(carriers(&store(&all)), ["replicaset/a-rs 1"]);
 }
 
 #[test]
-fn the_version_is_the_pods_own_where_it_has_one() {
+fn the_version_of_a_pod_precedes_that_of_its_carrier() {
     let mut all = deployment("a", 1, &[1, 2]);
     all[0] = model(all[0].clone(), "one");
     all[3] = labelled(all[3].clone(), &json!({"model-version": "two"}));
@@ -245,14 +245,14 @@ fn owners_without_replicas_desire_those_of_the_objects_they_own() {
     all[0]["metadata"]["ownerReferences"] = owned["metadata"]["ownerReferences"].clone();
     all[0] = replicas(model(all[0].clone(), "ignored"), 7);
     all.push(service);
-    let seen = store(&all);
-    assert_eq!(carriers(&seen), ["inferenceservice/isvc 1,2"]);
-    assert_eq!(carrier(&seen, "inferenceservice/isvc").desired, 7);
+    let state = store(&all);
+    assert_eq!(carriers(&state), ["inferenceservice/isvc 1,2"]);
+    assert_eq!(carrier(&state, "inferenceservice/isvc").desired, 7);
 }
 
 #[test]
 fn an_owner_may_be_a_pod() {
-    // As LeaderWorkerSet does: the leader's pod owns the set of its workers.
+    // As in a LeaderWorkerSet: the pod of the leader owns the set of its workers.
     let leader = model(pod("leader", 1, None), "one");
     let set = object("ReplicaSet", "workers", 1, Some(&leader));
     let worker = pod("worker", 2, Some(&set));
@@ -260,7 +260,7 @@ fn an_owner_may_be_a_pod() {
 }
 
 #[test]
-fn pods_wait_for_an_owner_that_is_not_listed_yet_and_not_for_one_that_cannot_be() {
+fn pods_wait_for_an_owner_whose_kind_is_not_listed_yet_but_not_for_an_unreadable_kind() {
     let mut all = deployment("a", 1, &[1]);
     for object in &mut all {
         *object = model(object.clone(), "one");
@@ -286,35 +286,35 @@ fn pods_wait_for_an_owner_that_is_not_listed_yet_and_not_for_one_that_cannot_be(
 
     let isvc = object("InferenceService", "isvc", 1, None);
     let owned = model(pod("p", 3, Some(&isvc)), "one");
-    let mut seen = store(std::slice::from_ref(&owned));
-    assert_eq!(carriers(&seen), Vec::<String>::new());
-    seen.reduce(&watch_of(&isvc), Event::Absent);
-    assert_eq!(seen.reconcile().change, Some(Change::Intent));
+    let mut state = store(std::slice::from_ref(&owned));
+    assert_eq!(carriers(&state), Vec::<String>::new());
+    state.reduce(&watch_of(&isvc), Event::Absent);
+    assert_eq!(state.reconcile().change, Some(Change::Intent));
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["pod/p 3"],
         "the API server has no such kind"
     );
-    // A list that began and was cut short says nothing.
-    seen.reduce(&watch_of(&isvc), Event::Init);
-    seen.reconcile();
-    assert_eq!(carriers(&seen), ["pod/p 3"]);
-    relist(&mut seen, &watch_of(&isvc), [&model(isvc.clone(), "one")]);
-    seen.reconcile();
-    assert_eq!(carriers(&seen), ["inferenceservice/isvc 3"]);
+    // An incomplete list does not count.
+    state.reduce(&watch_of(&isvc), Event::Init);
+    state.reconcile();
+    assert_eq!(carriers(&state), ["pod/p 3"]);
+    relist(&mut state, &watch_of(&isvc), [&model(isvc.clone(), "one")]);
+    state.reconcile();
+    assert_eq!(carriers(&state), ["inferenceservice/isvc 3"]);
 }
 
 #[test]
-fn owners_that_own_each_other_stall_nothing() {
+fn owners_that_own_each_other_block_nothing() {
     let a = object("ReplicaSet", "a", 1, None);
     let b = object("ReplicaSet", "b", 1, Some(&a));
     let a = model(object("ReplicaSet", "a", 1, Some(&b)), "one");
     let pod = model(pod("p", 1, Some(&b)), "one");
-    let mut seen = store(&[a, b.clone(), pod.clone()]);
-    seen.reconcile();
-    delete(&mut seen, &b);
-    delete(&mut seen, &pod);
-    seen.reconcile();
+    let mut state = store(&[a, b.clone(), pod.clone()]);
+    state.reconcile();
+    delete(&mut state, &b);
+    delete(&mut state, &pod);
+    state.reconcile();
 }
 
 #[test]
@@ -330,20 +330,20 @@ fn pods_that_are_not_endpoints_are_left_out() {
     let pods = [pod("good", 1, None), no_ip, no_port, grpc, unready, ends];
     let pods = pods.map(|pod| labelled(pod, &json!({"app": "a"})));
     let front = model(service("front", json!({"app": "a"})), "one");
-    let seen = store(&[pods.to_vec(), vec![front]].concat());
-    assert_eq!(carriers(&seen), ["service/front 1,4"]);
-    let it = carrier(&seen, "service/front");
+    let state = store(&[pods.to_vec(), vec![front]].concat());
+    assert_eq!(carriers(&state), ["service/front 1,4"]);
+    let it = carrier(&state, "service/front");
     let all: Vec<&str> = it.pods.iter().map(|pod| pod.name.as_str()).collect();
     assert_eq!(all, ["good", "grpc", "unready"]);
     assert_eq!(
         it.desired, 4,
         "one that ends is not wanted any more, and one without a port never served"
     );
-    assert_eq!(reasons(&seen.findings()), [reason::NO_PORT]);
+    assert_eq!(reasons(&state.findings()), [reason::NO_PORT]);
 }
 
 #[test]
-fn the_port_annotation_comes_before_the_names_and_a_bad_one_takes_nothing_away() {
+fn the_port_annotation_precedes_port_names_and_an_invalid_one_has_no_effect() {
     let rows = [
         ("9000", "10.0.0.1:9000", None),
         ("metrics", "10.0.0.1:9090", None),
@@ -357,11 +357,11 @@ fn the_port_annotation_comes_before_the_names_and_a_bad_one_takes_nothing_away()
         let mut carried = deployment("p", 1, &[1]);
         carried[0] = annotated(model(carried[0].clone(), "one"), "headgate.dev/port", text);
         for (objects, identity) in [(vec![own], "pod/p"), (carried, "deployment/p")] {
-            let seen = store(&objects);
-            let it = carrier(&seen, identity);
+            let state = store(&objects);
+            let it = carrier(&state, identity);
             assert_eq!(it.pods[0].address.to_string(), address, "{text:?}");
             assert_eq!(
-                reasons(&seen.findings()),
+                reasons(&state.findings()),
                 says.into_iter().collect::<Vec<_>>(),
                 "{text:?}"
             );
@@ -377,9 +377,9 @@ fn endpoints_listed_on_another_object_are_ignored_and_reported() {
         "headgate.dev/endpoints",
         "127.0.0.1:9",
     );
-    let seen = store(&all);
-    assert_eq!(carriers(&seen), ["deployment/a 1"]);
-    let findings = seen.findings();
+    let state = store(&all);
+    assert_eq!(carriers(&state), ["deployment/a 1"]);
+    let findings = state.findings();
     assert_eq!(reasons(&findings), [reason::ENDPOINTS_IGNORED]);
     assert!(
         findings[0]
@@ -392,7 +392,7 @@ fn endpoints_listed_on_another_object_are_ignored_and_reported() {
 #[test]
 fn labels_and_annotations_without_effect_are_reported_once_on_the_object_a_person_wrote() {
     let slip = |object, key| annotated(object, key, "8000");
-    // A ReplicaSet has its Deployment's annotations, and every pod those of the template.
+    // A ReplicaSet has the annotations of its Deployment, and every pod those of the template.
     let mut all = deployment("a", 1, &[1, 2]);
     all[0] = model(all[0].clone(), "one");
     for object in &mut all[..2] {
@@ -401,15 +401,15 @@ fn labels_and_annotations_without_effect_are_reported_once_on_the_object_a_perso
     for pod in &mut all[2..] {
         *pod = slip(pod.clone(), "headgate.dev/ports");
     }
-    // Nothing names a model here, so it carries nothing.
+    // No object names a model here, so this is not a carrier.
     let weighted = json!({"model-version": "two", "canary-weight": "10"});
     let mut other = deployment("b", 2, &[3]);
     for object in &mut other {
         *object = labelled(object.clone(), &weighted);
     }
     let front = slip(service("front", json!({"app": "x"})), "headgate.dev/poort");
-    let mut seen = store(&[all, other.clone(), vec![front]].concat());
-    let said: Vec<String> = seen
+    let mut state = store(&[all, other.clone(), vec![front]].concat());
+    let messages: Vec<String> = state
         .findings()
         .iter()
         .map(|f| format!("{}: {}", f.origin, f.message))
@@ -432,61 +432,61 @@ fn labels_and_annotations_without_effect_are_reported_once_on_the_object_a_perso
             "did you mean `headgate.dev/port`?",
         ),
     ];
-    assert_eq!(said.len(), parts.len(), "{said:#?}");
+    assert_eq!(messages.len(), parts.len(), "{messages:#?}");
     for (begin, part) in parts {
-        let found = said
+        let found = messages
             .iter()
-            .any(|said| said.starts_with(begin) && said.contains(part));
-        assert!(found, "{begin} … {part} in {said:#?}");
+            .any(|messages| messages.starts_with(begin) && messages.contains(part));
+        assert!(found, "{begin} … {part} in {messages:#?}");
     }
-    apply(&mut seen, &model(other[0].clone(), "two"));
-    seen.reconcile();
+    apply(&mut state, &model(other[0].clone(), "two"));
+    state.reconcile();
     assert_eq!(
-        seen.findings().len(),
+        state.findings().len(),
         parts.len() - 1,
         "it names its model now"
     );
 }
 
 #[test]
-fn what_cannot_be_read_is_reported_and_the_rest_of_the_object_counts() {
+fn an_unreadable_field_is_reported_and_the_rest_of_the_object_counts() {
     let mut all = deployment("a", 1, &[1, 2]);
     all[0] = model(all[0].clone(), "one");
     all[0]["spec"]["replicas"] = "three".into();
     all[0]["metadata"]["labels"]["odd"] = json!(7);
     all[3]["status"]["podIP"] = "no address".into();
-    let seen = store(&all);
-    assert_eq!(carriers(&seen), ["deployment/a 1"]);
+    let state = store(&all);
+    assert_eq!(carriers(&state), ["deployment/a 1"]);
     assert_eq!(
-        carrier(&seen, "deployment/a").desired,
+        carrier(&state, "deployment/a").desired,
         2,
         "what its ReplicaSet wants"
     );
-    let findings = seen.findings();
+    let findings = state.findings();
     assert_eq!(reasons(&findings), [reason::UNREADABLE; 3]);
     assert!(findings.iter().all(|f| f.severity == Severity::Error));
-    let said: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
-    assert!(said.iter().any(|m| m.starts_with("spec.replicas is \"three\", which is not a number of replicas")), "{said:?}");
+    let messages: Vec<&str> = findings.iter().map(|f| f.message.as_str()).collect();
+    assert!(messages.iter().any(|m| m.starts_with("spec.replicas is \"three\", which is not a number of replicas")), "{messages:?}");
     let mut mended = all[0].clone();
     mended["spec"]["replicas"] = 3.into();
     mended["metadata"]["labels"]
         .as_object_mut()
         .unwrap()
         .remove("odd");
-    let mut seen = seen;
-    apply(&mut seen, &mended);
-    seen.reconcile();
-    assert_eq!(seen.findings().len(), 1);
+    let mut state = state;
+    apply(&mut state, &mended);
+    state.reconcile();
+    assert_eq!(state.findings().len(), 1);
 }
 
 #[test]
-fn a_change_is_churn_if_only_pods_came_and_a_loss_if_one_is_not_ready_any_more() {
+fn a_change_is_churn_if_pods_are_added_and_a_loss_if_one_becomes_unready() {
     let mut all = deployment("a", 1, &[1, 2]);
     all[0] = model(all[0].clone(), "one");
-    let mut seen = store(&all);
+    let mut state = store(&all);
     let mut step = |object: &Value| {
-        apply(&mut seen, object);
-        (seen.reconcile().change, carriers(&seen).join(" "))
+        apply(&mut state, object);
+        (state.reconcile().change, carriers(&state).join(" "))
     };
     assert_eq!(
         step(&ready(all[2].clone(), false)),
@@ -530,11 +530,11 @@ fn nothing_is_synced_before_pods_and_services_have_listed_once() {
     }
     assert!(store.synced());
     store.reduce(&needed[0], Event::Init);
-    assert!(store.synced(), "a list anew takes nothing back");
+    assert!(store.synced(), "another list takes nothing back");
 }
 
 #[test]
-fn a_kind_that_is_not_read_keeps_back_its_own_pods_and_no_others() {
+fn an_unread_kind_holds_back_only_its_own_pods() {
     let all = watches();
     let sets = kinds().iter().position(|k| k.kind == "InferenceService");
     let sets = WatchedKind::Owners(sets.unwrap());
@@ -560,23 +560,23 @@ fn a_kind_that_is_not_read_keeps_back_its_own_pods_and_no_others() {
 }
 
 #[test]
-fn a_namesake_that_came_later_is_another_object() {
+fn a_recreated_object_of_the_same_name_is_another_object() {
     let mut all = deployment("a", 1, &[1]);
     all[0] = model(all[0].clone(), "one");
-    let mut seen = store(&all);
+    let mut state = store(&all);
     let mut later = all[0].clone();
     later["metadata"]["uid"] = "another".into();
-    apply(&mut seen, &later);
-    seen.reconcile();
+    apply(&mut state, &later);
+    state.reconcile();
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["deployment/a"],
         "the pods are not its own"
     );
-    delete(&mut seen, &all[0]);
-    seen.reconcile();
+    delete(&mut state, &all[0]);
+    state.reconcile();
     assert_eq!(
-        carriers(&seen),
+        carriers(&state),
         ["deployment/a"],
         "the one that was deleted is another"
     );

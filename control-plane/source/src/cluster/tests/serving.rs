@@ -3,9 +3,9 @@
 use headgate_model::reason;
 use serde_json::{Value, json};
 
-use super::world::*;
+use super::fixtures::*;
 
-/// A pod that nobody can send a request to: Ray's worker, a router, a batch of anything.
+/// A pod without a serving port, such as a Ray worker, a router or a batch job.
 fn portless(name: &str, ip: u8, owner: &Value) -> Value {
     let mut pod = pod(name, ip, Some(owner));
     pod["spec"]["containers"] = json!([{"name": "worker"}]);
@@ -13,13 +13,13 @@ fn portless(name: &str, ip: u8, owner: &Value) -> Value {
 }
 
 #[test]
-fn what_helps_those_that_serve_is_neither_wanted_nor_missed() {
-    // As a Ray cluster: one head that serves, and its workers beside it.
+fn pods_that_do_not_serve_are_neither_desired_nor_reported() {
+    // As in a Ray cluster: a head that serves, and its workers.
     let whole = model(object("InferenceService", "whole", 1, None), "one");
     let head = pod("head", 1, Some(&whole));
     let worker = |n: u8| portless(&format!("worker-{n}"), n, &whole);
     let ray = vec![whole.clone(), head, worker(2), worker(3), worker(4)];
-    // As KServe: a predictor, and a router that has no port of these names.
+    // As in KServe: a predictor, and a router without a port of these names.
     let owned = |kind: &str, name: &str| object(kind, name, 1, Some(&whole));
     let predictor = replicas(owned("Deployment", "predictor"), 3);
     let router = replicas(owned("Deployment", "router"), 2);
@@ -34,15 +34,15 @@ fn what_helps_those_that_serve_is_neither_wanted_nor_missed() {
         pods.to_vec(),
     ]
     .concat();
-    for (objects, wanted) in [(ray, 1), (kserve, 3)] {
-        let seen = store(&objects);
-        assert_eq!(carriers(&seen), ["inferenceservice/whole 1"]);
-        let it = carrier(&seen, "inferenceservice/whole");
-        assert_eq!(it.desired, wanted, "{objects:#?}");
-        assert_eq!(seen.findings(), [], "all is well");
+    for (objects, expected) in [(ray, 1), (kserve, 3)] {
+        let state = store(&objects);
+        assert_eq!(carriers(&state), ["inferenceservice/whole 1"]);
+        let it = carrier(&state, "inferenceservice/whole");
+        assert_eq!(it.desired, expected, "{objects:#?}");
+        assert_eq!(state.findings(), [], "all is well");
     }
 
-    // As a LeaderWorkerSet: the leader's pod owns the set of its workers.
+    // As in a LeaderWorkerSet: the pod of the leader owns the set of its workers.
     let mut group = replicas(object("Deployment", "group", 1, None), 1);
     group = model(group, "one");
     let leader = pod("leader", 1, Some(&group));
@@ -50,7 +50,7 @@ fn what_helps_those_that_serve_is_neither_wanted_nor_missed() {
     let worker = portless("worker", 2, &set);
     assert_eq!(store(&[group, leader, set, worker]).findings(), []);
 
-    // Where none has such a port, all are wanted, and it is said; also of one half of a rollout.
+    // If no pod has such a port, all are desired and a finding reports it, also for half of a rollout.
     let none = vec![
         whole.clone(),
         portless("a", 1, &whole),
@@ -60,20 +60,20 @@ fn what_helps_those_that_serve_is_neither_wanted_nor_missed() {
     half[0] = model(half[0].clone(), "one");
     half[3] = portless("new", 3, &half[1]);
     for (objects, identity) in [(none, "inferenceservice/whole"), (half, "deployment/half")] {
-        let seen = store(&objects);
-        assert_eq!(carrier(&seen, identity).desired, 2);
-        assert_eq!(reasons(&seen.findings()), [reason::NO_PORT]);
+        let state = store(&objects);
+        assert_eq!(carrier(&state, identity).desired, 2);
+        assert_eq!(reasons(&state.findings()), [reason::NO_PORT]);
     }
 }
 
 #[test]
-fn a_pod_that_ended_for_good_is_not_wanted_and_keeps_no_version_alive() {
+fn an_ended_pod_is_not_desired_and_does_not_declare_a_version() {
     for phase in ["Failed", "Succeeded"] {
         let ended = |mut pod: Value| {
             pod["status"]["phase"] = phase.into();
             ready(pod, false)
         };
-        // Evicted, say: it keeps its address, and nobody removes it for days.
+        // An evicted pod, for example, keeps its address and may exist for days.
         let bare = ended(model(pod("bare", 1, None), "one"));
         assert_eq!(carriers(&store(&[bare])), Vec::<String>::new(), "{phase}");
         let whole = model(object("InferenceService", "whole", 1, None), "one");
@@ -81,8 +81,8 @@ fn a_pod_that_ended_for_good_is_not_wanted_and_keeps_no_version_alive() {
             pod("old", 1, Some(&whole)),
             &json!({"model-version": "old"}),
         );
-        let seen = store(&[whole.clone(), ended(old), pod("new", 2, Some(&whole))]);
-        let it = carrier(&seen, "inferenceservice/whole");
+        let state = store(&[whole.clone(), ended(old), pod("new", 2, Some(&whole))]);
+        let it = carrier(&state, "inferenceservice/whole");
         let names: Vec<&str> = it.pods.iter().map(|pod| pod.name.as_str()).collect();
         assert_eq!((names, it.desired), (vec!["new"], 1), "{phase}");
     }

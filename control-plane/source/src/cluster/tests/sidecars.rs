@@ -1,14 +1,14 @@
-//! Pods with other containers beside the server: proxies that meshes inject, and sidecars with their own ports.
+//! Pods with more containers than the server: proxies that meshes inject, and sidecars with their own ports.
 
 use headgate_model::{PortSource, Protocol};
 use serde_json::{Value, json};
 
+use super::fixtures::*;
 use super::operators::{addresses, engine, engine_service, leads, server};
 use super::roles::{listens, part};
-use super::world::*;
 use crate::cluster::store::Store;
 
-/// As Istio injects it.
+/// The proxy that Istio injects.
 fn istio() -> Value {
     json!({"name": "istio-proxy", "ports": [{"name": "http-envoy-prom", "containerPort": 15090, "protocol": "TCP"}]})
 }
@@ -28,13 +28,13 @@ fn beside(spec: &Value, sidecar: &Value) -> [Value; 2] {
 
 #[track_caller]
 fn serves(objects: &[Value], identity: &str, port: u16) {
-    let seen = store(objects);
-    assert_eq!(addresses(&seen, identity), [format!("10.0.0.1:{port}")]);
-    assert_eq!(seen.findings(), []);
+    let state = store(objects);
+    assert_eq!(addresses(&state, identity), [format!("10.0.0.1:{port}")]);
+    assert_eq!(state.findings(), []);
 }
 
 #[test]
-fn a_proxy_that_a_mesh_injects_declares_no_port_of_the_server() {
+fn ports_of_an_injected_proxy_are_not_ports_of_the_server() {
     let unnamed = listens(&json!([{"containerPort": 8000}]));
     let nim = listens(&json!([{"name": "api", "containerPort": 8000}]));
     let service_port =
@@ -52,7 +52,7 @@ fn a_proxy_that_a_mesh_injects_declares_no_port_of_the_server() {
             serves(&all, "deployment/vllm", 8000);
         }
     }
-    // Ports with names that say nothing by themselves.
+    // Ports with uninformative names.
     for (name, ports) in [
         (
             "linkerd-proxy",
@@ -72,7 +72,7 @@ fn a_proxy_that_a_mesh_injects_declares_no_port_of_the_server() {
 }
 
 #[test]
-fn an_injected_proxy_does_not_move_the_port_of_kserves_predictor() {
+fn an_injected_proxy_does_not_change_the_port_of_the_kserve_predictor() {
     let owner = model(object("InferenceService", "llama", 1, None), "v1");
     let labels = json!({"app": "isvc.llama-predictor", "component": "predictor"});
     let mut front = service("llama-predictor", json!({"app": "isvc.llama-predictor"}));
@@ -88,7 +88,7 @@ fn an_injected_proxy_does_not_move_the_port_of_kserves_predictor() {
 }
 
 #[test]
-fn what_a_sidecar_calls_http_does_not_overrule_the_only_service() {
+fn a_sidecar_port_named_http_does_not_precede_the_port_of_the_only_service() {
     let spec = json!({"containers": [
         {"name": "server", "ports": [{"name": "container-port", "containerPort": 8000}]},
         {"name": "logs", "ports": [{"name": "http", "containerPort": 2020}]},
@@ -96,29 +96,29 @@ fn what_a_sidecar_calls_http_does_not_overrule_the_only_service() {
     let to = json!([{"name": "service-port", "port": 80, "targetPort": "container-port"}]);
     let mut front = leads("vllm", &to);
     front["spec"]["clusterIP"] = "10.96.0.7".into();
-    let mut seen = store(&[server(&spec), vec![front.clone()]].concat());
-    let it = |seen: &Store| {
-        let pod = carrier(seen, "deployment/vllm").pods.remove(0);
+    let mut state = store(&[server(&spec), vec![front.clone()]].concat());
+    let it = |state: &Store| {
+        let pod = carrier(state, "deployment/vllm").pods.remove(0);
         (pod.address.to_string(), pod.port_source)
     };
     let by_service = (
         "10.0.0.1:8000".to_owned(),
         PortSource::Service("vllm".into()),
     );
-    assert_eq!(it(&seen), by_service);
-    assert_eq!(seen.findings(), []);
-    // A headless one may be there for anything.
+    assert_eq!(it(&state), by_service);
+    assert_eq!(state.findings(), []);
+    // A headless Service may have any purpose.
     front["spec"]["clusterIP"] = "None".into();
-    apply(&mut seen, &front);
-    seen.reconcile();
+    apply(&mut state, &front);
+    state.reconcile();
     assert_eq!(
-        it(&seen),
+        it(&state),
         ("10.0.0.1:2020".to_owned(), PortSource::Name("http".into()))
     );
 }
 
 #[test]
-fn kserves_word_for_http2_does_not_make_grpc_http() {
+fn a_port_named_h2c_by_kserve_does_not_make_grpc_http() {
     let spec = listens(
         &json!([{"name": "api", "containerPort": 8000}, {"name": "grpc", "containerPort": 50051}]),
     );
@@ -128,12 +128,12 @@ fn kserves_word_for_http2_does_not_make_grpc_http() {
     ]);
     let mut all = [server(&spec), vec![leads("nim", &to)]].concat();
     serves(&all, "deployment/vllm", 8000);
-    // And where it is asked for, it is spoken to as such.
+    // With the annotation the protocol follows.
     all[0] = annotated(all[0].clone(), "headgate.dev/port", "grpc");
     let pod = carrier(&store(&all), "deployment/vllm").pods.remove(0);
     assert_eq!((pod.address.port(), pod.protocol), (50051, Protocol::Http2));
 
-    // An endpoint picker stays none.
+    // An endpoint picker is still not an endpoint.
     let owner = model(object("LLMInferenceService", "qwen", 1, None), "v1");
     let of = |name: &str, ip: u8, port: Value| {
         part(

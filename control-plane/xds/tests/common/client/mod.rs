@@ -24,7 +24,7 @@ pub struct Body {
 pub struct ClientKind {
     pub wildcard: bool,
     pub names: BTreeSet<String>,
-    pub held: BTreeMap<String, Body>,
+    pub applied: BTreeMap<String, Body>,
     version_info: String,
     nonce: String,
 }
@@ -80,9 +80,9 @@ impl Client {
         }
     }
 
-    pub fn held(&self, kind: Kind, name: &str) -> Option<&str> {
+    pub fn applied(&self, kind: Kind, name: &str) -> Option<&str> {
         self.kinds[&kind]
-            .held
+            .applied
             .get(name)
             .map(|body| body.text.as_str())
     }
@@ -100,7 +100,7 @@ impl Client {
             if names.is_empty() && !state.wildcard {
                 continue;
             }
-            let held = state.held.iter();
+            let applied = state.applied.iter();
             let subscription = match self.protocol {
                 Protocol::StateOfTheWorld => SubscriptionUpdate::Replace {
                     names,
@@ -109,7 +109,7 @@ impl Client {
                 Protocol::Delta => SubscriptionUpdate::Change {
                     subscribe: names,
                     unsubscribe: Vec::new(),
-                    initial_versions: held
+                    initial_versions: applied
                         .map(|(name, body)| (name.clone(), body.version.clone()))
                         .collect(),
                 },
@@ -129,7 +129,7 @@ impl Client {
         state.names.extend(subscribe.iter().cloned());
         for name in unsubscribe {
             state.names.remove(name);
-            state.held.remove(name);
+            state.applied.remove(name);
         }
         let subscription = match self.protocol {
             Protocol::StateOfTheWorld => state.whole(),
@@ -203,12 +203,16 @@ impl Client {
         let unknown = |kind: &Kind| {
             let state = &self.kinds[kind];
             let sotw = self.reconnected && self.protocol == Protocol::StateOfTheWorld;
-            let mut names = state.names.iter().filter(|_| sotw).chain(state.held.keys());
+            let mut names = state
+                .names
+                .iter()
+                .filter(|_| sotw)
+                .chain(state.applied.keys());
             names.any(|name| {
-                let held = state.held.get(name).map(|body| body.version.as_str());
+                let applied = state.applied.get(name).map(|body| body.version.as_str());
                 snapshot.get(*kind, name).is_none_or(|wanted| {
                     let waits = sotw && wanted.requires().iter().any(rejected);
-                    waits || Some(wanted.version()) != held
+                    waits || Some(wanted.version()) != applied
                 })
             })
         };
@@ -220,7 +224,7 @@ impl Client {
     pub fn routes_to(&self, cluster: &str) -> bool {
         [Kind::Route, Kind::Extension]
             .iter()
-            .flat_map(|kind| self.kinds[kind].held.values())
+            .flat_map(|kind| self.kinds[kind].applied.values())
             .any(|body| body.clusters.iter().any(|c| c == cluster))
     }
 

@@ -46,8 +46,9 @@ impl Client {
                     .iter()
                     .map(|item| item.resource.name())
                     .collect();
-                let held = self.kinds[&response.kind].held.keys();
-                held.filter(|name| !sent.contains(name.as_str()))
+                let applied = self.kinds[&response.kind].applied.keys();
+                applied
+                    .filter(|name| !sent.contains(name.as_str()))
                     .cloned()
                     .collect()
             }
@@ -65,8 +66,8 @@ impl Client {
                 errors.push(name);
                 continue;
             }
-            if state.held.get(&name) != Some(&body) {
-                state.held.insert(name.clone(), body);
+            if state.applied.get(&name) != Some(&body) {
+                state.applied.insert(name.clone(), body);
                 self.warming.insert(name.clone(), now);
                 if !self.kinds[&Kind::Endpoints].names.contains(&name) {
                     added.push(name);
@@ -79,7 +80,7 @@ impl Client {
                 .kinds
                 .get_mut(&Kind::Cluster)
                 .unwrap()
-                .held
+                .applied
                 .remove(&name)
                 .is_some();
             self.active.remove(&name);
@@ -98,8 +99,8 @@ impl Client {
         // A state-of-the-world client cannot say what it has when it reconnects.
         let sotw = self.protocol == Protocol::StateOfTheWorld;
         let excused = sotw && self.routed_early.contains(cluster);
-        let held = self.kinds[&Kind::Cluster].held.contains_key(cluster);
-        if held && self.routes_to(cluster) && !excused {
+        let applied = self.kinds[&Kind::Cluster].applied.contains_key(cluster);
+        if applied && self.routes_to(cluster) && !excused {
             self.violations
                 .push(format!("cluster {cluster} removed under a route"));
         }
@@ -122,11 +123,11 @@ impl Client {
             if body.bad {
                 error = Some(format!("bad listener {name}"));
             } else {
-                state.held.insert(name, body);
+                state.applied.insert(name, body);
             }
         }
         for name in removed {
-            state.held.remove(&name);
+            state.applied.remove(&name);
         }
         error
     }
@@ -144,10 +145,14 @@ impl Client {
                 return Some(format!("bad {kind} {name}"));
             }
             self.check_clusters(response, &name, &body, now);
-            self.kinds.get_mut(&kind).unwrap().held.insert(name, body);
+            self.kinds
+                .get_mut(&kind)
+                .unwrap()
+                .applied
+                .insert(name, body);
         }
         for name in &response.removed {
-            self.kinds.get_mut(&kind).unwrap().held.remove(name);
+            self.kinds.get_mut(&kind).unwrap().applied.remove(name);
         }
         None
     }
@@ -156,18 +161,18 @@ impl Client {
     /// it and a cluster that is late, or that the client rejects and has no version of.
     fn check_clusters(&mut self, response: &Response, name: &str, body: &Body, now: Instant) {
         let kind = response.kind;
-        let held = self.kinds[&kind].held.get(name);
-        if held == Some(body) {
+        let applied = self.kinds[&kind].applied.get(name);
+        if applied == Some(body) {
             return;
         }
-        let is_first = held.is_none();
+        let is_first = applied.is_none();
         let late = now >= self.connected_at + Options::default().warm_timeout;
         let rejected = self.wanted_rejected.get(&response.nonce);
         let rejected = rejected.cloned().unwrap_or_default();
         if is_first && (late || body.clusters.iter().any(|c| rejected.contains(c))) {
             self.routed_early.extend(body.clusters.iter().cloned());
         }
-        let has = &self.kinds[&Kind::Cluster].held;
+        let has = &self.kinds[&Kind::Cluster].applied;
         for cluster in body.clusters.iter().filter(|c| !self.active.contains(*c)) {
             let never_comes = rejected.contains(cluster) && !has.contains_key(cluster);
             if !(is_first && (late || never_comes)) {

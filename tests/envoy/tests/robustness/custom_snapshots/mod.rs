@@ -173,8 +173,8 @@ impl Fixture {
         let address = xds.local_addr().unwrap();
         let first = (transport.resources)(resources(&[v1(&mocks)], listen));
         let first = Snapshot::new(first).unwrap();
-        let world = FixedSnapshot(watch::Sender::new(Some(Arc::new(first))));
-        let server = XdsServer::new(world, options);
+        let provider = FixedSnapshot(watch::Sender::new(Some(Arc::new(first))));
+        let server = XdsServer::new(provider, options);
         let serving = tokio::spawn({
             let server = server.clone();
             async move {

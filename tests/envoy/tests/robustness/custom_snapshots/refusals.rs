@@ -183,14 +183,14 @@ async fn a_configuration_that_the_filter_rejects_keeps_the_old_one_until_a_retry
     let (mend, mended) = watch::channel(false);
     let mut bad = fixture.both();
     tamper(&mut bad, Kind::Extension, "headgate", |extension| {
-        let good = extension.clone();
+        let valid = extension.clone();
         let refused = configured(extension, r#"{"role": "conduct"}"#);
         with_body(extension, refused).with_retry_body(move |n| {
             if *mended.borrow() {
-                good.retry_body().unwrap()(n)
+                valid.retry_body().unwrap()(n)
             } else {
                 let json = format!(r#"{{"role": "conduct", "retry": {n}}}"#);
-                configured(&good, &json).into()
+                configured(&valid, &json).into()
             }
         })
     });
