@@ -330,7 +330,10 @@ mod tests {
                 "headgate.dev/base": "deployment/a=v1", "other": "x",
             }},
             "spec": {"modelName": "M", "minReadyPercent": 500},
-            "status": {"base": [{"carrier": "deployment/b", "versions": ["v2"]}]},
+            "status": {
+                "base": [{"carrier": "deployment/b", "versions": ["v2"]}],
+                "conditions": [{"type": "Ready", "status": "cannot be read"}],
+            },
         });
         let stored = read(&object);
         assert_eq!(stored.model.unwrap().as_str(), "M");

@@ -3,11 +3,9 @@
 //! Invariant: only an object without a name or a namespace is refused. An object whose spec cannot be read (it was stored under an earlier
 //! definition) is kept, so that its status can report the error.
 
-use headgate_contract::{ConfigError, PolicyDefinition};
+use headgate_contract::{Condition, ConfigError, PolicyDefinition};
 use headgate_model::{Policy, PolicyId};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::Controller;
@@ -70,8 +68,6 @@ impl StoredPolicy {
             namespace: metadata.namespace.to_owned(),
             name: metadata.name.to_owned(),
         };
-        let conditions = controller.conditions(object);
-        let conditions = conditions.and_then(|list| Vec::deserialize(list).ok());
         let manager = controller.manager();
         let ours = |m: &&Value| m.get("manager").and_then(Value::as_str) == Some(&manager);
         let time = |m: &Value| m.get("time")?.as_str()?.parse::<Timestamp>().ok();
@@ -81,7 +77,7 @@ impl StoredPolicy {
             uid: metadata.uid.to_owned(),
             version: metadata.resource_version.to_owned(),
             generation: metadata.generation,
-            conditions: conditions.unwrap_or_default(),
+            conditions: controller.conditions(object),
             written: managers(object).filter(ours).filter_map(time).max(),
         })
     }
