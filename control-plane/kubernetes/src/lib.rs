@@ -11,6 +11,7 @@
 pub mod access;
 pub mod blocks;
 pub mod clock;
+mod conditions;
 mod connect;
 pub mod discovery;
 pub mod fault;

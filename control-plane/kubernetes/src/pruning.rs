@@ -10,6 +10,9 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde::{Deserialize, de};
 use serde_json::{Map, Value};
 
+/// Names of fields, with the part of each that is kept.
+pub type Fields = &'static [(&'static str, Keep)];
+
 /// The part of a value that is kept. For a list, it applies to each element.
 #[derive(Debug, Clone, Copy)]
 pub enum Keep {
@@ -20,7 +23,9 @@ pub enum Keep {
     /// Any value down to this depth; maps and lists below become null.
     All(u8),
     /// These fields.
-    Fields(&'static [(&'static str, Keep)]),
+    Fields(Fields),
+    /// The fields of both lists.
+    Joined(Fields, Fields),
     /// The entries with this prefix of the key, if they are scalars.
     Prefixed(&'static str),
 }
@@ -71,12 +76,16 @@ impl Keep {
             Self::Scalar | Self::Maps(0) | Self::All(0) => None,
             Self::Maps(depth) => Some(Self::Maps(depth - 1)),
             Self::All(depth) => Some(Self::All(depth - 1)),
-            Self::Fields(fields) => fields
-                .iter()
-                .find(|(name, _)| *name == key)
-                .map(|(_, keep)| *keep),
+            Self::Fields(fields) => Self::named(fields, key),
+            Self::Joined(one, other) => Self::named(one, key).or_else(|| Self::named(other, key)),
             Self::Prefixed(prefix) => key.starts_with(prefix).then_some(Self::Scalar),
         }
+    }
+
+    fn named(fields: Fields, key: &str) -> Option<Self> {
+        let mut fields = fields.iter();
+        let found = fields.find(|(name, _)| *name == key);
+        found.map(|(_, keep)| *keep)
     }
 }
 
@@ -134,7 +143,7 @@ impl<'de> Visitor<'de> for Seed {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
         let element = match self.keep {
             Keep::All(depth) if depth > 0 => Self::new(Keep::All(depth - 1)),
-            Keep::Fields(_) if !self.listed => Self {
+            Keep::Fields(_) | Keep::Joined(..) if !self.listed => Self {
                 listed: true,
                 ..self
             },
@@ -186,6 +195,10 @@ mod tests {
             ("notes", Keep::Prefixed("a/")),
             ("spec", Keep::Maps(2)),
             ("ports", Keep::Fields(&[("name", Keep::Scalar)])),
+            (
+                "both",
+                Keep::Joined(&[("one", Keep::Scalar)], &[("other", Keep::Maps(1))]),
+            ),
             ("all", Keep::All(2)),
         ]);
     }
@@ -201,6 +214,7 @@ mod tests {
             "notes": {"a/b": "1", "b/a": "2", "a/c": {"x": 1}},
             "spec": {"n": 3, "list": [1], "t": {"l": "v", "deeper": {"x": 1}}},
             "ports": [{"name": "http", "port": 1}, "no", [["no"]]],
+            "both": {"one": 1, "other": {"x": 2}, "none": 3},
             "all": {"list": [1, null, [2], {"x": 1}], "map": {"n": 1.5, "deep": [1]}, "null": null},
         });
         assert_eq!(
@@ -210,6 +224,7 @@ mod tests {
                 "notes": {"a/b": "1", "a/c": null},
                 "spec": {"n": 3, "list": null, "t": {"l": "v", "deeper": null}},
                 "ports": [{"name": "http"}, "no", null],
+                "both": {"one": 1, "other": {"x": 2}},
                 "all": {"list": [1, null, null, null], "map": {"n": 1.5, "deep": null}, "null": null},
             })
         );
@@ -218,7 +233,7 @@ mod tests {
     #[test]
     fn any_depth_is_pruned_in_time() {
         for (open, close) in [("[", "]"), ("{\"spec\":", "}"), ("{\"x\":", "}")] {
-            for field in ["spec", "ports", "name", "notes", "all", "other"] {
+            for field in ["spec", "ports", "both", "name", "notes", "all", "other"] {
                 let deep = format!("{}1{}", open.repeat(5000), close.repeat(5000));
                 prune(&format!("{{\"{field}\":{deep}}}"));
                 prune(&format!("{{\"{field}\":[{deep}]}}"));
@@ -227,7 +242,9 @@ mod tests {
     }
 
     fn json() -> impl Strategy<Value = Value> {
-        let key = prop::sample::select(vec!["name", "notes", "spec", "ports", "all", "a/b", "x"]);
+        let key = prop::sample::select(vec![
+            "name", "notes", "spec", "ports", "both", "all", "a/b", "x",
+        ]);
         let leaf = prop_oneof![
             Just(Value::Null),
             any::<bool>().prop_map(Value::from),

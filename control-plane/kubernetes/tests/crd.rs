@@ -1,22 +1,28 @@
 //! Committed manifests: the definitions of Headgate's kinds, and the rights of the control plane.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use headgate_contract::{POLICY_DEFINITIONS, PolicyDefinition, TokenBucketPolicySpec};
 use headgate_kubernetes::access::Account;
 use headgate_kubernetes::access::Needs;
 use headgate_kubernetes::access::rbac;
 use headgate_kubernetes::kinds::Kind;
-use headgate_kubernetes::policies::TokenBucketPolicy;
-use headgate_kubernetes::policies::TrafficTagPolicy;
-use headgate_kubernetes::policies::crds;
-use headgate_kubernetes::policies::yaml;
-use kube::CustomResourceExt;
+use headgate_kubernetes::policies::{Controller, StoredPolicy, crds, yaml};
+use serde_json::{Value, json};
 
 #[test]
-fn the_policies_are_namespaced_kinds_of_headgate_dev() {
-    for (crd, plural, short) in [
-        (TokenBucketPolicy::crd(), "tokenbucketpolicies", "tbp"),
-        (TrafficTagPolicy::crd(), "traffictagpolicies", "ttp"),
+fn every_kind_is_a_namespaced_kind_of_headgate_dev() {
+    let crds = crds().unwrap();
+    assert_eq!(crds.len(), POLICY_DEFINITIONS.len() + 1);
+    for (kind, plural, short) in [
+        ("TokenBucketPolicy", "tokenbucketpolicies", "tbp"),
+        ("TrafficTagPolicy", "traffictagpolicies", "ttp"),
+        ("ServedModel", "servedmodels", "smdl"),
     ] {
+        let mut crds = crds.iter();
+        let crd = crds
+            .find(|crd| crd.spec.names.kind == kind)
+            .unwrap()
+            .clone();
         assert_eq!(crd.metadata.name.unwrap(), format!("{plural}.headgate.dev"));
         assert_eq!(crd.spec.scope, "Namespaced");
         assert_eq!(crd.spec.names.short_names.unwrap(), [short]);
@@ -28,13 +34,21 @@ fn the_policies_are_namespaced_kinds_of_headgate_dev() {
 
 #[test]
 fn a_policy_object_reads_and_writes_the_spec_in_its_documented_form() {
-    let text = r#"{"apiVersion":"headgate.dev/v1alpha1","kind":"TokenBucketPolicy","metadata":{"name":"a"},
-        "spec":{"buckets":[{"name":"fair","key":["tenant"],"profile":"semantic"}]}}"#;
-    let policy: TokenBucketPolicy = serde_json::from_str(text).unwrap();
-    let again: TokenBucketPolicy =
-        serde_json::from_value(serde_json::to_value(&policy).unwrap()).unwrap();
-    assert_eq!(again, policy);
-    assert_eq!(policy.spec.0.buckets[0].name.as_str(), "fair");
+    let definition = PolicyDefinition::find("TokenBucketPolicy").unwrap();
+    let read = |spec: Value| {
+        let object = json!({
+            "apiVersion": "headgate.dev/v1alpha1", "kind": "TokenBucketPolicy",
+            "metadata": {"name": "a", "namespace": "default"}, "spec": spec,
+        });
+        let stored = StoredPolicy::read(definition, &Controller::default(), &object).unwrap();
+        let spec = stored.policy.unwrap().spec;
+        spec.get::<TokenBucketPolicySpec>().unwrap().clone()
+    };
+    let spec = json!({"buckets": [{"name": "fair", "key": ["tenant"], "profile": "semantic"}]});
+    let policy = read(spec);
+    let written = serde_json::to_value(&policy).unwrap();
+    assert_eq!(read(written), policy);
+    assert_eq!(policy.buckets[0].name.as_str(), "fair");
 }
 
 #[test]

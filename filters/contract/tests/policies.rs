@@ -34,6 +34,7 @@ fn every_kind_has_a_row_in_the_order_of_names() {
                 .as_deref()
         );
         assert!(!definition.description.is_empty());
+        assert!(!definition.spec_description.is_empty());
         let found = PolicyDefinition::find(definition.kind.as_str()).unwrap();
         assert_eq!(found.plural, definition.plural);
     }

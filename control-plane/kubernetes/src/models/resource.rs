@@ -6,11 +6,13 @@
 
 use std::collections::BTreeMap;
 
-use headgate_contract::ServedModelSpec;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use headgate_contract::{Condition, ServedModelSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{self, Time};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::conditions;
 
 /// The spec of a `ServedModel`.
 #[derive(CustomResource, Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -94,8 +96,12 @@ pub struct ServedModelStatus {
     pub shown: Option<Shown>,
     /// `Accepted`: the `spec` is valid, and so is a base that a person wrote. `Ready`: a version that takes new sessions has a ready endpoint. `Programmed`: every proxy
     /// accepted the model's resources. `Converged`: every proxy acknowledged the planned weights.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend(
+    #[serde(
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "conditions::read"
+    )]
+    // The published schema is that of `meta/v1`.
+    #[schemars(with = "Vec<v1::Condition>", extend(
         "x-kubernetes-list-type" = "map",
         "x-kubernetes-list-map-keys" = ["type"],
     ))]

@@ -4,17 +4,32 @@
 
 use headgate_contract::{ConfigError, ModelId, ServedModelSpec, names, parse_json};
 use headgate_model::{Memory, WrittenBase};
-use k8s_openapi::jiff::Timestamp;
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::MANAGER;
 use super::memory::{base_of, memory_of};
 use super::resource::ServedModelStatus;
+use crate::object::{IDENTITY, Metadata, managers};
 use crate::pruning::{Keep, Shape};
 
 /// The fields of `spec` that the control plane writes when it creates an object.
 const OWN: [&str; 2] = ["modelName", "controllerName"];
+
+/// Field managers, and the fields that each one wrote.
+const MANAGERS: Keep = Keep::Fields(&[
+    ("manager", Keep::Scalar),
+    (
+        "fieldsV1",
+        Keep::Fields(&[
+            ("f:spec", Keep::All(2)),
+            (
+                "f:metadata",
+                Keep::Fields(&[("f:labels", Keep::All(1)), ("f:annotations", Keep::All(1))]),
+            ),
+        ]),
+    ),
+]);
 
 /// The fields of a `ServedModel`'s JSON that the watch keeps.
 #[derive(Debug, Clone)]
@@ -23,34 +38,14 @@ impl Shape for ModelShape {
     const KEEP: Keep = Keep::Fields(&[
         (
             "metadata",
-            Keep::Fields(&[
-                ("name", Keep::Scalar),
-                ("namespace", Keep::Scalar),
-                ("uid", Keep::Scalar),
-                ("resourceVersion", Keep::Scalar),
-                ("generation", Keep::Scalar),
-                ("creationTimestamp", Keep::Scalar),
-                ("annotations", Keep::Prefixed(names::ANNOTATION_PREFIX)),
-                (
-                    "managedFields",
-                    Keep::Fields(&[
-                        ("manager", Keep::Scalar),
-                        (
-                            "fieldsV1",
-                            Keep::Fields(&[
-                                ("f:spec", Keep::All(2)),
-                                (
-                                    "f:metadata",
-                                    Keep::Fields(&[
-                                        ("f:labels", Keep::All(1)),
-                                        ("f:annotations", Keep::All(1)),
-                                    ]),
-                                ),
-                            ]),
-                        ),
-                    ]),
-                ),
-            ]),
+            Keep::Joined(
+                IDENTITY,
+                &[
+                    ("generation", Keep::Scalar),
+                    ("annotations", Keep::Prefixed(names::ANNOTATION_PREFIX)),
+                    ("managedFields", MANAGERS),
+                ],
+            ),
         ),
         ("spec", Keep::All(4)),
         ("status", Keep::All(6)),
@@ -94,14 +89,9 @@ impl StoredModel {
     /// Parses an object; `None` without a namespace or a name.
     #[must_use]
     pub fn read(object: &Value) -> Option<Self> {
-        let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
-        let filled = |pointer| text(pointer).filter(|text| !text.is_empty());
-        let owned = |pointer| text(pointer).unwrap_or_default().to_owned();
-        let name = filled("/metadata/name")?;
-        let created = text("/metadata/creationTimestamp");
-        let created = created.and_then(|time| time.parse::<Timestamp>().ok());
-        let generation = object.pointer("/metadata/generation");
-        let controller = text("/spec/controllerName").unwrap_or(names::DEFAULT_CONTROLLER_NAME);
+        let metadata = Metadata::read(object)?;
+        let controller = object.pointer("/spec/controllerName");
+        let controller = controller.and_then(Value::as_str);
         let status = object.get("status").filter(|status| status.is_object());
         let annotations = object.pointer("/metadata/annotations");
         let annotation = |name| {
@@ -109,15 +99,17 @@ impl StoredModel {
             text.and_then(Value::as_str).map(str::to_owned)
         };
         Some(Self {
-            namespace: filled("/metadata/namespace")?.to_owned(),
-            name: name.to_owned(),
-            uid: owned("/metadata/uid"),
-            resource_version: owned("/metadata/resourceVersion"),
-            generation: generation.and_then(Value::as_i64).unwrap_or(0),
-            created: created.map(Timestamp::as_second),
-            model: model(name, object),
+            namespace: metadata.namespace.to_owned(),
+            name: metadata.name.to_owned(),
+            uid: metadata.uid.to_owned(),
+            resource_version: metadata.resource_version.to_owned(),
+            generation: metadata.generation,
+            created: metadata.created,
+            model: model(metadata.name, object),
             spec: spec(object),
-            controller: controller.to_owned(),
+            controller: controller
+                .unwrap_or(names::DEFAULT_CONTROLLER_NAME)
+                .to_owned(),
             by_person: by_person(object),
             annotation: annotation(names::ANNOTATION_BASE),
             previous_annotation: annotation(names::ANNOTATION_PREVIOUS_BASE),
@@ -229,11 +221,6 @@ fn by_person(object: &Value) -> bool {
         .any(wrote)
 }
 
-fn managers(object: &Value) -> impl Iterator<Item = &Value> {
-    let managers = object.pointer("/metadata/managedFields");
-    managers.and_then(Value::as_array).into_iter().flatten()
-}
-
 fn is_own(manager: &Value) -> bool {
     manager.get("manager").and_then(Value::as_str) == Some(MANAGER)
 }
@@ -343,7 +330,10 @@ mod tests {
                 "headgate.dev/base": "deployment/a=v1", "other": "x",
             }},
             "spec": {"modelName": "M", "minReadyPercent": 500},
-            "status": {"base": [{"carrier": "deployment/b", "versions": ["v2"]}]},
+            "status": {
+                "base": [{"carrier": "deployment/b", "versions": ["v2"]}],
+                "conditions": [{"type": "Ready", "status": "cannot be read"}],
+            },
         });
         let stored = read(&object);
         assert_eq!(stored.model.unwrap().as_str(), "M");

@@ -7,14 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use headgate_contract::PolicyKind;
+use headgate_contract::names::API_VERSION;
 use headgate_model::reference::{ByObject, Reference};
 use headgate_model::{Objects, Policy, PolicyId, PolicyOutcome};
 
 use super::StoredStatus;
 use super::stored::StoredPolicy;
-
-/// Group and version of the kinds.
-const API_VERSION: &str = "headgate.dev/v1alpha1";
 
 /// The policies, valid and invalid, and their statuses.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -6,8 +6,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use headgate_contract::names::DEFAULT_CONTROLLER_NAME;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use serde_json::{Value, json};
+use headgate_contract::{Condition, ControllerStatus, PolicyStatus};
+use serde_json::Value;
+
+use crate::conditions;
 
 /// Field manager of the installation with the default name, and prefix of the others.
 const MANAGER: &str = "headgate-status";
@@ -74,8 +76,14 @@ impl Controller {
         }
     }
 
-    /// Its conditions in the JSON of an object.
-    pub(super) fn conditions<'o>(&self, object: &'o Value) -> Option<&'o Value> {
+    /// Its conditions in the JSON of an object, without those that cannot be read.
+    pub(super) fn conditions(&self, object: &Value) -> Vec<Condition> {
+        let own = self.own_part(object);
+        own.and_then(|list| conditions::read(list).ok())
+            .unwrap_or_default()
+    }
+
+    fn own_part<'o>(&self, object: &'o Value) -> Option<&'o Value> {
         if self.is_default() {
             return object.pointer("/status/conditions");
         }
@@ -87,11 +95,20 @@ impl Controller {
     }
 
     /// A status with these conditions and no field of other owners.
-    pub fn status(&self, conditions: &[Condition]) -> Value {
+    pub fn status(&self, conditions: Vec<Condition>) -> PolicyStatus {
         if self.is_default() {
-            json!({"conditions": conditions})
-        } else {
-            json!({"controllers": [{"controllerName": self.0, "conditions": conditions}]})
+            return PolicyStatus {
+                conditions,
+                controllers: Vec::new(),
+            };
+        }
+        let own = ControllerStatus {
+            controller_name: self.0.clone(),
+            conditions,
+        };
+        PolicyStatus {
+            conditions: Vec::new(),
+            controllers: vec![own],
         }
     }
 }

@@ -3,23 +3,25 @@
 //! Structural schemas support less than JSON schema: this module translates the rest. Invariant: the definitions refuse whatever the
 //! contract's schema refuses. A field has the same meaning with and without the API server, so objects store no defaults.
 
+use headgate_contract::POLICY_DEFINITIONS;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;
 use serde_json::{Map, Value, json};
 
-use super::{TokenBucketPolicy, TrafficTagPolicy};
+use super::resource;
 use crate::models::ServedModel;
 
-/// The definitions of `TokenBucketPolicy`, `TrafficTagPolicy` and `ServedModel`.
+/// The definitions of every kind of policies, and of `ServedModel`.
 ///
 /// # Errors
 /// A schema that is not a valid definition, which would be a bug.
-pub fn crds() -> Result<[CustomResourceDefinition; 3], serde_json::Error> {
-    Ok([
-        structural(&TokenBucketPolicy::crd())?,
-        structural(&TrafficTagPolicy::crd())?,
-        structural(&ServedModel::crd())?,
-    ])
+pub fn crds() -> Result<Vec<CustomResourceDefinition>, serde_json::Error> {
+    POLICY_DEFINITIONS
+        .iter()
+        .map(resource::crd)
+        .chain([Ok(ServedModel::crd())])
+        .map(|crd| structural(&crd?))
+        .collect()
 }
 
 /// The definitions as YAML for `kubectl apply`.

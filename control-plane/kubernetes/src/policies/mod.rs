@@ -1,6 +1,7 @@
-//! Policies: the types of their CustomResourceDefinitions, and their stored status.
+//! Policies: their CustomResourceDefinitions, and their cache with their stored status.
 //!
-//! Invariant: the specs are the contract's own types, so a file, the API server and a filter agree on every field.
+//! Invariant: kinds and specs are the contract's own, so a file, the API server and a filter agree on every field, and nothing here names a
+//! kind.
 
 mod cache;
 mod controller;
@@ -12,6 +13,5 @@ mod stored_status;
 pub use self::cache::PolicyCache;
 pub use self::controller::{Controller, InvalidController};
 pub use self::crd::{crds, yaml};
-pub use self::resource::{TokenBucket, TokenBucketPolicy, TrafficTag, TrafficTagPolicy};
 pub use self::stored::{PolicyShape, StoredPolicy};
 pub use self::stored_status::StoredStatus;

@@ -3,14 +3,13 @@
 //! Invariant: only an object without a name or a namespace is refused. An object whose spec cannot be read (it was stored under an earlier
 //! definition) is kept, so that its status can report the error.
 
-use headgate_contract::{ConfigError, PolicyDefinition};
+use headgate_contract::{Condition, ConfigError, PolicyDefinition};
 use headgate_model::{Policy, PolicyId};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use k8s_openapi::jiff::Timestamp;
-use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::Controller;
+use crate::object::{IDENTITY, Metadata, managers};
 use crate::pruning::{Keep, Shape};
 
 /// Field managers and the times of their last writes.
@@ -23,15 +22,10 @@ impl Shape for PolicyShape {
     const KEEP: Keep = Keep::Fields(&[
         (
             "metadata",
-            Keep::Fields(&[
-                ("name", Keep::Scalar),
-                ("namespace", Keep::Scalar),
-                ("uid", Keep::Scalar),
-                ("resourceVersion", Keep::Scalar),
-                ("generation", Keep::Scalar),
-                ("creationTimestamp", Keep::Scalar),
-                ("managedFields", MANAGERS),
-            ]),
+            Keep::Joined(
+                IDENTITY,
+                &[("generation", Keep::Scalar), ("managedFields", MANAGERS)],
+            ),
         ),
         ("spec", Keep::All(16)),
         (
@@ -68,38 +62,23 @@ impl StoredPolicy {
         controller: &Controller,
         object: &Value,
     ) -> Option<Self> {
-        let text = |pointer| object.pointer(pointer).and_then(Value::as_str);
-        let filled = |pointer| text(pointer).filter(|text| !text.is_empty());
+        let metadata = Metadata::read(object)?;
         let id = PolicyId {
             kind: definition.kind.clone(),
-            namespace: filled("/metadata/namespace")?.to_owned(),
-            name: filled("/metadata/name")?.to_owned(),
+            namespace: metadata.namespace.to_owned(),
+            name: metadata.name.to_owned(),
         };
-        let generation = object.pointer("/metadata/generation");
-        let generation = generation.and_then(Value::as_i64).unwrap_or(0);
-        let created = text("/metadata/creationTimestamp");
-        let created = created.and_then(|time| time.parse::<Timestamp>().ok());
-        let created = created.map(Timestamp::as_second);
-        let uid = text("/metadata/uid").unwrap_or_default();
-        let born = (uid, created);
-        let parsed = policy(definition, &id, generation, born, object);
-        let conditions = controller.conditions(object);
-        let conditions = conditions.and_then(|list| Vec::deserialize(list).ok());
-        let managers = object.pointer("/metadata/managedFields");
-        let managers = managers.and_then(Value::as_array).into_iter().flatten();
         let manager = controller.manager();
         let ours = |m: &&Value| m.get("manager").and_then(Value::as_str) == Some(&manager);
         let time = |m: &Value| m.get("time")?.as_str()?.parse::<Timestamp>().ok();
         Some(Self {
-            written: managers.filter(ours).filter_map(time).max(),
+            policy: policy(definition, &id, metadata, object),
             id,
-            uid: uid.to_owned(),
-            version: text("/metadata/resourceVersion")
-                .unwrap_or_default()
-                .to_owned(),
-            generation,
-            policy: parsed,
-            conditions: conditions.unwrap_or_default(),
+            uid: metadata.uid.to_owned(),
+            version: metadata.resource_version.to_owned(),
+            generation: metadata.generation,
+            conditions: controller.conditions(object),
+            written: managers(object).filter(ours).filter_map(time).max(),
         })
     }
 }
@@ -107,8 +86,7 @@ impl StoredPolicy {
 fn policy(
     definition: &PolicyDefinition,
     id: &PolicyId,
-    generation: i64,
-    (uid, created): (&str, Option<i64>),
+    metadata: Metadata<'_>,
     object: &Value,
 ) -> Result<Policy, ConfigError> {
     let spec = object.get("spec").filter(|spec| !spec.is_null());
@@ -117,9 +95,9 @@ fn policy(
         origin: id.to_string(),
         namespace: id.namespace.clone(),
         name: id.name.clone(),
-        uid: uid.to_owned(),
-        created,
-        generation,
+        uid: metadata.uid.to_owned(),
+        created: metadata.created,
+        generation: metadata.generation,
         spec: definition
             .parse(spec.to_string().as_bytes())
             .map_err(|e| e.under("spec"))?,

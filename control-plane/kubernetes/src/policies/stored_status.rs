@@ -1,6 +1,6 @@
 //! The stored status of a policy.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use headgate_contract::Condition;
 use k8s_openapi::jiff::Timestamp;
 
 /// The part of a policy's stored status that one installation writes.

@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use headgate_contract::{ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json};
+use headgate_contract::{
+    PolicyDefinition, ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json,
+};
 use kube::Client;
 use proptest::prop_oneof;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
@@ -16,11 +18,8 @@ use crate::served::served;
 
 /// Creates an object as a dry run: the spec as it would be stored, or the error.
 async fn create(client: &Client, kind: &str, spec: &Value) -> Result<Value, String> {
-    let plural = match kind {
-        "TokenBucketPolicy" => "tokenbucketpolicies",
-        "ServedModel" => "servedmodels",
-        _ => "traffictagpolicies",
-    };
+    let definition = PolicyDefinition::find(kind);
+    let plural = definition.map_or("servedmodels", |definition| definition.plural);
     let object = json!({
         "apiVersion": "headgate.dev/v1alpha1",
         "kind": kind,

@@ -2,30 +2,29 @@
 
 use headgate_contract::names;
 
+use headgate_kubernetes::object::IDENTITY;
 use headgate_kubernetes::pruning::{Keep, Shape};
 
 /// Prefix of Headgate's annotations; others are not kept.
 const ANNOTATIONS: &str = names::ANNOTATION_PREFIX;
 
-const METADATA: Keep = Keep::Fields(&[
-    ("name", Keep::Scalar),
-    ("namespace", Keep::Scalar),
-    ("uid", Keep::Scalar),
-    ("resourceVersion", Keep::Scalar),
-    ("creationTimestamp", Keep::Scalar),
-    ("deletionTimestamp", Keep::Scalar),
-    ("labels", Keep::Prefixed("")),
-    ("annotations", Keep::Prefixed(ANNOTATIONS)),
-    (
-        "ownerReferences",
-        Keep::Fields(&[
-            ("apiVersion", Keep::Scalar),
-            ("kind", Keep::Scalar),
-            ("uid", Keep::Scalar),
-            ("controller", Keep::Scalar),
-        ]),
-    ),
-]);
+const METADATA: Keep = Keep::Joined(
+    IDENTITY,
+    &[
+        ("deletionTimestamp", Keep::Scalar),
+        ("labels", Keep::Prefixed("")),
+        ("annotations", Keep::Prefixed(ANNOTATIONS)),
+        (
+            "ownerReferences",
+            Keep::Fields(&[
+                ("apiVersion", Keep::Scalar),
+                ("kind", Keep::Scalar),
+                ("uid", Keep::Scalar),
+                ("controller", Keep::Scalar),
+            ]),
+        ),
+    ],
+);
 
 /// A probe: the port of its HTTP request.
 const PROBE: Keep = Keep::Fields(&[("httpGet", Keep::Fields(&[("port", Keep::Scalar)]))]);

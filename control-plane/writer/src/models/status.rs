@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use headgate_contract::Condition;
+use headgate_contract::ConditionStatus::{self, False, True, Unknown};
 use headgate_model::{CarrierState, Memory, PlannedModel};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::conditions::{condition, short};
@@ -62,7 +64,7 @@ pub(super) fn to_write(
     }
     let holds = |status: &ServedModelStatus| {
         let mut conditions = status.conditions.iter();
-        conditions.any(|condition| condition.type_ == CONVERGED && condition.status == "True")
+        conditions.any(|condition| condition.type_ == CONVERGED && condition.status == True)
     };
     let urgent = stored.is_none()
         || memory_of(before) != memory_of(&wanted)
@@ -120,7 +122,7 @@ fn wanted(
     ];
     let conditions = conditions.into_iter().flat_map(|wanted| {
         let stored = before.conditions.iter().find(|c| c.type_ == wanted.kind);
-        wanted.condition(object.generation, stored, &now)
+        wanted.condition(object.generation, stored, now.0)
     });
     status.conditions = conditions.collect();
     status
@@ -137,7 +139,7 @@ pub(super) fn weights(model: &PlannedModel) -> BTreeMap<String, Percent> {
 /// A condition without its time. Without `content`, the stored one stays.
 struct DesiredCondition {
     kind: &'static str,
-    content: Option<(&'static str, &'static str, String)>,
+    content: Option<(ConditionStatus, &'static str, String)>,
 }
 
 impl DesiredCondition {
@@ -145,7 +147,7 @@ impl DesiredCondition {
         self,
         generation: i64,
         stored: Option<&Condition>,
-        now: &Time,
+        now: Timestamp,
     ) -> Option<Condition> {
         let Some((status, reason, message)) = self.content else {
             return stored.cloned();
@@ -160,9 +162,9 @@ fn accepted(object: &StoredModel, facts: &Facts<'_>) -> DesiredCondition {
         .planned
         .and_then(|m| m.memory_update.refused_base.as_ref());
     let content = match (&object.spec, refused) {
-        (Ok(_), None) => ("True", "Accepted", "the spec is valid".to_owned()),
-        (Ok(_), Some(why)) => ("False", "InvalidBase", format!("the spec is valid: {why}")),
-        (Err(error), _) => ("False", "Invalid", format!("the spec is ignored: {error}")),
+        (Ok(_), None) => (True, "Accepted", "the spec is valid".to_owned()),
+        (Ok(_), Some(why)) => (False, "InvalidBase", format!("the spec is valid: {why}")),
+        (Err(error), _) => (False, "Invalid", format!("the spec is ignored: {error}")),
     };
     DesiredCondition {
         kind: ACCEPTED,
@@ -174,17 +176,17 @@ const NO_CARRIERS: &str = "no object has the label of this model";
 
 fn ready(facts: &Facts<'_>) -> DesiredCondition {
     let content = match facts.planned {
-        None => ("False", "NoCarriers", NO_CARRIERS.to_owned()),
+        None => (False, "NoCarriers", NO_CARRIERS.to_owned()),
         Some(model) => {
             let serving = model.variants.iter();
             let serving = serving.filter(|(_, v)| v.share > 0 && !v.endpoints.is_empty());
             let serving: Vec<&str> = serving.map(|(version, _)| version.as_str()).collect();
             if serving.is_empty() {
                 let message = "no version that takes new sessions has a ready endpoint";
-                ("False", "NothingReady", message.to_owned())
+                (False, "NothingReady", message.to_owned())
             } else {
                 let message = format!("{} take new sessions", serving.join(", "));
-                ("True", "Serving", message)
+                (True, "Serving", message)
             }
         }
     };
@@ -203,14 +205,14 @@ fn programmed(facts: &Facts<'_>) -> DesiredCondition {
         )
     };
     let content = match (facts.planned, facts.refused, facts.proxies) {
-        (None, ..) => Some(("Unknown", "NoCarriers", NO_CARRIERS.to_owned())),
-        (_, Some(message), _) => Some(("False", "RefusedByProxy", message.to_owned())),
+        (None, ..) => Some((Unknown, "NoCarriers", NO_CARRIERS.to_owned())),
+        (_, Some(message), _) => Some((False, "RefusedByProxy", message.to_owned())),
         (_, _, None) => None,
         (.., Some(proxies)) if proxies.total == 0 => Some(no_proxies()),
         (.., Some(proxies)) if proxies.current >= proxies.total => {
-            Some(("True", "Programmed", has(proxies)))
+            Some((True, "Programmed", has(proxies)))
         }
-        (.., Some(proxies)) => Some(("False", "Reconciling", has(proxies))),
+        (.., Some(proxies)) => Some((False, "Reconciling", has(proxies))),
     };
     DesiredCondition {
         kind: PROGRAMMED,
@@ -218,21 +220,21 @@ fn programmed(facts: &Facts<'_>) -> DesiredCondition {
     }
 }
 
-fn no_proxies() -> (&'static str, &'static str, String) {
+fn no_proxies() -> (ConditionStatus, &'static str, String) {
     let message = "no proxy of its namespace is connected";
-    ("Unknown", "NoProxies", message.to_owned())
+    (Unknown, "NoProxies", message.to_owned())
 }
 
 fn converged(facts: &Facts<'_>, weights_changed: bool) -> DesiredCondition {
-    let reconciling = |message: String| Some(("False", "Reconciling", message));
+    let reconciling = |message: String| Some((False, "Reconciling", message));
     let content = match (facts.planned, facts.proxies) {
-        (None, _) => Some(("Unknown", "NoCarriers", NO_CARRIERS.to_owned())),
+        (None, _) => Some((Unknown, "NoCarriers", NO_CARRIERS.to_owned())),
         (_, None) if weights_changed => reconciling("the proxies are not counted yet".to_owned()),
         (_, None) => None,
         (_, Some(proxies)) if proxies.total == 0 => Some(no_proxies()),
         (_, Some(Proxies { current, total })) if current >= total => {
             let message = format!("{total} of {total} proxies acknowledged the planned weights");
-            Some(("True", "Converged", message))
+            Some((True, "Converged", message))
         }
         (_, Some(Proxies { current, total })) => reconciling(format!(
             "{current} of {total} proxies acknowledged the planned weights"

@@ -2,8 +2,9 @@
 //!
 //! Pure: the time is an argument. Invariant: equal inputs cause no write; `lastTransitionTime` changes only with `status`.
 
+use headgate_contract::Condition;
+use headgate_contract::ConditionStatus::{self, False, True, Unknown};
 use headgate_model::{PolicyCondition, PolicyOutcome};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::conditions::condition;
@@ -19,7 +20,7 @@ pub const PROGRAMMED: &str = "Programmed";
 /// A desired condition without its time.
 struct DesiredCondition {
     kind: &'static str,
-    status: &'static str,
+    status: ConditionStatus,
     reason: &'static str,
     message: String,
 }
@@ -43,7 +44,7 @@ pub fn to_write(
         .map(|wanted| {
             let says = (wanted.status, wanted.reason, wanted.message.as_str());
             let stored = find(wanted.kind);
-            condition(wanted.kind, says, outcome.generation, stored, &Time(now))
+            condition(wanted.kind, says, outcome.generation, stored, now)
         })
         .collect();
     let same = conditions
@@ -55,7 +56,7 @@ pub fn to_write(
 fn of(kind: &'static str, condition: &PolicyCondition) -> DesiredCondition {
     DesiredCondition {
         kind,
-        status: if condition.holds { "True" } else { "False" },
+        status: if condition.holds { True } else { False },
         reason: condition.reason,
         message: condition.message.clone(),
     }
@@ -72,30 +73,30 @@ fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> DesiredCondition
     // No proxy gets the policy. The condition explains why.
     if !outcome.accepted.holds {
         return condition(
-            "False",
+            False,
             outcome.accepted.reason,
             outcome.accepted.message.clone(),
         );
     }
     if outcome.namespaces.is_empty() {
         return condition(
-            "False",
+            False,
             outcome.resolved.reason,
             joined(&outcome.resolved.message, unserved(outcome)),
         );
     }
     // No proxy will ever get the policy, so this is not `Reconciling`.
     if let Some(why) = unserved(outcome).filter(|_| outcome.namespaces == outcome.unserved) {
-        return condition("False", "NoDomain", why);
+        return condition(False, "NoDomain", why);
     }
     match (acked, connected) {
         (_, 0) => condition(
-            "Unknown",
+            Unknown,
             "NoProxies",
             "no proxy that serves its models is connected".to_owned(),
         ),
         (acked, connected) if acked >= connected => condition(
-            "True",
+            True,
             "Programmed",
             joined(
                 &format!("{connected} of {connected} proxies have it"),
@@ -103,7 +104,7 @@ fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> DesiredCondition
             ),
         ),
         (acked, connected) => condition(
-            "False",
+            False,
             "Reconciling",
             format!("{acked} of {connected} proxies have it"),
         ),

@@ -155,7 +155,7 @@ async fn write(client: &Client, controller: &Controller, due: &Write) -> Outcome
         "kind": resource.kind,
         // The API server compares the `resourceVersion` of an applied status, but not the UID.
         "metadata": {"name": id.name, "resourceVersion": due.version},
-        "status": controller.status(&due.conditions),
+        "status": controller.status(due.conditions.clone()),
     });
     let params = PatchParams::apply(&controller.manager()).force();
     let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &id.namespace, resource);

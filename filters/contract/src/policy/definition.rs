@@ -23,6 +23,8 @@ pub struct PolicyDefinition {
     pub short_name: &'static str,
     /// See [`PolicySpec::DESCRIPTION`].
     pub description: &'static str,
+    /// See [`PolicySpec::SPEC_DESCRIPTION`].
+    pub spec_description: &'static str,
     parse: fn(&[u8]) -> Result<AnyPolicySpec, ConfigError>,
     #[cfg(feature = "schema")]
     spec_schema: fn(&mut SchemaGenerator) -> Schema,
@@ -37,6 +39,7 @@ impl PolicyDefinition {
             plural: S::PLURAL,
             short_name: S::SHORT_NAME,
             description: S::DESCRIPTION,
+            spec_description: S::SPEC_DESCRIPTION,
             parse: |json| parse_json::<S>(json).map(AnyPolicySpec::new),
             #[cfg(feature = "schema")]
             spec_schema: |generator| generator.subschema_for::<S>(),

@@ -21,6 +21,8 @@ pub trait PolicySpec:
     const SHORT_NAME: &'static str;
     /// The description in the CustomResourceDefinition.
     const DESCRIPTION: &'static str;
+    /// The description of `spec` there, in one sentence.
+    const SPEC_DESCRIPTION: &'static str;
 
     /// Its `status`.
     type Status: Serialize

@@ -36,6 +36,7 @@ impl PolicySpec for TokenBucketPolicySpec {
     const PLURAL: &'static str = "tokenbucketpolicies";
     const SHORT_NAME: &'static str = "tbp";
     const DESCRIPTION: &'static str = "Semantic token buckets for models of its namespace or, from the root namespace, of all namespaces.";
+    const SPEC_DESCRIPTION: &'static str = "Models and their token buckets.";
     type Status = PolicyStatus;
 
     fn target(&self) -> &Target {

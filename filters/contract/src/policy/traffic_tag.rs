@@ -36,6 +36,7 @@ impl PolicySpec for TrafficTagPolicySpec {
     const SHORT_NAME: &'static str = "ttp";
     const DESCRIPTION: &'static str =
         "Tags of the requests for models, and the choice of their version.";
+    const SPEC_DESCRIPTION: &'static str = "Models and the tags of their requests.";
     type Status = PolicyStatus;
 
     fn target(&self) -> &Target {

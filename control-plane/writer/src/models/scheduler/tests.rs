@@ -145,7 +145,7 @@ impl Fixture {
 
 fn summary(status: &ServedModelStatus) -> String {
     let converged = status.conditions.iter().find(|c| c.type_ == "Converged");
-    let converged = converged.map_or("-", |condition| condition.status.as_str());
+    let converged = converged.map_or_else(|| json!("-"), |condition| json!(condition.status));
     json!([converged, status.acked]).to_string()
 }
 
