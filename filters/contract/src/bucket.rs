@@ -32,7 +32,7 @@ pub struct Bucket {
     /// How far settlement may drive the bucket below empty, in windows, 0–100. `None`: 10 windows, but at most the longer of
     /// one window and 24 hours.
     pub max_debt: Option<Decimal>,
-    /// What to do when the shared cell stays contended.
+    /// The decision when the shared cell stays contended.
     pub on_contention: OnContention,
     /// The basis of the final charge.
     pub settle_on: SettleOn,
@@ -142,7 +142,7 @@ pub struct ModelCapacity {
     pub temperature_sensitivity: Decimal,
 }
 
-/// What to do when compare-and-swap on the shared cell keeps failing.
+/// The decision when compare-and-swap on the shared cell keeps failing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]

@@ -12,7 +12,7 @@ use crate::{Bucket, ConfigError, ModelId, ModelPlan, Stages, Tagging, Version, p
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "raw::FilterConfig"))]
 pub struct FilterConfig {
-    /// What the filter does. `None`: the default of its module.
+    /// The stages of the filter. `None`: the default of its module.
     pub stages: Option<Stages>,
     /// Whether this hop decides or follows.
     pub role: Role,
@@ -163,7 +163,7 @@ mod raw {
     #[cfg_attr(feature = "schema", schemars(rename = "FilterConfig"))]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     pub(super) struct FilterConfig {
-        /// What the filter does: `tag`, `limit`, or both. Default: `[tag, limit]` in `headgate.wasm`, `[tag]` in
+        /// The stages of the filter: `tag`, `limit`, or both. Default: `[tag, limit]` in `headgate.wasm`, `[tag]` in
         /// `traffic-tag.wasm`, `[limit]` in `token-bucket.wasm`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         stages: Option<Stages>,

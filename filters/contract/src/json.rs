@@ -26,7 +26,7 @@ pub(crate) enum Node {
 /// Reads a document.
 ///
 /// # Errors
-/// What is wrong, with line and column.
+/// The message of an error, with line and column.
 pub(crate) fn read(json: &[u8]) -> Result<Node, String> {
     let (at, what) = match std::str::from_utf8(json) {
         Ok(text) => {
@@ -50,11 +50,11 @@ struct Reader<'a> {
     at: usize,
 }
 
-/// What is wrong. Boxed, so that results stay small.
-type Wrong = Box<str>;
+/// The message of an error. Boxed, so that results stay small.
+type SyntaxError = Box<str>;
 
 impl Reader<'_> {
-    fn document(&mut self) -> Result<Node, Wrong> {
+    fn document(&mut self) -> Result<Node, SyntaxError> {
         let value = self.value(0)?;
         match self.token() {
             None => Ok(value),
@@ -85,7 +85,7 @@ impl Reader<'_> {
         found
     }
 
-    fn value(&mut self, depth: usize) -> Result<Node, Wrong> {
+    fn value(&mut self, depth: usize) -> Result<Node, SyntaxError> {
         match self.token() {
             Some(b'{' | b'[') if depth == MAX_DEPTH => Err("nested too deeply".into()),
             Some(b'{') => self.map(depth + 1),
@@ -100,7 +100,7 @@ impl Reader<'_> {
         }
     }
 
-    fn word(&mut self, word: &str, value: Node) -> Result<Node, Wrong> {
+    fn word(&mut self, word: &str, value: Node) -> Result<Node, SyntaxError> {
         if !self.rest().starts_with(word) {
             return Err("expected a value".into());
         }
@@ -108,7 +108,7 @@ impl Reader<'_> {
         Ok(value)
     }
 
-    fn list(&mut self, depth: usize) -> Result<Node, Wrong> {
+    fn list(&mut self, depth: usize) -> Result<Node, SyntaxError> {
         self.at += 1;
         let mut items = Vec::new();
         if self.token() == Some(b']') {
@@ -125,7 +125,7 @@ impl Reader<'_> {
         }
     }
 
-    fn map(&mut self, depth: usize) -> Result<Node, Wrong> {
+    fn map(&mut self, depth: usize) -> Result<Node, SyntaxError> {
         self.at += 1;
         let mut fields: Vec<(String, Node)> = Vec::new();
         if self.token() != Some(b'}') {
@@ -154,14 +154,14 @@ impl Reader<'_> {
         }
     }
 
-    fn expect(&mut self, byte: u8, otherwise: &'static str) -> Result<(), Wrong> {
+    fn expect(&mut self, byte: u8, otherwise: &'static str) -> Result<(), SyntaxError> {
         match self.take(byte) {
             true => Ok(()),
             false => Err(self.unexpected(otherwise)),
         }
     }
 
-    fn unexpected(&self, otherwise: &'static str) -> Wrong {
+    fn unexpected(&self, otherwise: &'static str) -> SyntaxError {
         let what = if self.peek().is_none() {
             END
         } else {
@@ -171,7 +171,7 @@ impl Reader<'_> {
     }
 
     /// A string; its opening quote is the next byte.
-    fn text(&mut self) -> Result<String, Wrong> {
+    fn text(&mut self) -> Result<String, SyntaxError> {
         self.at += 1;
         let mut text = String::new();
         loop {
@@ -195,8 +195,8 @@ impl Reader<'_> {
         }
     }
 
-    /// What follows a backslash.
-    fn escape(&mut self) -> Result<char, Wrong> {
+    /// The rest of an escape, after its backslash.
+    fn escape(&mut self) -> Result<char, SyntaxError> {
         const INVALID: &str = "invalid escape";
         let byte = self.peek().ok_or(END)?;
         self.at += 1;
@@ -221,7 +221,7 @@ impl Reader<'_> {
         })
     }
 
-    fn four_digits(&mut self) -> Result<u32, Wrong> {
+    fn four_digits(&mut self) -> Result<u32, SyntaxError> {
         let mut code = 0;
         for _ in 0..4 {
             let digit = self.peek().and_then(|b| char::from(b).to_digit(16));
@@ -231,7 +231,7 @@ impl Reader<'_> {
         Ok(code)
     }
 
-    fn number(&mut self) -> Result<Node, Wrong> {
+    fn number(&mut self) -> Result<Node, SyntaxError> {
         const INVALID: &str = "invalid number";
         let negative = self.take(b'-');
         let (mut digits, mut exponent) = (0_u64, 0_i32);

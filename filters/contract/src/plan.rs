@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::max_tokens::{DefaultMaxTokens, MAX_TOKENS};
 use crate::{Decimal, OnBaseLost, Version};
 
-/// What a filter needs to pick a version of one model and to size its buckets.
+/// The live plan of one model: a filter picks the version and sizes the buckets with it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(
@@ -23,7 +23,7 @@ pub struct ModelPlan {
     /// Carriers with an exact percent of new sessions. They sum to at most 100; to 100 where `base` is empty
     /// and there is a canary at all.
     pub canaries: Vec<CarrierShare>,
-    /// Carriers that share what the canaries leave, in proportion to `replicas`.
+    /// Carriers that share the rest after the canaries, in proportion to `replicas`.
     pub base: Vec<CarrierShare>,
     /// Reachable by pin only.
     pub dark: Vec<DarkCarrier>,

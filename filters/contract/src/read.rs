@@ -22,7 +22,7 @@ use crate::json::{self, Node};
 /// [`ConfigError`] with the path of the first value that is malformed, unknown, missing, given twice or out of range.
 pub fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
     let tree = json::read(json).map_err(|error| ConfigError::new(".", error))?;
-    T::deserialize(&tree).map_err(|Wrong(problem)| {
+    T::deserialize(&tree).map_err(|ReadError(problem)| {
         let Problem { path, message } = *problem;
         let path = if path.is_empty() {
             ".".to_owned()
@@ -33,9 +33,9 @@ pub fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
     })
 }
 
-/// What is wrong, and the path to it as far as the error has come out. Boxed, so that results stay small.
+/// An error, and the path to it as far as the error has been passed up. Boxed, so that results stay small.
 #[derive(Debug)]
-pub(crate) struct Wrong(Box<Problem>);
+pub(crate) struct ReadError(Box<Problem>);
 
 #[derive(Debug)]
 struct Problem {
@@ -43,8 +43,8 @@ struct Problem {
     message: String,
 }
 
-impl Wrong {
-    /// The same, seen from outside the value at `parent`: a key, or `[index]`.
+impl ReadError {
+    /// The same error for the container of the value: `parent` is the key of the value, or its `[index]`.
     #[inline(never)]
     fn under(mut self, parent: &str) -> Self {
         self.0.path = join(parent, &self.0.path);
@@ -52,15 +52,15 @@ impl Wrong {
     }
 }
 
-impl fmt::Display for Wrong {
+impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)
     }
 }
 
-impl std::error::Error for Wrong {}
+impl std::error::Error for ReadError {}
 
-impl de::Error for Wrong {
+impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self(Box::new(Problem {
             path: String::new(),
@@ -93,7 +93,7 @@ fn kind(unexpected: &Unexpected<'_>) -> &'static str {
 }
 
 impl Node {
-    fn refuse<'de, V: Visitor<'de>>(&'de self, visitor: &V) -> Wrong {
+    fn refuse<'de, V: Visitor<'de>>(&'de self, visitor: &V) -> ReadError {
         let unexpected = match self {
             Node::Null => Unexpected::Unit,
             Node::Bool(value) => Unexpected::Bool(*value),
@@ -107,7 +107,7 @@ impl Node {
         de::Error::invalid_type(unexpected, visitor)
     }
 
-    fn number<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, Wrong> {
+    fn number<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, ReadError> {
         match self {
             Node::Unsigned(value) => visitor.visit_u64(*value),
             Node::Signed(value) => visitor.visit_i64(*value),
@@ -119,7 +119,7 @@ impl Node {
 
 macro_rules! numbers {
     ($($method:ident)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
             self.number(visitor)
         }
     )*};
@@ -127,10 +127,10 @@ macro_rules! numbers {
 
 /// Each type requests the form that it has, so there is code for no other form.
 impl<'de> Deserializer<'de> for &'de Node {
-    type Error = Wrong;
+    type Error = ReadError;
 
     /// The contract has only two types with several forms: [`Decimal`](crate::Decimal), a number, and values that are a number or text.
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self {
             Node::Text(value) => visitor.visit_borrowed_str(value),
             _ => self.number(visitor),
@@ -139,32 +139,32 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     numbers! { deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self {
             Node::Bool(value) => visitor.visit_bool(*value),
             _ => Err(self.refuse(&visitor)),
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self {
             Node::Text(value) => visitor.visit_borrowed_str(value),
             _ => Err(self.refuse(&visitor)),
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self {
             Node::List(items) => visitor.visit_seq(Items { items, index: 0 }),
             _ => Err(self.refuse(&visitor)),
         }
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self {
             Node::Map(fields) => visitor.visit_map(Fields {
                 fields: fields.iter(),
@@ -180,7 +180,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         _: &'static str,
         known: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Wrong> {
+    ) -> Result<V::Value, ReadError> {
         match self {
             Node::Map(fields) => visitor.visit_map(Fields {
                 fields: fields.iter(),
@@ -191,7 +191,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Wrong> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self {
             Node::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
@@ -203,9 +203,9 @@ impl<'de> Deserializer<'de> for &'de Node {
         _: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Wrong> {
+    ) -> Result<V::Value, ReadError> {
         match self {
-            Node::Text(name) => visitor.visit_enum(Word(name)),
+            Node::Text(name) => visitor.visit_enum(UnitVariant(name)),
             _ => Err(de::Error::custom(format!(
                 "write one of {}",
                 variants.join(", ")
@@ -225,12 +225,12 @@ struct Items<'de> {
 }
 
 impl<'de> SeqAccess<'de> for Items<'de> {
-    type Error = Wrong;
+    type Error = ReadError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Wrong> {
+    ) -> Result<Option<T::Value>, ReadError> {
         let Some(item) = self.items.get(self.index) else {
             return Ok(None);
         };
@@ -265,17 +265,17 @@ impl<'de> Fields<'de> {
 }
 
 impl<'de> MapAccess<'de> for Fields<'de> {
-    type Error = Wrong;
+    type Error = ReadError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Wrong> {
+    ) -> Result<Option<K::Value>, ReadError> {
         let Some((key, value)) = self.next_field() else {
             return Ok(None);
         };
         self.next = Some((key, value));
-        let key: StrDeserializer<'_, Wrong> = key.as_str().into_deserializer();
+        let key: StrDeserializer<'_, ReadError> = key.as_str().into_deserializer();
         seed.deserialize(key)
             .map(Some)
             .map_err(|e| match self.next {
@@ -284,7 +284,7 @@ impl<'de> MapAccess<'de> for Fields<'de> {
             })
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Wrong> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         let Some((key, value)) = self.next.take() else {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
@@ -293,39 +293,39 @@ impl<'de> MapAccess<'de> for Fields<'de> {
 }
 
 /// A variant without content.
-struct Word<'de>(&'de str);
+struct UnitVariant<'de>(&'de str);
 
-impl<'de> EnumAccess<'de> for Word<'de> {
-    type Error = Wrong;
+impl<'de> EnumAccess<'de> for UnitVariant<'de> {
+    type Error = ReadError;
     type Variant = Self;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Wrong> {
-        let name: StrDeserializer<'_, Wrong> = self.0.into_deserializer();
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), ReadError> {
+        let name: StrDeserializer<'_, ReadError> = self.0.into_deserializer();
         Ok((seed.deserialize(name)?, self))
     }
 }
 
-impl<'de> VariantAccess<'de> for Word<'de> {
-    type Error = Wrong;
+impl<'de> VariantAccess<'de> for UnitVariant<'de> {
+    type Error = ReadError;
 
-    fn unit_variant(self) -> Result<(), Wrong> {
+    fn unit_variant(self) -> Result<(), ReadError> {
         Ok(())
     }
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Wrong> {
-        Err(only_words())
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, ReadError> {
+        Err(only_unit_variants())
     }
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Wrong> {
-        Err(only_words())
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, ReadError> {
+        Err(only_unit_variants())
     }
     fn struct_variant<V: Visitor<'de>>(
         self,
         _: &'static [&'static str],
         _: V,
-    ) -> Result<V::Value, Wrong> {
-        Err(only_words())
+    ) -> Result<V::Value, ReadError> {
+        Err(only_unit_variants())
     }
 }
 
-fn only_words() -> Wrong {
+fn only_unit_variants() -> ReadError {
     de::Error::custom("the contract's choices are words without content")
 }

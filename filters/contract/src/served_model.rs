@@ -16,11 +16,11 @@ pub struct ServedModelSpec {
     pub names: Vec<String>,
     /// Percent (0–100) of the desired replicas that must be ready before a carrier of the base takes its full share. Default 50.
     pub min_ready_percent: Option<u8>,
-    /// How long the base is kept after no object declares it any more. Default 5m.
+    /// How long the base is kept after the last object that declares it is gone. Default 5m.
     pub base_grace: Option<Duration>,
     /// How long a name is kept after all its carriers are deleted. Default 24h.
     pub alias_grace: Option<Duration>,
-    /// What happens while no endpoint of the base is ready. Default `release`.
+    /// The handling of traffic while no endpoint of the base is ready. Default `release`.
     pub on_base_lost: OnBaseLost,
     /// Tokens of the model's context window, 1–10 000 000.
     pub context_length: Option<u32>,
@@ -30,7 +30,7 @@ pub struct ServedModelSpec {
     pub controller_name: Option<String>,
 }
 
-/// What happens while no endpoint of the base is ready.
+/// The handling of traffic while no endpoint of the base is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
@@ -81,13 +81,13 @@ mod raw {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(extend("maximum" = 100)))]
         min_ready_percent: Option<u8>,
-        /// How long the base is kept after no object declares it any more. Default 5m.
+        /// How long the base is kept after the last object that declares it is gone. Default 5m.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base_grace: Option<Duration>,
         /// How long a name is kept after all its carriers are deleted. Default 24h.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         alias_grace: Option<Duration>,
-        /// What happens while no endpoint of the base is ready. Default `release`.
+        /// The handling of traffic while no endpoint of the base is ready. Default `release`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         on_base_lost: Option<OnBaseLost>,
         /// Tokens of the model's context window, 1–10 000 000.

@@ -13,7 +13,7 @@ pub struct Tagging {
     /// Request header that names the tenant. Default `x-tenant-id`.
     #[serde(deserialize_with = "a_clients_header")]
     pub tenant_header: HeaderName,
-    /// What keeps a session on its version: the first key that a request has. Without any, the pick is random.
+    /// The keys that keep a session on its version: the first one that a request has. Without any, the pick is random.
     /// The fingerprint changes when a client trims or compacts its history: such a client needs a header.
     pub session_keys: Vec<SessionKey>,
     /// The response to a pin to an unknown version.

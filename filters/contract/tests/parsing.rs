@@ -1,4 +1,4 @@
-//! What the contract accepts, what it refuses, and the text of the refusals.
+//! Parsing of the contract: accepted documents, refused ones, and the text of the refusals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_contract::{

@@ -44,7 +44,7 @@ pub(super) struct Bucket {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(extend("maximum" = 100)))]
     max_debt: Option<Decimal>,
-    /// What to do when the shared cell stays contended. Default `refuse`.
+    /// The decision when the shared cell stays contended. Default `refuse`.
     #[serde(default)]
     on_contention: OnContention,
     /// The basis of the final charge. Default `usage`.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Node, read};
 
-/// What `serde_json` makes of a document, as a tree.
+/// The tree that `serde_json` reads from a document.
 fn tree(value: &Value) -> Node {
     match value {
         Value::Null => Node::Null,

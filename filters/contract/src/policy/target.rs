@@ -102,7 +102,7 @@ impl fmt::Display for TargetRef {
     }
 }
 
-/// The three fields, of which a policy has at most one.
+/// The three fields. A policy has at most one of them.
 #[derive(Default)]
 pub(super) struct Fields {
     pub(super) refs: Option<Vec<TargetRef>>,
