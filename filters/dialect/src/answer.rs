@@ -173,7 +173,7 @@ impl UsageScanner {
         self.documents.reader.usage_is_stale()
     }
 
-    /// What was observed so far, including an incomplete document. Do not call it after every push: it copies the state of
+    /// The observations so far, including an incomplete document. Do not call it after every push: it copies the state of
     /// the text.
     #[must_use]
     pub fn observed(&self) -> Observed {

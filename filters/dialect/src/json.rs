@@ -14,7 +14,7 @@ mod plain;
 mod text;
 mod write;
 
-pub(crate) use decimal::{Decimal, Unfit};
+pub(crate) use decimal::{Decimal, DecimalError};
 use number::Digits;
 pub(crate) use path::Path;
 pub(crate) use write::push_string;
@@ -57,7 +57,7 @@ pub(crate) enum Scalar {
 
 /// The part of a string that a sink wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum WantedPart {
     Nothing,
     /// Its length when decoded.
     Length,
@@ -76,7 +76,7 @@ pub(crate) trait Sink {
     /// A key, decoded. A key longer than 32 bytes arrives as an empty one.
     fn key(&mut self, key: &[u8]);
     /// A string value begins. Returns the part of it that the sink wants.
-    fn begin_string(&mut self) -> Result<Want, JsonError>;
+    fn begin_string(&mut self) -> Result<WantedPart, JsonError>;
     /// More bytes of a string whose length is wanted. Not 0.
     fn length(&mut self, bytes: u64);
     /// A part of the string, decoded: whole UTF-8 characters, not empty.
@@ -162,7 +162,7 @@ pub(crate) struct Json {
     /// The string being read is a key.
     in_key: bool,
     /// The part of the current string that is wanted. Of a key, its text.
-    wanted: Want,
+    wanted: WantedPart,
     key: [u8; MAX_KEY],
     /// Length of the key. Above `MAX_KEY`, the key is too long.
     key_len: usize,
@@ -182,7 +182,7 @@ impl Json {
             skipped_at: 0,
             number: Decimal::default(),
             in_key: false,
-            wanted: Want::Nothing,
+            wanted: WantedPart::Nothing,
             key: [0; MAX_KEY],
             key_len: 0,
             cut: [0; 4],
@@ -253,7 +253,7 @@ impl Json {
             (State::Value | State::FirstItem, _) => self.value(byte, at, sink),
             (State::FirstKey | State::Key, b'"') => {
                 self.in_key = true;
-                self.wanted = Want::Text;
+                self.wanted = WantedPart::Text;
                 self.key_len = 0;
                 self.state = State::Text;
                 Ok(())
@@ -286,7 +286,7 @@ impl Json {
         match byte {
             b'"' => {
                 self.wanted = match self.skips() {
-                    true => Want::Nothing,
+                    true => WantedPart::Nothing,
                     false => sink.begin_string()?,
                 };
                 self.in_key = false;

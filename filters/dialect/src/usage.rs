@@ -26,7 +26,7 @@ impl Usage {
     }
 }
 
-/// What was observed of an answer, whether or not usage was reported.
+/// The observations of an answer, whether or not usage was reported.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Observed {
     /// UTF-8 bytes of generated text of every kind after unescaping, each text once. Tool arguments that are objects count by
@@ -51,7 +51,7 @@ pub enum Label {
     Other,
 }
 
-/// What to forward of the bytes that were pushed.
+/// The output for the bytes that were pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Output {
     /// The same bytes.

@@ -221,14 +221,14 @@ impl Documents {
             .text_bytes(self.state == State::Inside, self.size)
     }
 
-    /// Whether the current event is the extra event that reports usage; `None` while that is open. (`Some(true)` changes if
+    /// Whether the current event is the event that only reports usage; `None` while that is open. (`Some(true)` changes if
     /// the event has more data.)
-    pub(super) fn is_extra(&self) -> Option<bool> {
-        let extra = self.reader.extra();
+    pub(super) fn is_usage_only(&self) -> Option<bool> {
+        let usage_only = self.reader.usage_only();
         match self.state {
             _ if self.begun > 1 || self.broken || self.in_error => Some(false),
-            _ if self.begun == 1 && extra.not => Some(false),
-            State::Between if self.begun == 1 => Some(extra.no_choices && extra.usage),
+            _ if self.begun == 1 && usage_only.not => Some(false),
+            State::Between if self.begun == 1 => Some(usage_only.no_choices && usage_only.usage),
             _ => None,
         }
     }

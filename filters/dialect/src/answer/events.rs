@@ -1,4 +1,4 @@
-//! An event stream → its documents, and the bytes that pass when the extra event with usage is removed.
+//! An event stream → its documents, and the bytes that pass when the usage-only event is removed.
 //!
 //! That event has one document, whose `choices` are an empty list and whose `usage` is an object. Only the current event is
 //! ever held back, and only until it cannot be that event. So the bytes that pass do not depend on how they were cut.
@@ -17,7 +17,7 @@ const MAX_HELD: u64 = 64 << 10;
 pub(super) struct Events {
     sse: Sse,
     line: Line,
-    hold: Option<Hold>,
+    buffer: Option<EventBuffer>,
 }
 
 /// The current data line.
@@ -33,7 +33,7 @@ struct Line {
 
 /// The part of a stream that is held back.
 #[derive(Debug, Default)]
-struct Hold {
+struct EventBuffer {
     /// Bytes of the current event in earlier pushes.
     held: Vec<u8>,
     /// Comments inside of the current event. They always pass.
@@ -44,7 +44,7 @@ struct Hold {
     line_feed: Option<u64>,
     /// Bytes of earlier pushes.
     offset: u64,
-    /// What passes of this push up to `copied`, if that is not the input itself.
+    /// The bytes that pass of this push up to `copied`, if they are not the input itself.
     out: Option<Vec<u8>>,
     copied: usize,
 }
@@ -58,7 +58,7 @@ impl Events {
                 event_done: false,
                 done: false,
             },
-            hold: removes_usage.then(Hold::default),
+            buffer: removes_usage.then(EventBuffer::default),
         }
     }
 
@@ -67,31 +67,33 @@ impl Events {
         let mut reading = Reading {
             bytes,
             line: &mut self.line,
-            hold: self.hold.as_mut(),
+            buffer: self.buffer.as_mut(),
             documents,
         };
-        if let Some(hold) = &mut reading.hold {
-            hold.begin();
+        if let Some(buffer) = &mut reading.buffer {
+            buffer.begin();
         }
         self.sse.push(bytes, &mut reading);
     }
 
-    /// The part of the last push that passes. At the `end`, everything held passes, unless it is the extra event.
+    /// The part of the last push that passes. At the `end`, everything held passes, unless it is the usage-only event.
     pub(super) fn pass(&mut self, bytes: &[u8], end: bool, documents: &Documents) -> Output {
-        let Some(hold) = &mut self.hold else {
+        let Some(buffer) = &mut self.buffer else {
             return Output::Unchanged;
         };
-        let extra = is_extra(&self.line, documents);
-        if hold.from.is_some() && (extra == Some(false) || hold.len(bytes.len()) > MAX_HELD) {
-            hold.release();
+        let usage_only = is_usage_only(&self.line, documents);
+        if buffer.from.is_some()
+            && (usage_only == Some(false) || buffer.len(bytes.len()) > MAX_HELD)
+        {
+            buffer.release();
         }
         if end {
-            match extra {
-                Some(true) => hold.remove(bytes, bytes.len()),
-                _ => hold.release(),
+            match usage_only {
+                Some(true) => buffer.remove(bytes, bytes.len()),
+                _ => buffer.release(),
             }
         }
-        hold.pass(bytes)
+        buffer.pass(bytes)
     }
 
     /// Whether the stream said that it was complete.
@@ -100,11 +102,11 @@ impl Events {
     }
 }
 
-/// Whether the current event is the extra event.
-fn is_extra(line: &Line, documents: &Documents) -> Option<bool> {
+/// Whether the current event is the usage-only event.
+fn is_usage_only(line: &Line, documents: &Documents) -> Option<bool> {
     match line.event_done || line.done_len.is_some_and(|len| len > 1) {
         true => Some(false),
-        false => documents.is_extra(),
+        false => documents.is_usage_only(),
     }
 }
 
@@ -112,23 +114,23 @@ fn is_extra(line: &Line, documents: &Documents) -> Option<bool> {
 struct Reading<'a> {
     bytes: &'a [u8],
     line: &'a mut Line,
-    hold: Option<&'a mut Hold>,
+    buffer: Option<&'a mut EventBuffer>,
     documents: &'a mut Documents,
 }
 
 impl Sink for Reading<'_> {
     fn begin_event(&mut self, at: usize) {
-        if let Some(hold) = &mut self.hold {
-            hold.from = Some(at);
+        if let Some(buffer) = &mut self.buffer {
+            buffer.from = Some(at);
         }
     }
 
     fn comment(&mut self, bytes: &[u8]) {
-        if let Some(hold) = &mut self.hold
-            && hold.from.is_some()
-            && hold.comments.len() as u64 <= MAX_HELD
+        if let Some(buffer) = &mut self.buffer
+            && buffer.from.is_some()
+            && buffer.comments.len() as u64 <= MAX_HELD
         {
-            hold.comments.extend_from_slice(bytes);
+            buffer.comments.extend_from_slice(bytes);
         }
     }
 
@@ -175,13 +177,13 @@ impl Sink for Reading<'_> {
     }
 
     fn end_event(&mut self, at: usize) {
-        if let Some(hold) = &mut self.hold
-            && hold.from.is_some()
+        if let Some(buffer) = &mut self.buffer
+            && buffer.from.is_some()
         {
-            let extra = is_extra(self.line, self.documents) == Some(true);
-            match extra && hold.len(at) <= MAX_HELD {
-                true => hold.remove(self.bytes, at),
-                false => hold.release(),
+            let usage_only = is_usage_only(self.line, self.documents) == Some(true);
+            match usage_only && buffer.len(at) <= MAX_HELD {
+                true => buffer.remove(self.bytes, at),
+                false => buffer.release(),
             }
         }
         self.line.event_done = false;
@@ -189,16 +191,16 @@ impl Sink for Reading<'_> {
     }
 
     fn line_feed(&mut self, at: usize) {
-        if let Some(hold) = &mut self.hold
-            && hold.line_feed == Some(hold.offset + at as u64)
+        if let Some(buffer) = &mut self.buffer
+            && buffer.line_feed == Some(buffer.offset + at as u64)
         {
-            hold.from = Some(at);
-            hold.remove(self.bytes, at + 1);
+            buffer.from = Some(at);
+            buffer.remove(self.bytes, at + 1);
         }
     }
 }
 
-impl Hold {
+impl EventBuffer {
     /// A push begins.
     fn begin(&mut self) {
         self.copied = 0;

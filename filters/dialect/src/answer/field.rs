@@ -75,10 +75,10 @@ pub(crate) enum Field {
     /// The index of a choice or of a tool call.
     Index,
     Keyword(Keyword),
-    /// What a host says about itself or about the request. It is no part of the answer.
+    /// A statement of a host about itself or about the request. It is no part of the answer.
     Metadata,
     /// A sign of an error in a document that has nothing else.
-    Hint(Hint),
+    ErrorSign(ErrorSign),
     /// An error, unless it is null, false, zero or empty.
     Error,
     /// An error, if it is false.
@@ -87,7 +87,7 @@ pub(crate) enum Field {
 
 /// A sign of an error, where nothing is called `error`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hint {
+pub(crate) enum ErrorSign {
     /// Enough by itself.
     Detail,
     /// Together with a code.

@@ -6,7 +6,7 @@
 mod sink;
 
 use super::Schema;
-use super::field::{Container, Field, Hint, Keyword};
+use super::field::{Container, ErrorSign, Field, Keyword};
 use super::report::{Report, merge};
 use super::text::{Place, TextKind, Texts};
 use crate::json::{Decimal, Kind, Path};
@@ -17,9 +17,9 @@ const SOUND_PER_BYTE: u64 = 800;
 /// Length of the longest word that is compared, and one byte more.
 const MAX_KEYWORD: usize = 6;
 
-/// Whether the current document can be the extra event that only reports usage.
+/// Whether the current document can be the event that only reports usage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Extra {
+pub(super) struct UsageOnly {
     /// It has `choices`, and they are empty so far.
     pub(super) no_choices: bool,
     /// It has `usage`, and that is an object.
@@ -28,7 +28,7 @@ pub(super) struct Extra {
     pub(super) not: bool,
 }
 
-/// What is done with the string being read.
+/// The handling of the string being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reading {
     Nothing,
@@ -36,7 +36,7 @@ enum Reading {
     Sound,
     Keyword(Keyword),
     Error,
-    Hint(Hint),
+    ErrorSign(ErrorSign),
 }
 
 #[derive(Debug, Clone)]
@@ -65,7 +65,7 @@ pub(super) struct Reader {
     reported_at: u64,
     /// The usage in `timings`, for answers without `usage`.
     timings: Option<Usage>,
-    extra: Extra,
+    usage_only: UsageOnly,
     /// The current document has a field of this dialect, or an error.
     known: bool,
     /// Some document had a field of this dialect.
@@ -74,7 +74,7 @@ pub(super) struct Reader {
     /// There was an error since the last event, or since the last line of JSON.
     error_here: bool,
     /// Signs of an error in the current document: a detail, a message, a code.
-    hints: [bool; 3],
+    error_signs: [bool; 3],
     /// The current document reports usage.
     reports: bool,
     /// It reports output.
@@ -131,12 +131,12 @@ impl Reader {
             usage: None,
             reported_at: 0,
             timings: None,
-            extra: Extra::default(),
+            usage_only: UsageOnly::default(),
             known: false,
             any_known: false,
             error: false,
             error_here: false,
-            hints: [false; 3],
+            error_signs: [false; 3],
             reports: false,
             reports_output: false,
             ends: false,
@@ -155,10 +155,10 @@ impl Reader {
         self.in_choice = false;
         self.verbatim = None;
         self.known = false;
-        self.hints = [false; 3];
+        self.error_signs = [false; 3];
         self.reports = false;
         self.reports_output = false;
-        self.extra = Extra::default();
+        self.usage_only = UsageOnly::default();
         self.sound_before = self.sound;
         self.texts.begin_document();
     }
@@ -166,12 +166,12 @@ impl Reader {
     /// The document is complete. Returns its length if it had no field of this dialect.
     pub(super) fn end_document(&mut self) -> Option<u64> {
         self.texts.end_document();
-        if !self.known && matches!(self.hints, [true, _, _] | [_, true, true]) {
+        if !self.known && matches!(self.error_signs, [true, _, _] | [_, true, true]) {
             self.set_error();
         }
         self.end_reports();
         let all = self.ended == self.seen && u64::from(self.ended.count_ones()) >= self.sequences;
-        let no_choices = self.extra.no_choices && !self.extra.not;
+        let no_choices = self.usage_only.no_choices && !self.usage_only.not;
         if self.reports && self.ended > 0 && (all || no_choices) {
             self.complete = true;
         }
@@ -182,7 +182,7 @@ impl Reader {
     pub(super) fn drop_document(&mut self) {
         self.texts.drop_document();
         self.sound = self.sound_before;
-        self.extra.not = true;
+        self.usage_only.not = true;
         self.end_reports();
     }
 
@@ -193,8 +193,8 @@ impl Reader {
         }
     }
 
-    pub(super) fn extra(&self) -> Extra {
-        self.extra
+    pub(super) fn usage_only(&self) -> UsageOnly {
+        self.usage_only
     }
 
     pub(super) fn usage(&self) -> Option<Usage> {
@@ -227,13 +227,13 @@ impl Reader {
         self.error = true;
         self.error_here = true;
         self.known = true;
-        self.extra.not = true;
+        self.usage_only.not = true;
     }
 
-    pub(super) fn hint(&mut self, hint: Hint) {
+    pub(super) fn error_sign(&mut self, sign: ErrorSign) {
         // In an envelope, these keys may belong to an answer.
         if self.path.at() == Some(Container::Top)
-            && let Some(seen) = self.hints.get_mut(hint as usize)
+            && let Some(seen) = self.error_signs.get_mut(sign as usize)
         {
             *seen = true;
         }
@@ -247,7 +247,7 @@ impl Reader {
         std::mem::take(&mut self.error_here)
     }
 
-    /// Bytes of text so far, including the current document, of which `read` bytes are read.
+    /// Bytes of text so far, including the current document. `read` bytes of that document are read.
     pub(super) fn text_bytes(&self, in_document: bool, read: u64) -> u64 {
         let sound = self.sound / SOUND_PER_BYTE;
         if !in_document {
@@ -280,14 +280,14 @@ impl Reader {
     /// A value begins (`kind`: of a container). Notes what that says about the document.
     fn begin_value(&mut self, kind: Option<Kind>) {
         match (self.path.at(), self.field) {
-            (Some(Container::Choices | Container::List), _) => self.extra.not = true,
+            (Some(Container::Choices | Container::List), _) => self.usage_only.not = true,
             (Some(Container::Top), Field::Inside(Container::Choices, due)) => {
-                self.extra.no_choices = true;
-                self.extra.not |= kind != Some(due);
+                self.usage_only.no_choices = true;
+                self.usage_only.not |= kind != Some(due);
             }
             (Some(Container::Top), Field::Inside(Container::Usage, due)) => {
-                self.extra.usage = true;
-                self.extra.not |= kind != Some(due);
+                self.usage_only.usage = true;
+                self.usage_only.not |= kind != Some(due);
             }
             (Some(Container::Errors), _) => self.set_error(),
             (
@@ -295,7 +295,7 @@ impl Reader {
                 Field::Inside(Container::Vendor | Container::Timings, _) | Field::Metadata,
             ) => {}
             // The client may want this value.
-            (Some(Container::Top), _) => self.extra.not |= kind.is_some(),
+            (Some(Container::Top), _) => self.usage_only.not |= kind.is_some(),
             _ => {}
         }
     }
@@ -409,7 +409,7 @@ impl Reader {
         match self.reading {
             Reading::Text | Reading::Sound => self.mark_known(),
             Reading::Error => self.set_error(),
-            Reading::Hint(hint) => self.hint(hint),
+            Reading::ErrorSign(sign) => self.error_sign(sign),
             Reading::Keyword(_) | Reading::Nothing => {}
         }
     }

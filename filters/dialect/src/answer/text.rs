@@ -3,13 +3,13 @@
 //! Hosts give the same text under two names in one chunk, begin every delta with all text before it, or end a stream
 //! with the whole message. So text is not summed up as it arrives. The texts of a choice are collected as *pieces* (a
 //! length and a hash of the beginning, never the bytes) and compared when the choice ends and its index is known. A
-//! *lane* is all text of one kind in one choice, over all documents of the answer.
+//! *series* is all pieces of one kind in one choice, over all documents of the answer.
 //!
 //! The rules:
 //!
 //! - Of equal pieces of one class in one choice, one counts. Text under an unknown name belongs to any class.
 //! - A `message` beside deltas, or a legacy `text` beside either, counts as far as it is longer.
-//! - The pieces of a lane are cumulative while each begins with the one before and most are longer, or while all were
+//! - The pieces of a series are cumulative while each begins with the one before and most are longer, or while all were
 //!   longer until the text was long. Then the last piece counts, else their sum.
 //! - A tool's name that is repeated counts once.
 
@@ -18,8 +18,8 @@ use std::hash::Hasher;
 
 /// Pieces kept apart in one choice. Further pieces add to the length of one of their class.
 const MAX_PIECES: usize = 32;
-/// Lanes kept apart in one answer, of about 100 bytes each. Text of further lanes is summed up.
-const MAX_LANES: usize = 256;
+/// Series kept apart in one answer, of about 100 bytes each. Text of further series is summed up.
+const MAX_SERIES: usize = 256;
 /// Bytes of a piece that are hashed: texts of equal length and equal beginning are the same.
 const MAX_HASHED: u64 = 1024;
 /// Least length, in bytes, of a delta that repeats all text before it.
@@ -125,7 +125,7 @@ struct Running {
 
 /// All text of one kind in one choice.
 #[derive(Debug, Clone, Copy)]
-struct Lane {
+struct TextSeries {
     choice: u32,
     call: u32,
     place: Place,
@@ -144,7 +144,7 @@ struct Lane {
     count: u64,
 }
 
-impl Lane {
+impl TextSeries {
     /// Adds a piece. Returns how many bytes more count.
     fn add(&mut self, text: Digest) -> u64 {
         let before = self.count;
@@ -182,7 +182,7 @@ impl Lane {
 /// The text of an answer.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Texts {
-    lanes: Vec<Lane>,
+    all_series: Vec<TextSeries>,
     /// Pieces of the current choice, sorted by place and class.
     pieces: Vec<Piece>,
     running: Option<Running>,
@@ -219,9 +219,9 @@ impl Texts {
             return;
         }
         self.end_piece();
-        for lane in &mut self.lanes {
-            if lane.place == place && lane.kind == kind {
-                lane.begins = (false, false);
+        for series in &mut self.all_series {
+            if series.place == place && series.kind == kind {
+                series.begins = (false, false);
             }
         }
         self.running = Some(Running {
@@ -240,10 +240,10 @@ impl Texts {
         let (place, kind, mut at) = (running.place, running.kind, running.len);
         running.len += text.len() as u64;
         let (to, mut text) = (running.len.min(MAX_HASHED), text);
-        let alike = |lane: &&mut Lane| lane.place == place && lane.kind == kind;
+        let alike = |series: &&mut TextSeries| series.place == place && series.kind == kind;
         while at < to {
-            let lens = self.lanes.iter_mut().filter(alike);
-            let lens = lens.flat_map(|lane| [lane.first.hashed(), lane.last.hashed()]);
+            let lens = self.all_series.iter_mut().filter(alike);
+            let lens = lens.flat_map(|series| [series.first.hashed(), series.last.hashed()]);
             let next = lens.filter(|len| (at + 1..=to).contains(len)).min();
             let (head, rest) = text.split_at((next.unwrap_or(to) - at) as usize);
             running.hasher.write(head);
@@ -254,9 +254,9 @@ impl Texts {
             }
             let hash = running.hasher.finish();
             let here = Digest { len: at, hash };
-            for lane in self.lanes.iter_mut().filter(alike) {
-                lane.begins.0 |= lane.first.begins(here);
-                lane.begins.1 |= lane.last.begins(here);
+            for series in self.all_series.iter_mut().filter(alike) {
+                series.begins.0 |= series.first.begins(here);
+                series.begins.1 |= series.last.begins(here);
             }
         }
     }
@@ -333,12 +333,12 @@ impl Texts {
             let same = |piece: &&Piece| piece.place == first.place && piece.kind.class() == class;
             let (group, others) = rest.split_at(rest.iter().take_while(same).count());
             rest = others;
-            let earlier = self.lanes.iter().filter(|lane| {
-                lane.place < first.place
-                    && lane.kind.class() == class
-                    && choice.is_none_or(|choice| lane.choice == choice)
+            let earlier = self.all_series.iter().filter(|series| {
+                series.place < first.place
+                    && series.kind.class() == class
+                    && choice.is_none_or(|choice| series.choice == choice)
             });
-            let earlier: u64 = earlier.map(|lane| lane.count).sum();
+            let earlier: u64 = earlier.map(|series| series.count).sum();
             self.count_group(group, &pieces, choice.unwrap_or(0), earlier);
         }
         pieces.drain(..len);
@@ -361,8 +361,8 @@ impl Texts {
             }
             sum += piece.text.len;
             if earlier == 0 {
-                self.total += match self.lane(choice, piece) {
-                    Some(lane) => lane.add(piece.text),
+                self.total += match self.series(choice, piece) {
+                    Some(series) => series.add(piece.text),
                     None => piece.text.len,
                 };
             }
@@ -371,10 +371,10 @@ impl Texts {
             && let Some(first) = group.first()
         {
             // Only the bytes beyond those count.
-            self.total += match self.lane(choice, first) {
-                Some(lane) => {
-                    let more = sum.saturating_sub(earlier + lane.count);
-                    lane.count += more;
+            self.total += match self.series(choice, first) {
+                Some(series) => {
+                    let more = sum.saturating_sub(earlier + series.count);
+                    series.count += more;
                     more
                 }
                 None => sum.saturating_sub(earlier),
@@ -382,14 +382,17 @@ impl Texts {
         }
     }
 
-    /// The lane of a piece; a new one, if there are not too many.
-    fn lane(&mut self, choice: u32, piece: &Piece) -> Option<&mut Lane> {
+    /// The series of a piece; a new one, if there are not too many.
+    fn series(&mut self, choice: u32, piece: &Piece) -> Option<&mut TextSeries> {
         let (place, kind, call) = (piece.place, piece.kind, piece.call.unwrap_or(0));
-        let known = self.lanes.iter().position(|lane| {
-            lane.choice == choice && lane.call == call && lane.place == place && lane.kind == kind
+        let known = self.all_series.iter().position(|series| {
+            series.choice == choice
+                && series.call == call
+                && series.place == place
+                && series.kind == kind
         });
-        if known.is_none() && self.lanes.len() < MAX_LANES {
-            self.lanes.push(Lane {
+        if known.is_none() && self.all_series.len() < MAX_SERIES {
+            self.all_series.push(TextSeries {
                 choice,
                 call,
                 place,
@@ -404,8 +407,8 @@ impl Texts {
                 sum: 0,
                 count: 0,
             });
-            return self.lanes.last_mut();
+            return self.all_series.last_mut();
         }
-        self.lanes.get_mut(known?)
+        self.all_series.get_mut(known?)
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Decimal {
 
 /// The reason why a number has no value of the wanted kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unfit {
+pub(crate) enum DecimalError {
     /// Below zero.
     Negative,
     /// Not whole.
@@ -85,38 +85,38 @@ impl Decimal {
     }
 
     /// The number as a whole number, such as `512`, `512.0` or `5.12e2`.
-    pub(crate) fn whole(&self) -> Result<u64, Unfit> {
+    pub(crate) fn whole(&self) -> Result<u64, DecimalError> {
         if self.mantissa == 0 {
             return Ok(0);
         }
         if self.negative {
-            return Err(Unfit::Negative);
+            return Err(DecimalError::Negative);
         }
         let power = self.power();
         match ten_to(power.unsigned_abs()) {
             // Digits before the point were dropped.
-            _ if power >= 0 && self.inexact => Err(Unfit::Large),
-            Some(ten) if power >= 0 => self.mantissa.checked_mul(ten).ok_or(Unfit::Large),
-            None if power >= 0 => Err(Unfit::Large),
+            _ if power >= 0 && self.inexact => Err(DecimalError::Large),
+            Some(ten) if power >= 0 => self.mantissa.checked_mul(ten).ok_or(DecimalError::Large),
+            None if power >= 0 => Err(DecimalError::Large),
             Some(ten) if !self.inexact && self.mantissa.is_multiple_of(ten) => {
                 Ok(self.mantissa / ten)
             }
-            _ => Err(Unfit::Fractional),
+            _ => Err(DecimalError::Fractional),
         }
     }
 
     /// The number in millionths, rounded half up.
-    pub(crate) fn millionths(&self) -> Result<u64, Unfit> {
+    pub(crate) fn millionths(&self) -> Result<u64, DecimalError> {
         if self.mantissa == 0 {
             return Ok(0);
         }
         if self.negative {
-            return Err(Unfit::Negative);
+            return Err(DecimalError::Negative);
         }
         let power = self.power().saturating_add(6);
         match ten_to(power.unsigned_abs()) {
-            Some(ten) if power >= 0 => self.mantissa.checked_mul(ten).ok_or(Unfit::Large),
-            None if power >= 0 => Err(Unfit::Large),
+            Some(ten) if power >= 0 => self.mantissa.checked_mul(ten).ok_or(DecimalError::Large),
+            None if power >= 0 => Err(DecimalError::Large),
             Some(ten) => {
                 let up = self.mantissa % ten >= ten.div_ceil(2);
                 Ok(self.mantissa / ten + u64::from(up))
@@ -132,7 +132,7 @@ fn ten_to(power: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Decimal, Unfit};
+    use super::{Decimal, DecimalError};
 
     /// Reads a well-formed number as the lexer does.
     fn read(text: &str) -> Decimal {
@@ -165,17 +165,23 @@ mod tests {
             ("5.120000000000000000000000000000e2", Ok(512)),
             ("512000000000000000000000000000e-27", Ok(512)),
             ("999999999999999999", Ok(999_999_999_999_999_999)),
-            ("-1", Err(Unfit::Negative)),
-            ("-1e-9", Err(Unfit::Negative)),
-            ("0.5", Err(Unfit::Fractional)),
-            ("1e-1", Err(Unfit::Fractional)),
-            ("1e-40", Err(Unfit::Fractional)),
-            ("512.0000000000000000000000000001", Err(Unfit::Fractional)),
-            ("512000000000000000000000000001e-27", Err(Unfit::Fractional)),
-            ("18446744073709551617", Err(Unfit::Large)),
-            ("92233720368547758e4", Err(Unfit::Large)),
-            ("1e20", Err(Unfit::Large)),
-            ("1e99999999999999999999", Err(Unfit::Large)),
+            ("-1", Err(DecimalError::Negative)),
+            ("-1e-9", Err(DecimalError::Negative)),
+            ("0.5", Err(DecimalError::Fractional)),
+            ("1e-1", Err(DecimalError::Fractional)),
+            ("1e-40", Err(DecimalError::Fractional)),
+            (
+                "512.0000000000000000000000000001",
+                Err(DecimalError::Fractional),
+            ),
+            (
+                "512000000000000000000000000001e-27",
+                Err(DecimalError::Fractional),
+            ),
+            ("18446744073709551617", Err(DecimalError::Large)),
+            ("92233720368547758e4", Err(DecimalError::Large)),
+            ("1e20", Err(DecimalError::Large)),
+            ("1e99999999999999999999", Err(DecimalError::Large)),
         ] {
             assert_eq!(read(text).whole(), value, "{text}");
         }
@@ -194,9 +200,9 @@ mod tests {
             ("1.99999949", Ok(1_999_999)),
             ("1e-30", Ok(0)),
             ("1e-99999999999999999999", Ok(0)),
-            ("-1e-30", Err(Unfit::Negative)),
-            ("92233720368547758", Err(Unfit::Large)),
-            ("1e20", Err(Unfit::Large)),
+            ("-1e-30", Err(DecimalError::Negative)),
+            ("92233720368547758", Err(DecimalError::Large)),
+            ("1e20", Err(DecimalError::Large)),
         ] {
             assert_eq!(read(text).millionths(), value, "{text}");
         }

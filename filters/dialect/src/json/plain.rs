@@ -12,16 +12,16 @@ pub(super) fn plain_run(bytes: &[u8]) -> (usize, bool) {
     let mut others = 0;
     let mut at = 0;
     while let Some(block) = bytes[at..].first_chunk::<BLOCK>() {
-        let marked = marks(block);
-        if marked != 0 {
-            let beyond = beyond(block);
-            let stops = marked & !beyond;
+        let mask = stop_mask(block);
+        if mask != 0 {
+            let non_ascii = non_ascii_mask(block);
+            let stops = mask & !non_ascii;
             if stops != 0 {
-                let len = stops.trailing_zeros() / MARK;
-                let before = beyond & !(Marks::MAX << (len * MARK));
+                let len = stops.trailing_zeros() / MASK_BITS;
+                let before = non_ascii & !(Mask::MAX << (len * MASK_BITS));
                 return (at + len as usize, others | before == 0);
             }
-            others |= beyond;
+            others |= non_ascii;
         }
         // A constant step: the next block need not wait for the result of this one.
         at += BLOCK;
@@ -30,7 +30,7 @@ pub(super) fn plain_run(bytes: &[u8]) -> (usize, bool) {
         if byte == b'"' || byte == b'\\' || byte < 0x20 {
             break;
         }
-        others |= Marks::from(byte >= 0x80);
+        others |= Mask::from(byte >= 0x80);
         at += 1;
     }
     (at, others == 0)
@@ -43,12 +43,12 @@ pub(super) fn plain_run(bytes: &[u8]) -> (usize, bool) {
 pub(super) fn passable(bytes: &[u8]) -> (usize, usize) {
     let (mut at, mut escapes) = (0, 0);
     while let Some(block) = bytes[at..].first_chunk::<BLOCK>() {
-        let marks = marks(block);
-        if marks == 0 {
+        let mask = stop_mask(block);
+        if mask == 0 {
             at += BLOCK;
             continue;
         }
-        at += (marks.trailing_zeros() / MARK) as usize;
+        at += (mask.trailing_zeros() / MASK_BITS) as usize;
         if escaped(&bytes[at..]).is_none() {
             break;
         }
@@ -72,13 +72,13 @@ pub(super) fn decoded(bytes: &[u8], sink: &mut dyn Sink) -> usize {
         };
         // Copies the whole block; `len` then says how much of it is text.
         *room = *block;
-        let marks = marks(block);
-        if marks == 0 {
+        let mask = stop_mask(block);
+        if mask == 0 {
             at += BLOCK;
             len += BLOCK;
             continue;
         }
-        let plain = (marks.trailing_zeros() / MARK) as usize;
+        let plain = (mask.trailing_zeros() / MASK_BITS) as usize;
         at += plain;
         len += plain;
         let Some(letter) = escaped(&bytes[at..]) else {
@@ -111,20 +111,20 @@ const BLOCK: usize = 16;
 #[cfg(not(target_arch = "wasm32"))]
 const BLOCK: usize = 8;
 
-/// One mark for each byte of a block; that of the first byte is the lowest.
+/// A mark for each byte of a block; the mark of the first byte is the lowest.
 #[cfg(target_arch = "wasm32")]
-type Marks = u32;
+type Mask = u32;
 #[cfg(not(target_arch = "wasm32"))]
-type Marks = u64;
+type Mask = u64;
 
-/// Bits in one mark.
-const MARK: u32 = if cfg!(target_arch = "wasm32") { 1 } else { 8 };
+/// Bits of the mark of one byte.
+const MASK_BITS: u32 = if cfg!(target_arch = "wasm32") { 1 } else { 8 };
 
-/// Marks the bytes that end a run (exact up to the first of them), and those that are not ASCII.
+/// The mask of the bytes that end a run (exact up to the first of them) or are not ASCII.
 #[cfg(target_arch = "wasm32")]
 #[inline]
 #[target_feature(enable = "simd128")]
-fn marks(block: &[u8; BLOCK]) -> Marks {
+fn stop_mask(block: &[u8; BLOCK]) -> Mask {
     use core::arch::wasm32::{
         i8x16_lt, i8x16_splat, u8x16_bitmask, u8x16_eq, u8x16_splat, v128_or as or,
     };
@@ -136,11 +136,11 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
     u8x16_bitmask(or(or(quotes, escapes), others)).into()
 }
 
-/// Marks the bytes that are not ASCII.
+/// The mask of the bytes that are not ASCII.
 #[cfg(target_arch = "wasm32")]
 #[inline]
 #[target_feature(enable = "simd128")]
-fn beyond(block: &[u8; BLOCK]) -> Marks {
+fn non_ascii_mask(block: &[u8; BLOCK]) -> Mask {
     core::arch::wasm32::u8x16_bitmask(vector(block)).into()
 }
 
@@ -157,7 +157,7 @@ fn vector(block: &[u8; BLOCK]) -> core::arch::wasm32::v128 {
 
 /// The same in a word. (A borrow sets wrong marks only above a right one.)
 #[cfg(not(target_arch = "wasm32"))]
-fn marks(block: &[u8; BLOCK]) -> Marks {
+fn stop_mask(block: &[u8; BLOCK]) -> Mask {
     const ONES: u64 = 0x0101_0101_0101_0101;
     // Sets the high bit of each byte that is zero.
     let zero = |word: u64| word.wrapping_sub(ONES) & !word;
@@ -169,7 +169,7 @@ fn marks(block: &[u8; BLOCK]) -> Marks {
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-fn beyond(block: &[u8; BLOCK]) -> Marks {
+fn non_ascii_mask(block: &[u8; BLOCK]) -> Mask {
     u64::from_le_bytes(*block) & HIGH
 }
 
@@ -191,7 +191,7 @@ pub(super) fn short_escape(letter: u8) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{JsonError, Kind, Scalar, Sink, Want};
+    use super::super::{JsonError, Kind, Scalar, Sink, WantedPart};
     use super::{decoded, escaped, passable, plain_run};
 
     /// Collects text, and nothing else.
@@ -206,8 +206,8 @@ mod tests {
             Ok(())
         }
         fn key(&mut self, _: &[u8]) {}
-        fn begin_string(&mut self) -> Result<Want, JsonError> {
-            Ok(Want::Text)
+        fn begin_string(&mut self) -> Result<WantedPart, JsonError> {
+            Ok(WantedPart::Text)
         }
         fn length(&mut self, _: u64) {}
         fn text(&mut self, text: &[u8]) {

@@ -3,7 +3,7 @@
 //! A run is validated as UTF-8 only if it has a byte outside ASCII.
 
 use super::plain::{decoded, escaped, passable, plain_run, short_escape};
-use super::{Json, JsonError, MAX_KEY, Sink, State, Want};
+use super::{Json, JsonError, MAX_KEY, Sink, State, WantedPart};
 
 fn hex_digit(byte: u8) -> Option<u8> {
     match byte {
@@ -40,7 +40,7 @@ impl Json {
             if !ascii {
                 self.pass(&mut passed, sink);
                 self.run(&bytes[at..end], end == bytes.len(), at, sink)?;
-            } else if self.wanted != Want::Text {
+            } else if self.wanted != WantedPart::Text {
                 passed += len;
             } else if len > 0 {
                 self.emit(&bytes[at..end], sink);
@@ -49,8 +49,8 @@ impl Json {
                 // One escape is usually followed by more.
                 at = match self.wanted {
                     _ if self.in_key => end,
-                    Want::Text => end + decoded(&bytes[end..], sink),
-                    Want::Length | Want::Nothing => {
+                    WantedPart::Text => end + decoded(&bytes[end..], sink),
+                    WantedPart::Length | WantedPart::Nothing => {
                         let (len, escapes) = passable(&bytes[end..]);
                         passed += len - escapes;
                         end + len
@@ -59,7 +59,7 @@ impl Json {
                 // Less than a block is left: take this escape alone.
                 if at == end {
                     match self.wanted {
-                        Want::Text => self.emit(&[letter], sink),
+                        WantedPart::Text => self.emit(&[letter], sink),
                         _ => passed += 1,
                     }
                     at += 2;
@@ -91,7 +91,7 @@ impl Json {
     /// events do not depend on how the bytes were cut.
     fn pass(&self, passed: &mut usize, sink: &mut dyn Sink) {
         let bytes = std::mem::take(passed);
-        if bytes > 0 && self.wanted == Want::Length {
+        if bytes > 0 && self.wanted == WantedPart::Length {
             sink.length(bytes as u64);
         }
     }
@@ -160,9 +160,9 @@ impl Json {
     fn emit(&mut self, text: &[u8], sink: &mut dyn Sink) {
         if !self.in_key {
             match self.wanted {
-                Want::Text => sink.text(text),
-                Want::Length => sink.length(text.len() as u64),
-                Want::Nothing => {}
+                WantedPart::Text => sink.text(text),
+                WantedPart::Length => sink.length(text.len() as u64),
+                WantedPart::Nothing => {}
             }
         } else if self.key_len + text.len() <= MAX_KEY {
             self.key[self.key_len..self.key_len + text.len()].copy_from_slice(text);
@@ -178,7 +178,7 @@ impl Json {
             self.end_key(key.get(..self.key_len).unwrap_or_default(), sink);
             return Ok(());
         }
-        if self.wanted != Want::Nothing {
+        if self.wanted != WantedPart::Nothing {
             sink.end_string()?;
         }
         self.value_done();

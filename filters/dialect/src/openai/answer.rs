@@ -1,7 +1,7 @@
 //! The keys of answers, as OpenAI and the servers and hosts that follow it write them.
 
 use crate::answer::Schema;
-use crate::answer::field::{Container, Field, Hint, Keyword};
+use crate::answer::field::{Container, ErrorSign, Field, Keyword};
 use crate::answer::report::Count;
 use crate::answer::text::TextKind;
 use crate::json::{Kind, lookup};
@@ -77,9 +77,9 @@ fn keys(container: Container) -> &'static [(&'static str, Field)] {
             ("errors", Inside(Container::Errors, Array)),
             ("type", Field::Keyword(Keyword::Kind)),
             ("status", Field::Keyword(Keyword::Kind)),
-            ("detail", Field::Hint(Hint::Detail)),
-            ("msg", Field::Hint(Hint::Message)),
-            ("code", Field::Hint(Hint::Code)),
+            ("detail", Field::ErrorSign(ErrorSign::Detail)),
+            ("msg", Field::ErrorSign(ErrorSign::Message)),
+            ("code", Field::ErrorSign(ErrorSign::Code)),
             ("metadata", Field::Metadata),
             ("metrics", Field::Metadata),
             ("perf_metrics", Field::Metadata),

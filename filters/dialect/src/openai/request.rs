@@ -1,6 +1,6 @@
 //! The keys of request bodies, and their names and types in error messages.
 //!
-//! What counts as prompt (see [`crate::request`] for how):
+//! The parts that count as prompt (see [`crate::request`] for how):
 //!
 //! ```text
 //! text        messages[].content and the text of its parts; prompt; input

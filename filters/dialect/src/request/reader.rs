@@ -9,7 +9,7 @@ use super::single_value::SingleValue;
 use super::stream_options::StreamOptions;
 use crate::body::{Body, BodyError, Limits, SessionFields};
 use crate::fingerprint::{Digest, Text};
-use crate::json::{Decimal, Path, Unfit};
+use crate::json::{Decimal, DecimalError, Path};
 
 /// Greatest `max_tokens`: above any context window.
 const MAX_TOKENS: u64 = 10_000_000;
@@ -24,7 +24,7 @@ const MEDIA_TOKENS: u64 = 765;
 /// Greatest token id.
 const MAX_TOKEN_ID: u64 = u32::MAX as u64;
 
-/// What the messages or the prompts say.
+/// The content of the messages or the prompts.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Prompt {
     bytes: u64,
@@ -35,7 +35,7 @@ pub(super) struct Prompt {
     first: Option<u64>,
 }
 
-/// What is done with the string being read.
+/// The handling of the string being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reading {
     /// Prompt text: counted, and hashed.
@@ -315,7 +315,7 @@ impl BodyReader {
     ) -> Result<u64, BodyError> {
         match number.whole() {
             Ok(value) if range.contains(&value) => Ok(value),
-            Err(Unfit::Fractional) => Err(self.wrong_type(field)),
+            Err(DecimalError::Fractional) => Err(self.wrong_type(field)),
             _ => Err(self.out_of_range(field, range)),
         }
     }

@@ -3,7 +3,7 @@
 use super::field::{Container, Field, Name};
 use super::reader::{BodyReader, Reading};
 use crate::body::BodyError;
-use crate::json::{JsonError, Kind, Scalar, Sink, Want};
+use crate::json::{JsonError, Kind, Scalar, Sink, WantedPart};
 
 impl Sink for BodyReader {
     fn open(&mut self, kind: Kind, at: u64) -> Result<bool, JsonError> {
@@ -28,7 +28,7 @@ impl Sink for BodyReader {
         }
     }
 
-    fn begin_string(&mut self) -> Result<Want, JsonError> {
+    fn begin_string(&mut self) -> Result<WantedPart, JsonError> {
         let wanted = self.string_begins();
         self.accepted(wanted)
     }
@@ -227,20 +227,20 @@ impl BodyReader {
         Ok(())
     }
 
-    fn string_begins(&mut self) -> Result<Want, BodyError> {
+    fn string_begins(&mut self) -> Result<WantedPart, BodyError> {
         let field = self.target();
         self.reading = Reading::Text;
         match field {
-            Field::Ignored | Field::MediaSource => return Ok(Want::Nothing),
+            Field::Ignored | Field::MediaSource => return Ok(WantedPart::Nothing),
             Field::StreamOptions | Field::IncludeUsage | Field::UsageOption => {
                 self.stream_options.keep_unchanged();
-                return Ok(Want::Nothing);
+                return Ok(WantedPart::Nothing);
             }
             Field::Media => {
                 self.add_media();
                 match self.path.at() {
                     Some(Container::Part | Container::PromptPart) => self.reading = Reading::Media,
-                    _ => return Ok(Want::Nothing),
+                    _ => return Ok(WantedPart::Nothing),
                 }
             }
             Field::MediaReference => self.reading = Reading::Media,
@@ -263,10 +263,10 @@ impl BodyReader {
             _ => return Err(self.wrong_type(field)),
         }
         Ok(match self.reading {
-            Reading::Short => Want::Text,
-            Reading::Text if self.text.hashes() => Want::Text,
-            Reading::Media if self.media_text.hashes() => Want::Text,
-            Reading::Text | Reading::Media | Reading::Verbatim => Want::Length,
+            Reading::Short => WantedPart::Text,
+            Reading::Text if self.text.hashes() => WantedPart::Text,
+            Reading::Media if self.media_text.hashes() => WantedPart::Text,
+            Reading::Text | Reading::Media | Reading::Verbatim => WantedPart::Length,
         })
     }
 

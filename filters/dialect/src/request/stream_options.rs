@@ -35,7 +35,7 @@ const MEMBER: &str = "\"include_usage\":true,";
 const ONLY_MEMBER: &str = "\"include_usage\":true";
 const VALUE: &str = "true";
 
-/// What a request says so far about the usage of its stream.
+/// The options of a request, read so far, for the usage of its stream.
 #[derive(Debug, Default)]
 pub(super) struct StreamOptions {
     /// Offset after the bracket that opens the document.

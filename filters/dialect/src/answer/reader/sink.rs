@@ -1,9 +1,9 @@
 //! JSON events → steps of the [`Reader`].
 
-use super::super::field::{Container, Field, Hint, Keyword};
+use super::super::field::{Container, ErrorSign, Field, Keyword};
 use super::super::text::TextKind;
 use super::{Index, MAX_KEYWORD, Reader, Reading};
-use crate::json::{JsonError, Kind, Scalar, Sink, Want};
+use crate::json::{JsonError, Kind, Scalar, Sink, WantedPart};
 
 impl Sink for Reader {
     fn open(&mut self, kind: Kind, at: u64) -> Result<bool, JsonError> {
@@ -35,8 +35,8 @@ impl Sink for Reader {
                 self.set_error();
                 self.enter(Container::Error, at);
             }
-            Field::Hint(hint) => {
-                self.hint(hint);
+            Field::ErrorSign(sign) => {
+                self.error_sign(sign);
                 self.path.skip();
             }
             Field::Count(count) => {
@@ -69,31 +69,33 @@ impl Sink for Reader {
         }
     }
 
-    fn begin_string(&mut self) -> Result<Want, JsonError> {
+    fn begin_string(&mut self) -> Result<WantedPart, JsonError> {
         self.begin_value(None);
         let (reading, want) = match self.target() {
             Field::Text(text) | Field::String(text) | Field::Verbatim(text) => {
                 self.begin_text(text);
-                (Reading::Text, Want::Text)
+                (Reading::Text, WantedPart::Text)
             }
             Field::Answer(_) => {
                 self.begin_text(TextKind::Whole);
-                (Reading::Text, Want::Text)
+                (Reading::Text, WantedPart::Text)
             }
             Field::Unknown => {
                 self.begin_text(TextKind::Unknown);
-                (Reading::Text, Want::Text)
+                (Reading::Text, WantedPart::Text)
             }
-            Field::Sound => (Reading::Sound, Want::Length),
-            Field::Keyword(keyword) => (Reading::Keyword(keyword), Want::Text),
-            Field::Error => (Reading::Error, Want::Length),
-            Field::Hint(hint) => (Reading::Hint(hint), Want::Length),
-            Field::Inside(Container::Message, _) => (Reading::Hint(Hint::Message), Want::Length),
+            Field::Sound => (Reading::Sound, WantedPart::Length),
+            Field::Keyword(keyword) => (Reading::Keyword(keyword), WantedPart::Text),
+            Field::Error => (Reading::Error, WantedPart::Length),
+            Field::ErrorSign(sign) => (Reading::ErrorSign(sign), WantedPart::Length),
+            Field::Inside(Container::Message, _) => {
+                (Reading::ErrorSign(ErrorSign::Message), WantedPart::Length)
+            }
             Field::Count(count) => {
                 self.report.invalidate(count);
-                (Reading::Nothing, Want::Nothing)
+                (Reading::Nothing, WantedPart::Nothing)
             }
-            _ => (Reading::Nothing, Want::Nothing),
+            _ => (Reading::Nothing, WantedPart::Nothing),
         };
         self.reading = reading;
         self.keyword_len = 0;
@@ -139,10 +141,10 @@ impl Sink for Reader {
             (Field::Count(_), Scalar::Number(number)) => self.count(number),
             (Field::Count(count), Scalar::Bool(_)) => self.report.invalidate(count),
             (Field::Index, Scalar::Number(number)) => self.index(number),
-            (Field::Hint(Hint::Code), Scalar::Number(number))
+            (Field::ErrorSign(ErrorSign::Code), Scalar::Number(number))
                 if !matches!(number.whole(), Ok(0 | 200)) =>
             {
-                self.hint(Hint::Code);
+                self.error_sign(ErrorSign::Code);
             }
             (Field::Error, Scalar::Bool(true)) | (Field::Success, Scalar::Bool(false)) => {
                 self.set_error();
