@@ -197,10 +197,10 @@ pub(crate) fn settle(
     };
     let held = std::mem::take(&mut ticket.admitted.held);
     let mut stands = true;
-    let mut used = Vec::with_capacity(held.spends().len());
-    for (charge, spend) in ticket.admitted.charges.iter().zip(held.spends()) {
-        let cells = charge.used(basis, spend.cells(), elapsed);
-        stands &= cells == spend.cells();
+    let mut used = Vec::with_capacity(held.as_slice().len());
+    for (charge, reservation) in ticket.admitted.charges.iter().zip(held.as_slice()) {
+        let cells = charge.used(basis, reservation.cells(), elapsed);
+        stands &= cells == reservation.cells();
         used.push(cells);
         count(charge, cells, ticket, basis, &mut effects);
     }
@@ -242,7 +242,7 @@ fn media_type(headers: &Headers) -> Vec<u8> {
     value[..end].trim_ascii().to_ascii_lowercase()
 }
 
-/// The version refused a request that was amended to report usage. Its requests are not amended any more.
+/// The version refused a request that was amended to report usage. Its requests are no longer amended.
 #[cold]
 fn stop_requesting_usage(ticket: &Ticket, vm: &mut Vm) -> Effect {
     vm.usage_refusals.insert(&ticket.served());

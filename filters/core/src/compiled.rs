@@ -18,12 +18,12 @@ use crate::host::Host;
 use crate::ledger::{self, Ledger, Rule, RuleSpec, WindowError};
 use crate::outages::Target;
 use crate::pick::Picker;
-use crate::scale::{Live, Receptions};
+use crate::scale::{ExpiringScale, ReceivedScales};
 
 /// The active configuration of one filter.
 #[derive(Debug)]
 pub(crate) struct Compiled {
-    /// What this filter does: its configuration says so, else the module's default.
+    /// The stages of this filter: those of its configuration, else the module's default.
     pub(crate) stages: Stages,
     pub(crate) role: Role,
     pub(crate) max_body_bytes: u32,
@@ -33,7 +33,7 @@ pub(crate) struct Compiled {
     namespaces: Vec<Namespace>,
 }
 
-/// What one namespace serves.
+/// The configuration of one namespace.
 #[derive(Debug)]
 pub(crate) struct Namespace {
     pub(crate) name: Rc<str>,
@@ -53,7 +53,7 @@ pub(crate) struct Model {
     pub(crate) names: Vec<String>,
     pub(crate) picker: Picker,
     /// A scale other than 100 %.
-    pub(crate) scale: Option<Live>,
+    pub(crate) scale: Option<ExpiringScale>,
     pub(crate) rules: Rules,
     /// The `max_tokens` of a request that names none.
     pub(crate) default_max_tokens: DefaultMaxTokens,
@@ -110,7 +110,7 @@ impl Compiled {
     pub(crate) fn new(
         config: FilterConfig,
         default: Stages,
-        receptions: &mut Receptions,
+        receptions: &mut ReceivedScales,
         host: &dyn Host,
     ) -> Result<Self, ConfigError> {
         let received = receptions.after(scales(&config), host.now());
@@ -173,7 +173,7 @@ impl Namespace {
         name: String,
         config: NamespaceConfig,
         rules: &[Rule],
-        received: &Receptions,
+        received: &ReceivedScales,
         numbers: &mut Numbers,
     ) -> Self {
         let taggings: Vec<_> = config
@@ -245,11 +245,11 @@ impl Model {
         id: &ModelId,
         plan: &ModelPlan,
         rules: Rules,
-        received: &Receptions,
+        received: &ReceivedScales,
         numbers: &mut Numbers,
     ) -> Self {
         let scale = plan.scale.filter(|s| s.percent != 100).and_then(|s| {
-            Some(Live {
+            Some(ExpiringScale {
                 percent: s.percent,
                 received: received.received(namespace, id.as_str())?,
             })

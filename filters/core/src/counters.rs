@@ -11,7 +11,7 @@ use crate::compiled::{Limit, Model};
 use crate::labels::Labels;
 use crate::metrics::{self, Metric, Series};
 use crate::pick::{self, Version};
-use crate::skew::Heaviest;
+use crate::skew::HeavyHitters;
 
 /// The counters of one worker for one configuration.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ type List<T> = Vec<Option<T>>;
 
 #[derive(Debug, Default)]
 struct ModelCounters {
-    heaviest: Heaviest,
+    heavy_hitters: HeavyHitters,
     series: Series,
 }
 
@@ -55,7 +55,7 @@ impl Counters {
     #[inline(never)]
     pub(crate) fn fingerprint(&mut self, model: &Model, labels: &Labels<'_>, key: u64) -> Metric {
         let counters = entry(&mut self.models, model.number);
-        let outcome = match counters.heaviest.count(key) {
+        let outcome = match counters.heavy_hitters.count(key) {
             true => "shared",
             false => "own",
         };

@@ -35,7 +35,7 @@ const ADMITTED: &str = "admitted";
 /// A tag that is not written.
 const NONE: Value<'static> = Value::Fixed("");
 
-/// What is known about a request.
+/// The known properties of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request<'a> {
     pub(crate) headers: &'a Headers,

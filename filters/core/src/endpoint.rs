@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use headgate_contract::names;
 use headgate_dialect::{Dialect, Endpoint, models_path};
 
-/// What a request is decided by.
+/// The basis of the decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// Its body and its headers. It is for this endpoint, whose bodies are read.

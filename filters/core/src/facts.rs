@@ -18,7 +18,7 @@ const MAX_NAME: usize = 1024;
 /// Default temperature, in millionths.
 const TEMPERATURE: u64 = 1_000_000;
 
-/// What is known about a request.
+/// The known properties of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts<'a> {
     /// The endpoint.

@@ -11,7 +11,7 @@ use crate::cost::{Pricing, Quote, Work, tokens_of_bytes};
 use crate::facts::{Facts, MaxTokens, single};
 use crate::headers::Headers;
 use crate::host::Host;
-use crate::ledger::{Fingerprint, Reason, Refused, Reservations, Spend};
+use crate::ledger::{BucketCost, Fingerprint, Reason, Refused, Reservations};
 use crate::metrics::Series;
 use crate::pick::{self, Version};
 use crate::ratelimit_headers::{self, BucketStatus};
@@ -19,7 +19,7 @@ use crate::refusal::{Refusal, Shortfall};
 use crate::tags::{Tags, encoded};
 use crate::vm::Vm;
 
-/// What the price and the bucket of a request depend on.
+/// The properties that decide the price and the bucket of a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReserveInput<'a> {
     pub(crate) facts: &'a Facts<'a>,
@@ -44,7 +44,7 @@ pub(crate) struct Admitted {
     pub(crate) charges: Vec<Charge>,
 }
 
-/// What the reserve and the settlement of one bucket need.
+/// The input of the reserve and of the settlement of one bucket.
 #[derive(Debug)]
 pub(crate) struct Charge {
     pub(crate) limit: Rc<Limit>,
@@ -97,7 +97,7 @@ pub(crate) fn reserve(
     }
     match vm
         .ledger
-        .reserve(charges.iter().map(Charge::spend), now, host)
+        .reserve(charges.iter().map(Charge::bucket_cost), now, host)
     {
         Ok(held) => Ok(Admitted { held, charges }),
         Err(refused) => Err(denied(&charges, &refused, request.facts.endpoint.costs())),
@@ -186,8 +186,8 @@ fn header<'a>(name: &str, request: &ReserveInput<'a>) -> Result<Cow<'a, str>, Bo
 }
 
 impl Charge {
-    fn spend(&self) -> Spend<'_> {
-        Spend {
+    fn bucket_cost(&self) -> BucketCost<'_> {
+        BucketCost {
             rule: &self.limit.rule,
             key: self.key,
             cost: self.quote.cost,
@@ -248,9 +248,9 @@ impl Admitted {
         let status: Vec<_> = self
             .charges
             .iter()
-            .zip(self.held.spends())
-            .map(|(charge, spend)| {
-                let balance = spend.balance();
+            .zip(self.held.as_slice())
+            .map(|(charge, reservation)| {
+                let balance = reservation.balance();
                 charge.status(balance.remaining, balance.limit, balance.reset_ns)
             })
             .collect();

@@ -156,7 +156,7 @@ impl Series {
     }
 }
 
-/// The metric with this name of a series; rendered anew where there is no series.
+/// The metric with this name of a series; rendered again if there is no series.
 pub(crate) fn of_series(
     series: Option<&Rc<Series>>,
     name: &'static str,

@@ -4,7 +4,7 @@
 //! by desired replicas, a carrier's versions by ready endpoints. A pin names its version and bypasses them.
 //! Pure: the same plan and key give the same pick on every proxy.
 //!
-//! What stays put (tested as `monotone_stickiness`): a change of one canary's percent changes two scores of
+//! Stability (tested as `monotone_stickiness`): a change of one canary's percent changes two scores of
 //! the first level, its own and the base's, in opposite directions. So no session ever leaves a raised canary
 //! or enters a lowered one, and no session changes between two canaries that were not touched; with several
 //! canaries, a session that leaves the shrinking base may be won by any of them. (No pure function of the

@@ -12,15 +12,15 @@ pub const LIFETIME_NS: u64 = 15 * 60 * 1_000_000_000;
 
 /// When each model's scale was received. Keyed by (namespace, model).
 #[derive(Debug, Clone, Default)]
-pub struct Receptions(BTreeMap<(String, String), Reception>);
+pub struct ReceivedScales(BTreeMap<(String, String), ReceivedScale>);
 
 #[derive(Debug, Clone, Copy)]
-struct Reception {
+struct ReceivedScale {
     scale: Scale,
     at: u64,
 }
 
-impl Receptions {
+impl ReceivedScales {
     /// The receptions after a configuration that arrived at `now` with these scales. An unchanged scale keeps its time.
     #[must_use]
     pub fn after(
@@ -31,7 +31,7 @@ impl Receptions {
         let next = scales.into_iter().map(|(key, scale)| {
             let kept = self.0.get(&key).filter(|r| r.scale == scale);
             let at = kept.map_or(now, |r| r.at);
-            (key, Reception { scale, at })
+            (key, ReceivedScale { scale, at })
         });
         Self(next.collect())
     }
@@ -46,14 +46,14 @@ impl Receptions {
 
 /// A model's scale with the time of its reception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Live {
+pub struct ExpiringScale {
     /// Percent of the configured capacity.
     pub percent: u16,
     /// When it was received, ns.
     pub received: u64,
 }
 
-impl Live {
+impl ExpiringScale {
     /// The percent at `now`.
     #[must_use]
     pub fn percent_at(&self, now: u64) -> u16 {

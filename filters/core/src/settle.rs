@@ -50,7 +50,7 @@ pub struct StreamRecord {
     pub usage: Option<Usage>,
     /// Generated text came after that report.
     pub stale: bool,
-    /// What was observed of the answer.
+    /// The observed part of the answer.
     pub observed: Observed,
     /// The answer is an error and nothing else.
     pub error_only: bool,
@@ -80,7 +80,7 @@ pub enum SettlementBasis {
     },
 }
 
-/// What a request used.
+/// The use of a request, reported and observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Used {
     /// The upstream's report.

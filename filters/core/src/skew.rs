@@ -1,7 +1,7 @@
 //! Skew of conversation fingerprints: conversations with the same first message share a fingerprint, and so go to one version
 //! together. If few messages begin many conversations, shares miss their percents, and a metric shows it.
 //!
-//! The algorithm finds the heaviest keys of a stream in constant space (Misra and Gries, 1982): with `K` counters, the count of a
+//! The algorithm finds the most frequent keys of a stream in constant space (Misra and Gries, 1982): with `K` counters, the count of a
 //! key is too low by at most `total / (K + 1)`, so a key with more than a ninth of the requests is always among them.
 
 /// Counters.
@@ -13,14 +13,14 @@ const HEAVY: u32 = 16;
 /// Number of requests at which all counts are halved, so that recent ones count.
 const HORIZON: u32 = 4096;
 
-/// The heaviest keys of one model.
+/// The most frequent keys ("heavy hitters") of one model.
 #[derive(Debug, Default)]
-pub(crate) struct Heaviest {
+pub(crate) struct HeavyHitters {
     keys: [(u64, u32); KEYS],
     total: u32,
 }
 
-impl Heaviest {
+impl HeavyHitters {
     /// Counts a request. Returns whether at least a sixteenth of the recent requests had its key.
     pub(crate) fn count(&mut self, key: u64) -> bool {
         if self.total >= HORIZON {
@@ -52,23 +52,23 @@ mod tests {
 
     #[test]
     fn different_keys_are_never_heavy() {
-        let mut heaviest = Heaviest::default();
-        assert!((0..100_000).all(|n| !heaviest.count(spread(n))));
+        let mut hitters = HeavyHitters::default();
+        assert!((0..100_000).all(|n| !hitters.count(spread(n))));
     }
 
     #[test]
     fn a_key_with_a_fifth_of_the_requests_is_heavy_until_it_stops() {
-        let mut heaviest = Heaviest::default();
+        let mut hitters = HeavyHitters::default();
         let mut heavy = 0;
         for n in 0..10_000 {
             if n % 5 == 0 {
-                heavy += u32::from(heaviest.count(7));
+                heavy += u32::from(hitters.count(7));
             } else {
-                assert!(!heaviest.count(spread(n)));
+                assert!(!hitters.count(spread(n)));
             }
         }
         assert!(heavy > 1900, "{heavy} of 2000");
-        assert!((0..100_000).all(|n| !heaviest.count(spread(n)) || n < 1000));
-        assert!(!heaviest.count(7));
+        assert!((0..100_000).all(|n| !hitters.count(spread(n)) || n < 1000));
+        assert!(!hitters.count(7));
     }
 }

@@ -24,30 +24,30 @@ pub(crate) const HEADER_LANE: &str = "x-headgate-lane";
 const BAGGAGE: &str = "baggage";
 
 /// A tag of Headgate, and where it is written.
-struct Fixed {
+struct BuiltInTag {
     header: &'static str,
     /// The start of its member of `baggage`, up to the value.
     member: &'static str,
     state: &'static str,
 }
 
-const FIXED: [Fixed; 4] = [
-    Fixed {
+const BUILT_IN: [BuiltInTag; 4] = [
+    BuiltInTag {
         header: names::HEADER_MODEL,
         member: "headgate.model=",
         state: "headgate.model",
     },
-    Fixed {
+    BuiltInTag {
         header: names::HEADER_VERSION,
         member: "headgate.version=",
         state: "headgate.version",
     },
-    Fixed {
+    BuiltInTag {
         header: HEADER_LANE,
         member: "headgate.lane=",
         state: "headgate.lane",
     },
-    Fixed {
+    BuiltInTag {
         header: HEADER_TENANT,
         member: "headgate.tenant=",
         state: "headgate.tenant",
@@ -107,8 +107,8 @@ impl Tags<'_> {
         Some(self.own(tag).map_or("", |value| &**value))
     }
 
-    fn fixed(&self) -> impl Iterator<Item = (&'static Fixed, &Value<'_>)> {
-        FIXED.iter().zip(&self.fixed)
+    fn fixed(&self) -> impl Iterator<Item = (&'static BuiltInTag, &Value<'_>)> {
+        BUILT_IN.iter().zip(&self.fixed)
     }
 
     fn own(&self, name: &str) -> Option<&Text> {
@@ -187,8 +187,9 @@ fn set_own(own: &[(&str, Text)], sent: Sent<'_>, effects: &mut Vec<Effect>) {
 
 /// Whether a header that the client sent will be set.
 fn writes(tags: &Tags<'_>, name: &[u8]) -> bool {
-    let fixed =
-        |(tag, value): (&Fixed, &Value<'_>)| tag.header.as_bytes() == name && !value.is_empty();
+    let fixed = |(tag, value): (&BuiltInTag, &Value<'_>)| {
+        tag.header.as_bytes() == name && !value.is_empty()
+    };
     let own = |name: &[u8]| tags.own.iter().any(|(n, _)| n.as_bytes() == name);
     tags.fixed().any(fixed)
         || name

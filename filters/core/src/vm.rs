@@ -16,7 +16,7 @@ use crate::ledger::Ledger;
 use crate::metrics;
 use crate::outages::Outages;
 use crate::rates::Rates;
-use crate::scale::Receptions;
+use crate::scale::ReceivedScales;
 use crate::tenants::Tenants;
 use crate::usage_refusals::UsageRefusals;
 
@@ -34,7 +34,7 @@ pub struct Vm {
     pub(crate) rates: Rates,
     pub(crate) tenants: Tenants,
     pub(crate) usage_refusals: UsageRefusals,
-    receptions: Receptions,
+    receptions: ReceivedScales,
 }
 
 impl Vm {
@@ -51,7 +51,7 @@ impl Vm {
             rates: Rates::default(),
             tenants: Tenants::default(),
             usage_refusals: UsageRefusals::default(),
-            receptions: Receptions::default(),
+            receptions: ReceivedScales::default(),
         }
     }
 
@@ -80,15 +80,15 @@ impl Vm {
         self.outages.tick(host);
         self.ledger.flush(host.now(), host);
         let mut counts = Vec::new();
-        for carried in self.ledger.carried() {
+        for deferred in self.ledger.take_deferred() {
             let mut count = |name| {
-                let metric = metrics::by_rule(name, carried.rule.id());
+                let metric = metrics::by_rule(name, deferred.rule.id());
                 counts.push(Effect::Count(metric, 1));
             };
-            if carried.settled.unwritten == 0 {
+            if deferred.settled.unwritten == 0 {
                 count("carried_writes_total");
             }
-            if carried.settled.evicted {
+            if deferred.settled.evicted {
                 count("evictions_total");
             }
         }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Barrier, Mutex};
 
 use headgate_core::ledger::{
-    Ledger, MILLION, OnContention, Reservations, Rule, RuleSpec, Settled, Spend, Window,
+    BucketCost, Ledger, MILLION, OnContention, Reservations, Rule, RuleSpec, Settled, Window,
 };
 use headgate_core::ports::{CasMismatch, Cells};
 use ledger_memory::{FixedEntropy, Log, Memory, START, open, semantic, spec, tokens};
@@ -155,7 +155,7 @@ impl Simulation {
                 let (worker, reservation, wants) =
                     self.streams.swap_remove(stream % self.streams.len());
                 let cells: Vec<u64> = reservation
-                    .spends()
+                    .as_slice()
                     .iter()
                     .map(|s| s.cells() * used / 100)
                     .collect();
@@ -223,9 +223,9 @@ fn attempt(
     memory: &Memory,
     log: &Log,
 ) -> Option<Reservations> {
-    let spends: Vec<Spend<'_>> = wants
+    let costs: Vec<BucketCost<'_>> = wants
         .iter()
-        .map(|want| Spend {
+        .map(|want| BucketCost {
             rule,
             key: rule.fingerprint(&[&want.key.to_string()]),
             cost: want.percent * want.capacity * MILLION / 100,
@@ -233,19 +233,19 @@ fn attempt(
             unscaled_capacity: want.capacity * MILLION,
         })
         .collect();
-    let outcome = ledger.reserve(spends.iter().copied(), now, memory);
+    let outcome = ledger.reserve(costs.iter().copied(), now, memory);
     note_carried(ledger, now, log);
     let reserved = outcome.ok()?;
-    for (spend, reservation) in spends.iter().zip(reserved.spends()) {
+    for (bucket_cost, reservation) in costs.iter().zip(reserved.as_slice()) {
         let balance = reservation.balance();
-        log.reserved(rule, spend, balance.cells, now);
+        log.reserved(rule, bucket_cost, balance.cells, now);
     }
     Some(reserved)
 }
 
 fn note_carried(ledger: &mut Ledger, now: u64, log: &Log) {
-    for carried in ledger.carried() {
-        log.settled(&carried.rule, carried.key, net(&carried.settled), now);
+    for deferred in ledger.take_deferred() {
+        log.settled(&deferred.rule, deferred.key, net(&deferred.settled), now);
     }
 }
 
@@ -329,7 +329,7 @@ fn a_debt_is_refilled_before_a_request_is_admitted() {
     assert!(try_reserve(4, START).is_err());
     let mut ledger = Ledger::new();
     for reservation in reservations {
-        let cells = reservation.spends()[0].cells();
+        let cells = reservation.as_slice()[0].cells();
         ledger.settle(reservation, &[2 * cells], START, &memory);
     }
     // One window of reserves and one of excess; a quarter has to be refilled beyond that.
@@ -359,8 +359,10 @@ fn threads_on_one_hot_key_admit_exactly_one_window() {
             let (rule, mut ledger) = (open(memory, seed), Ledger::new());
             (0..400)
                 .filter(|_| {
-                    let spend = ledger_memory::spend(&rule, "hot", 1, 100);
-                    ledger.reserve([spend].into_iter(), START, memory).is_ok()
+                    let bucket_cost = ledger_memory::bucket_cost(&rule, "hot", 1, 100);
+                    ledger
+                        .reserve([bucket_cost].into_iter(), START, memory)
+                        .is_ok()
                 })
                 .count()
         };

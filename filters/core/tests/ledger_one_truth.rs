@@ -7,9 +7,9 @@
 mod ledger_memory;
 
 use headgate_core::ledger::{
-    Balance, Ledger, OnContention, Reason, Reservations, Rule, RuleSpec, Spend, Window,
+    Balance, BucketCost, Ledger, OnContention, Reason, Reservations, Rule, RuleSpec, Window,
 };
-use ledger_memory::{Memory, START, open, reserve, semantic, spec, spend, tokens};
+use ledger_memory::{Memory, START, bucket_cost, open, reserve, semantic, spec, tokens};
 use proptest::prelude::*;
 
 const WORKERS: usize = 3;
@@ -204,23 +204,23 @@ proptest! {
             memory.lose_swaps(lost_swaps);
             if let Some((which, used)) = settle.filter(|_| !streams.is_empty()) {
                 let reservation = streams.swap_remove(which % streams.len());
-                let used: Vec<_> = reservation.spends().iter().map(|s| s.cells() * used / 100).collect();
+                let used: Vec<_> = reservation.as_slice().iter().map(|s| s.cells() * used / 100).collect();
                 let settled = ledger.settle(reservation, &used, now, &memory);
                 unwritten[worker] += settled.iter().map(|s| s.unwritten).sum::<u64>();
                 memory.stop_interference();
                 continue;
             }
             let names: Vec<_> = keys.iter().map(|(key, _)| key.to_string()).collect();
-            let spends: Vec<Spend<'_>> = names.iter().zip(&keys)
-                .map(|(name, (_, cost))| spend(&rule, name, *cost, CAPACITY))
+            let costs: Vec<BucketCost<'_>> = names.iter().zip(&keys)
+                .map(|(name, (_, cost))| bucket_cost(&rule, name, *cost, CAPACITY))
                 .collect();
             let before = ledger.unwritten();
-            let result = ledger.reserve(spends.iter().copied(), now, &memory);
+            let result = ledger.reserve(costs.iter().copied(), now, &memory);
             memory.stop_interference();
             match result {
                 Ok(reservation) => {
-                    for (spend, name) in reservation.spends().iter().zip(&names) {
-                        let balance = spend.balance();
+                    for (reservation, name) in reservation.as_slice().iter().zip(&names) {
+                        let balance = reservation.balance();
                         if balance.owed {
                             ledger.flush(now, &memory);
                             let shown = holds(&rule, name, now, &memory);
@@ -241,7 +241,7 @@ proptest! {
                         let shown = holds(&rule, name, now, &memory);
                         prop_assert_eq!((refused.remaining, refused.reset_ns), shown);
                         // The wait is exact: the request is admitted then and not earlier.
-                        let admits = |now| ledger_at(&memory, &spends, now);
+                        let admits = |now| ledger_at(&memory, &costs, now);
                         prop_assert!(!admits(now + retry_after_ns - 1));
                         prop_assert!(admits(now + retry_after_ns));
                     }
@@ -257,9 +257,9 @@ proptest! {
 }
 
 /// Whether another worker would admit it at that time; the memory is restored.
-fn ledger_at(memory: &Memory, spends: &[Spend<'_>], now: u64) -> bool {
+fn ledger_at(memory: &Memory, costs: &[BucketCost<'_>], now: u64) -> bool {
     let before = memory.save();
-    let admitted = Ledger::new().reserve(spends.iter().copied(), now, memory);
+    let admitted = Ledger::new().reserve(costs.iter().copied(), now, memory);
     memory.restore(before);
     admitted.is_ok()
 }

@@ -6,9 +6,9 @@
 mod ledger_memory;
 
 use headgate_core::ledger::{
-    Ledger, MILLION, OnContention, Reason, Rule, RuleSpec, Settled, Spend,
+    BucketCost, Ledger, MILLION, OnContention, Reason, Rule, RuleSpec, Settled,
 };
-use ledger_memory::{Memory, START, fill_set, open, reserve, semantic, spec, spend, tokens};
+use ledger_memory::{Memory, START, bucket_cost, fill_set, open, reserve, semantic, spec, tokens};
 
 /// A long window, so that time refills nothing during a test: a million tokens a day.
 fn setup() -> (Memory, Rule, Ledger) {
@@ -18,10 +18,12 @@ fn setup() -> (Memory, Rule, Ledger) {
 }
 
 fn remaining(ledger: &mut Ledger, rule: &Rule, memory: &Memory) -> u128 {
-    let spend = spend(rule, "k", 0, 1_000_000);
-    let reserved = ledger.reserve([spend].into_iter(), START, memory).unwrap();
+    let bucket_cost = bucket_cost(rule, "k", 0, 1_000_000);
+    let reserved = ledger
+        .reserve([bucket_cost].into_iter(), START, memory)
+        .unwrap();
     rule.window()
-        .units(reserved.spends()[0].balance().remaining, 1_000_000)
+        .units(reserved.as_slice()[0].balance().remaining, 1_000_000)
 }
 
 #[test]
@@ -95,15 +97,15 @@ fn debt_is_capped_and_the_clipped_part_is_counted() {
 fn a_second_bucket_that_refuses_rolls_the_first_back() {
     let (memory, rule, mut ledger) = setup();
     let small = open(spec("small", tokens(10, 86_400)), &memory);
-    let spends = [
-        spend(&rule, "k", 400_000, 1_000_000),
-        spend(&small, "k", 6, 10),
+    let costs = [
+        bucket_cost(&rule, "k", 400_000, 1_000_000),
+        bucket_cost(&small, "k", 6, 10),
     ];
     ledger
-        .reserve(spends.iter().copied(), START, &memory)
+        .reserve(costs.iter().copied(), START, &memory)
         .unwrap();
     let refused = ledger
-        .reserve(spends.iter().copied(), START, &memory)
+        .reserve(costs.iter().copied(), START, &memory)
         .unwrap_err();
     assert_eq!(refused.which, 1);
     assert_eq!(small.window().units(refused.remaining, 10), 4);
@@ -129,11 +131,17 @@ fn a_refund_never_lifts_a_bucket_above_its_capacity() {
         settled.refunded,
         rule.window().span() - rule.window().span() / 2
     );
-    let spend = spend(&rule, "k", 1_000_000, 1_000_000);
-    let reservation = ledger.reserve([spend].into_iter(), later, &memory).unwrap();
-    let balance = reservation.spends()[0].balance();
+    let bucket_cost = bucket_cost(&rule, "k", 1_000_000, 1_000_000);
+    let reservation = ledger
+        .reserve([bucket_cost].into_iter(), later, &memory)
+        .unwrap();
+    let balance = reservation.as_slice()[0].balance();
     assert_eq!(balance.remaining, 0);
-    assert!(ledger.reserve([spend].into_iter(), later, &memory).is_err());
+    assert!(
+        ledger
+            .reserve([bucket_cost].into_iter(), later, &memory)
+            .is_err()
+    );
 }
 
 #[test]
@@ -169,11 +177,11 @@ fn governor_admits_exactly_the_burst_also_when_idle() {
 fn a_cost_above_capacity_has_no_retry_after() {
     let (memory, rule, mut ledger) = setup();
     let mut try_reserve = |cost: u128, capacity: u128| {
-        let spend = Spend {
+        let bucket_cost = BucketCost {
             capacity: capacity * MILLION,
-            ..spend(&rule, "k", cost, 1_000_000)
+            ..bucket_cost(&rule, "k", cost, 1_000_000)
         };
-        ledger.reserve([spend].into_iter(), START, &memory)
+        ledger.reserve([bucket_cost].into_iter(), START, &memory)
     };
     assert_eq!(
         try_reserve(1_000_001, 1_000_000).unwrap_err().reason,
@@ -200,7 +208,7 @@ fn a_cost_of_zero_takes_nothing_and_a_tiny_one_something() {
     let swaps = memory.swaps.get();
     for _ in 0..100 {
         let reserved = reserve(&mut ledger, &rule, "k", 0, 1_000_000, START, &memory).unwrap();
-        assert_eq!(reserved.spends()[0].balance().cells, 0);
+        assert_eq!(reserved.as_slice()[0].balance().cells, 0);
     }
     assert_eq!(memory.swaps.get(), swaps);
     assert_eq!(remaining(&mut ledger, &rule, &memory), 1_000_000);
@@ -254,7 +262,7 @@ fn the_remaining_balance_moves_with_every_request() {
     let mut last = u64::from(rule.window().burst().get());
     for turn in 0..100 {
         let reservation = reserve(&mut ledger, &rule, "k", 1, 100, START, &memory).unwrap();
-        let balance = reservation.spends()[0].balance();
+        let balance = reservation.as_slice()[0].balance();
         assert_eq!(balance.remaining, last - balance.cells, "request {turn}");
         last = balance.remaining;
     }
@@ -288,7 +296,7 @@ fn a_reserve_that_loses_every_swap_is_refused_or_charged_later_by_policy() {
         match outcome {
             Err(refused) => assert_eq!((refused.reason, admits), (Reason::Contention, false)),
             Ok(reservation) => assert_eq!(
-                (reservation.spends()[0].balance().owed, admits),
+                (reservation.as_slice()[0].balance().owed, admits),
                 (true, true)
             ),
         }
@@ -323,16 +331,16 @@ fn retry_after_is_the_longest_wait_over_all_buckets() {
     let (memory, long, mut ledger) = setup();
     let short = open(spec("short", tokens(10, 10)), &memory);
     let empty = [
-        spend(&short, "k", 10, 10),
-        spend(&long, "k", 1_000_000, 1_000_000),
+        bucket_cost(&short, "k", 10, 10),
+        bucket_cost(&long, "k", 1_000_000, 1_000_000),
     ];
     ledger.reserve(empty.into_iter(), START, &memory).unwrap();
-    let spends = [
-        spend(&short, "k", 1, 10),
-        spend(&short, "free", 1, 10),
-        spend(&long, "k", 100_000, 1_000_000),
+    let costs = [
+        bucket_cost(&short, "k", 1, 10),
+        bucket_cost(&short, "free", 1, 10),
+        bucket_cost(&long, "k", 100_000, 1_000_000),
     ];
-    let mut try_reserve = |now| ledger.reserve(spends.iter().copied(), now, &memory);
+    let mut try_reserve = |now| ledger.reserve(costs.iter().copied(), now, &memory);
     let refused = try_reserve(START).unwrap_err();
     assert_eq!(refused.which, 0);
     let Reason::OverBudget { retry_after_ns } = refused.reason else {
@@ -367,10 +375,10 @@ fn a_settlement_that_loses_every_swap_is_part_of_the_next_write() {
     );
     try_reserve(&mut ledger);
     assert_eq!(remaining(&mut ledger, &rule, &memory), 0);
-    let carried = ledger.carried();
-    assert_eq!(carried.len(), 1);
-    assert_eq!(carried[0].settled.refunded, first.unwritten);
-    assert_eq!(carried[0].settled.debited, second.unwritten);
+    let deferred = ledger.take_deferred();
+    assert_eq!(deferred.len(), 1);
+    assert_eq!(deferred[0].settled.refunded, first.unwritten);
+    assert_eq!(deferred[0].settled.debited, second.unwritten);
 }
 
 #[test]
@@ -385,10 +393,10 @@ fn a_settlement_without_a_cell_drops_refunds_and_charges_debits_from_now() {
         try_reserve(&mut ledger, "a", START),
         try_reserve(&mut ledger, "a", START),
     );
-    let cells = refunding.spends()[0].cells();
+    let cells = refunding.as_slice()[0].cells();
     fill_set(&rule, 1, 50, START, &memory);
     assert!(
-        try_reserve(&mut ledger, "b", START).spends()[0]
+        try_reserve(&mut ledger, "b", START).as_slice()[0]
             .balance()
             .evicted
     );
@@ -429,7 +437,10 @@ fn a_waiting_refund_is_dropped_if_the_cell_is_lost_meanwhile() {
     // The key returns in the cell of a key that had used 70 of 100, and gets no refund.
     assert!(reserve(&mut ledger, &rule, "a", 31, 100, START, &memory).is_err());
     reserve(&mut ledger, &rule, "a", 30, 100, START, &memory).unwrap();
-    assert_eq!(ledger.carried()[0].settled.evaporated, settled.unwritten);
+    assert_eq!(
+        ledger.take_deferred()[0].settled.evaporated,
+        settled.unwritten
+    );
 }
 
 #[test]

@@ -8,7 +8,7 @@
 mod ledger_memory;
 
 use headgate_core::ledger::{
-    Ledger, MILLION, OnContention, Reservations, Rule, RuleSpec, Settled, Spend,
+    BucketCost, Ledger, MILLION, OnContention, Reservations, Rule, RuleSpec, Settled,
 };
 use ledger_memory::{Memory, START, open, reserve, semantic, spec, tokens};
 use proptest::prelude::*;
@@ -91,11 +91,11 @@ proptest! {
             let outcome = reserve(ledger, &rule, "k", percent, 100, START, &memory);
             memory.stop_interference();
             let Ok(outcome) = outcome else { continue };
-            let ns = outcome.spends()[0].cells();
+            let ns = outcome.as_slice()[0].cells();
             reserved += ns;
             if stream.dies {
                 stands += ns;
-                killed_had_unwritten |= outcome.spends()[0].balance().owed;
+                killed_had_unwritten |= outcome.as_slice()[0].balance().owed;
             } else {
                 reservations.push((outcome, *stream));
             }
@@ -104,29 +104,29 @@ proptest! {
         let now = START + span / 1000 * pause;
         let (mut used, mut sum) = (0, Sum::default());
         for (reservation, stream) in reservations {
-            let cells = reservation.spends()[0].cells() * stream.used / 100;
+            let cells = reservation.as_slice()[0].cells() * stream.used / 100;
             used += cells;
             memory.lose_swaps(stream.lost_swaps.1);
             sum.add(&live.settle(reservation, &[cells], now, &memory)[0]);
             memory.stop_interference();
         }
-        // Unwritten changes of this worker are counted as unwritten and later as carried.
+        // Unwritten changes of this worker are counted as unwritten and later as deferred.
         live.flush(now, &memory);
-        let mut carried = Sum::default();
-        live.carried().iter().for_each(|c| carried.add(&c.settled));
+        let mut deferred = Sum::default();
+        live.take_deferred().iter().for_each(|c| deferred.add(&c.settled));
         prop_assert_eq!(live.unwritten(), 0);
         if !admit {
-            let moved = carried.refunded + carried.debited + carried.evaporated + carried.clipped;
+            let moved = deferred.refunded + deferred.debited + deferred.evaporated + deferred.clipped;
             prop_assert_eq!(moved, sum.unwritten, "nothing kept back is lost");
             sum.add(&Settled { unwritten: 0, ..Settled::default() });
-            let charged = reserved - sum.refunded - carried.refunded + sum.debited + carried.debited;
+            let charged = reserved - sum.refunded - deferred.refunded + sum.debited + deferred.debited;
             let settled = used + stands;
-            let evaporated = sum.evaporated + carried.evaporated;
-            let clipped = sum.clipped + carried.clipped;
+            let evaporated = sum.evaporated + deferred.evaporated;
+            let clipped = sum.clipped + deferred.clipped;
             prop_assert_eq!(charged + clipped, settled + evaporated);
         }
         // With a frozen clock the cell has exactly the same sum.
-        let clipped = sum.clipped + carried.clipped;
+        let clipped = sum.clipped + deferred.clipped;
         if pause == 0 && reserved > 0 && !killed_had_unwritten && clipped == 0 {
             let tat = memory.cell(&rule, rule.fingerprint(&["k"])).unwrap_or(START);
             prop_assert_eq!(tat - START, used + stands);
@@ -156,7 +156,7 @@ proptest! {
         let (before, stood) = (memory.image(), cells(&rule));
         let mine = which.index(percents.len());
         let stream = reservations.swap_remove(mine);
-        let reserved = stream.spends()[0].cells();
+        let reserved = stream.as_slice()[0].cells();
         let settled = ledger.settle(stream, &[0], START, &memory);
         prop_assert!(settled[0].refunded <= reserved && settled[0].refunded + 2 >= reserved);
         let after = memory.image();
@@ -204,7 +204,7 @@ proptest! {
             let mut clipped = 0;
             for i in if shuffled { order } else { (0..reservations.len()).collect() } {
                 let Some(reserved) = reservations[i].take() else { continue };
-                let cells = reserved.spends()[0].cells() * streams[i].used / 100;
+                let cells = reserved.as_slice()[0].cells() * streams[i].used / 100;
                 clipped += ledger.settle(reserved, &[cells], now, &memory)[0].clipped;
             }
             (clipped, memory.image())
@@ -232,7 +232,7 @@ proptest! {
             now += span / 1000 * step;
             let start = memory.start(&rule, key, now);
             if let Ok(reserved) = reserve(&mut ledger, &rule, "k", percent, 100, now, &memory) {
-                let cells = reserved.spends()[0].cells();
+                let cells = reserved.as_slice()[0].cells();
                 let end = memory.start(&rule, key, now);
                 prop_assert_eq!(end, start + cells);
                 streams.push((reserved, cells, end));
@@ -242,7 +242,7 @@ proptest! {
         let (mut admitted, mut ahead) = (0, 0);
         let drain = |ledger: &mut Ledger, admitted: &mut u64| {
             while let Ok(r) = reserve(ledger, &rule, "k", 1, 100, now, &memory) {
-                *admitted += r.spends()[0].cells();
+                *admitted += r.as_slice()[0].cells();
             }
         };
         for (reservation, cells, end) in streams {
@@ -269,26 +269,34 @@ fn sixty_one_old_streams_get_no_refund() {
     let span = rule.window().span();
     let mut ledger = Ledger::new();
     let full = |now| {
-        let spend = Spend {
+        let bucket_cost = BucketCost {
             rule: &rule,
             key: rule.fingerprint(&["k"]),
             cost: 100 * MILLION,
             capacity: 100 * MILLION,
             unscaled_capacity: 100 * MILLION,
         };
-        (spend, now)
+        (bucket_cost, now)
     };
     let mut old = Vec::new();
     for turn in 0..61 {
-        let (spend, now) = full(START + turn * span);
-        old.push(ledger.reserve([spend].into_iter(), now, &memory).unwrap());
+        let (bucket_cost, now) = full(START + turn * span);
+        old.push(
+            ledger
+                .reserve([bucket_cost].into_iter(), now, &memory)
+                .unwrap(),
+        );
     }
     let now = START + 61 * span;
     let mut passed = 0;
     for reservation in old {
         ledger.settle(reservation, &[0], now, &memory);
-        let (spend, now) = full(now);
-        passed += usize::from(ledger.reserve([spend].into_iter(), now, &memory).is_ok());
+        let (bucket_cost, now) = full(now);
+        passed += usize::from(
+            ledger
+                .reserve([bucket_cost].into_iter(), now, &memory)
+                .is_ok(),
+        );
     }
     assert_eq!(passed, 1);
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use headgate_core::ledger::{Ledger, OnContention, Reservations, Rule, RuleSpec};
 use headgate_core::ports::{CasMismatch, Cells};
 use ledger_memory::{
-    FixedEntropy, Memory, START, fill_set, open, reserve, semantic, spec, spend, tokens,
+    FixedEntropy, Memory, START, bucket_cost, fill_set, open, reserve, semantic, spec, tokens,
 };
 use proptest::prelude::*;
 
@@ -43,18 +43,18 @@ proptest! {
                 let _ = reserve(&mut ledger, &rules[*rule], "k", *cost, 100, START, &memory);
             }
             if reserves {
-                let mut spends: Vec<_> =
-                    wants.iter().map(|(rule, cost)| spend(&rules[*rule], "k", *cost, 100)).collect();
-                spends.push(spend(&empty, "k", 1, 10));
+                let mut costs: Vec<_> =
+                    wants.iter().map(|(rule, cost)| bucket_cost(&rules[*rule], "k", *cost, 100)).collect();
+                costs.push(bucket_cost(&empty, "k", 1, 10));
                 memory.lose_swaps(lost_swaps);
-                assert!(ledger.reserve(spends.iter().copied(), START, &memory).is_err());
+                assert!(ledger.reserve(costs.iter().copied(), START, &memory).is_err());
                 memory.stop_interference();
             }
             ledger.flush(START, &memory);
             assert_eq!(ledger.unwritten(), 0);
-            let peek: Vec<_> = rules.iter().map(|rule| spend(rule, "k", 0, 100)).collect();
+            let peek: Vec<_> = rules.iter().map(|rule| bucket_cost(rule, "k", 0, 100)).collect();
             let reserved = ledger.reserve(peek.into_iter(), START, &memory).unwrap();
-            reserved.spends().iter().map(|s| s.balance().remaining).collect::<Vec<_>>()
+            reserved.as_slice().iter().map(|s| s.balance().remaining).collect::<Vec<_>>()
         };
         prop_assert_eq!(left(true), left(false));
     }
@@ -83,13 +83,13 @@ proptest! {
             let result = reserve(&mut ledger, &rule, &key.to_string(), cost, 100, now, &memory);
             let Ok(reserved) = result else { continue };
             let tat = ideal.entry(key).or_default();
-            let spend = &reserved.spends()[0];
-            *tat = now.max(*tat) + spend.cells();
+            let reservation = &reserved.as_slice()[0];
+            *tat = now.max(*tat) + reservation.cells();
             prop_assert!(*tat <= now + span, "key {} got more than without evictions", key);
-            evictions += usize::from(spend.balance().evicted);
+            evictions += usize::from(reservation.balance().evicted);
             admitted += 1;
             // Sometimes it uses more than it reserved.
-            let used = spend.cells() + spend.cells() * more.saturating_sub(90) / 10;
+            let used = reservation.cells() + reservation.cells() * more.saturating_sub(90) / 10;
             let settled = ledger.settle(reserved, &[used], now, &memory)[0];
             *tat += settled.debited;
             prop_assert!(!settled.evicted);
@@ -143,9 +143,9 @@ fn up_to_max_keys_no_bucket_loses_its_cell() {
         .remove(0);
     let mut ledger = Ledger::new();
     let mut try_reserve = |key: &str, cost| {
-        let spends = [spend(&rule, key, cost, 1_000_000)];
-        let reservation = ledger.reserve(spends.into_iter(), START, &memory).unwrap();
-        *reservation.spends()[0].balance()
+        let costs = [bucket_cost(&rule, key, cost, 1_000_000)];
+        let reservation = ledger.reserve(costs.into_iter(), START, &memory).unwrap();
+        *reservation.as_slice()[0].balance()
     };
     let mut hot = 0;
     for tenant in 0..1_000_000 {
@@ -210,7 +210,7 @@ fn a_set_grows_by_one_way_at_a_time() {
     let mut try_reserve = |key: usize, now| {
         let reservation =
             reserve(&mut ledger, &rule, &key.to_string(), 50, 100, now, &memory).unwrap();
-        reservation.spends()[0].balance().evicted
+        reservation.as_slice()[0].balance().evicted
     };
     for key in 0..64 {
         assert!(!try_reserve(key, START));
@@ -272,7 +272,7 @@ fn an_evicted_key_is_not_refilled() {
     fill_set(&rule, 2, 100, START, &memory);
     let mut try_reserve = |key: &str, cost, now| {
         let reservation = reserve(&mut ledger, &rule, key, cost, 100, now, &memory).ok()?;
-        Some(reservation.spends()[0].balance().evicted)
+        Some(reservation.as_slice()[0].balance().evicted)
     };
     assert_eq!(try_reserve("a", 60, START), Some(false));
     assert_eq!(try_reserve("b", 100, START), Some(false));
@@ -360,7 +360,7 @@ fn a_greater_max_keys_keeps_every_balance() {
     }
     let mut ledger = Ledger::new();
     for (turn, reservation) in reservations.into_iter().enumerate() {
-        let cells = reservation.spends()[0].cells();
+        let cells = reservation.as_slice()[0].cells();
         let settled = ledger.settle(reservation, &[0], START, &memory)[0];
         assert_eq!(settled.refunded, cells, "{turn}");
         let key = &keys[turn];
@@ -407,11 +407,14 @@ fn an_eviction_by_a_refused_request_is_counted() {
     let mut ledger = Ledger::new();
     reserve(&mut ledger, &empty, "k", 100, 100, START, &memory).unwrap();
     fill_set(&rule, 0, 50, START, &memory);
-    let spends = [spend(&rule, "new", 10, 100), spend(&empty, "k", 1, 100)];
-    assert!(ledger.reserve(spends.into_iter(), START, &memory).is_err());
-    let carried = ledger.carried();
-    assert_eq!(carried.len(), 1);
-    assert!(carried[0].settled.evicted);
+    let costs = [
+        bucket_cost(&rule, "new", 10, 100),
+        bucket_cost(&empty, "k", 1, 100),
+    ];
+    assert!(ledger.reserve(costs.into_iter(), START, &memory).is_err());
+    let deferred = ledger.take_deferred();
+    assert_eq!(deferred.len(), 1);
+    assert!(deferred[0].settled.evicted);
 }
 
 /// A later configuration finds the existing balances.

@@ -7,7 +7,7 @@
 mod ledger_memory;
 
 use headgate_core::ledger::{Ledger, Reservations, Rule, RuleSpec, Window};
-use ledger_memory::{Memory, START, open, reserve, semantic, spec, spend, tokens};
+use ledger_memory::{Memory, START, bucket_cost, open, reserve, semantic, spec, tokens};
 use proptest::prelude::*;
 
 fn windows() -> Vec<Window> {
@@ -26,10 +26,10 @@ fn window() -> impl Strategy<Value = Window> {
 
 /// The remaining share of a bucket, as clients get it.
 fn left(rule: &Rule, key: &str, now: u64, memory: &Memory) -> f64 {
-    let spends = [spend(rule, key, 0, 1000)];
-    let reservation = Ledger::new().reserve(spends.into_iter(), now, memory);
+    let costs = [bucket_cost(rule, key, 0, 1000)];
+    let reservation = Ledger::new().reserve(costs.into_iter(), now, memory);
     let reservation = reservation.unwrap();
-    let balance = reservation.spends()[0].balance();
+    let balance = reservation.as_slice()[0].balance();
     balance.remaining as f64 / balance.limit as f64
 }
 
@@ -196,7 +196,7 @@ proptest! {
                 }
                 Op::Settle(which, percent) if !streams.is_empty() => {
                     let Stream { reservation, window, ahead } = streams.swap_remove(which % streams.len());
-                    let reserved = reservation.spends()[0].cells();
+                    let reserved = reservation.as_slice()[0].cells();
                     let cells = reserved * percent / 100;
                     let settled = ledger.settle(reservation, &[cells], now, &memory)[0];
                     let refunded = settled.refunded as f64 / window.span() as f64;
@@ -252,7 +252,7 @@ fn a_debt_above_the_new_rules_is_clipped_and_counted() {
     ledger.settle(reservation, &[6 * full], START, &memory);
     let other = reserve(&mut ledger, &month, "another", 1, 1000, START, &memory).unwrap();
     let span = month.window().span();
-    assert_eq!(other.spends()[0].balance().clipped_ns, 4 * span);
+    assert_eq!(other.as_slice()[0].balance().clipped_ns, 4 * span);
     let tat = memory.cell(&month, month.fingerprint(&["k"])).unwrap();
     assert_eq!(tat - START, 2 * span, "the window and one of debt");
 }

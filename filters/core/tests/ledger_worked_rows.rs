@@ -5,7 +5,9 @@
 
 mod ledger_memory;
 
-use headgate_core::ledger::{Ledger, MILLION, RuleError, RuleSpec, Spend, Window, WindowError};
+use headgate_core::ledger::{
+    BucketCost, Ledger, MILLION, RuleError, RuleSpec, Window, WindowError,
+};
 use ledger_memory::{Memory, START, open, semantic, spec};
 
 #[test]
@@ -115,7 +117,7 @@ fn a_full_bucket_with_a_frozen_clock_admits_the_row() {
     let rule = open(spec("rows", semantic()), &memory);
     for (row, capacity, cost, admitted) in rows {
         let mut ledger = Ledger::new();
-        let spend = Spend {
+        let bucket_cost = BucketCost {
             rule: &rule,
             key: rule.fingerprint(&[row]),
             cost,
@@ -123,8 +125,8 @@ fn a_full_bucket_with_a_frozen_clock_admits_the_row() {
             unscaled_capacity: capacity,
         };
         let admitted_requests = (0..1000).take_while(|_| {
-            let spends = [spend].into_iter();
-            ledger.reserve(spends, START, &memory).is_ok()
+            let costs = [bucket_cost].into_iter();
+            ledger.reserve(costs, START, &memory).is_ok()
         });
         assert_eq!(admitted_requests.count(), admitted, "{row}");
     }

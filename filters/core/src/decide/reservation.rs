@@ -32,8 +32,8 @@ impl Decider<'_> {
         };
         let admitted = limit::reserve(vm, limits, &input, now, self.host)?;
         let label = subject.model.map_or(UNKNOWN, |m| &*m.id);
-        for (charge, spend) in admitted.charges.iter().zip(admitted.held.spends()) {
-            let balance = spend.balance();
+        for (charge, reservation) in admitted.charges.iter().zip(admitted.held.as_slice()) {
+            let balance = reservation.balance();
             let rule = charge.limit.rule.id();
             let outcome = if balance.owed { "owed" } else { "reserved" };
             let version = pick::label(input.version);

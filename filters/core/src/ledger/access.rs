@@ -10,7 +10,7 @@ use crate::ports::Cells;
 
 /// The window of an access.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Terms {
+pub(super) enum AccessWindow {
     /// That of the rule: a set with another window is rescaled first, in the same write.
     Rule,
     /// That of the set: the caller scales its amounts to it.
@@ -49,7 +49,7 @@ pub(super) fn update<C: Cells + ?Sized, T, E>(
     cells: &C,
     rule: &Rule,
     key: Fingerprint,
-    (now, terms): (u64, Terms),
+    (now, window): (u64, AccessWindow),
     decide: impl Fn(&View) -> Result<(T, Cell), E>,
 ) -> Update<T, E> {
     let mut last = None;
@@ -59,7 +59,7 @@ pub(super) fn update<C: Cells + ?Sized, T, E>(
             Err(Failed::Lost) => continue,
             Err(Failed::NoSet) => break,
         };
-        let view = view(&mut set, rule, key, (now, terms));
+        let view = view(&mut set, rule, key, (now, window));
         let (value, cell) = match decide(&view) {
             Ok(decision) => decision,
             Err(declined) => return Update::Declined(declined),
@@ -85,13 +85,18 @@ pub(super) fn peek<C: Cells + ?Sized>(
     now: u64,
 ) -> Option<View> {
     let (_, mut set, _) = find(cells, rule, key, Close::No).ok()?;
-    Some(view(&mut set, rule, key, (now, Terms::Rule)))
+    Some(view(&mut set, rule, key, (now, AccessWindow::Rule)))
 }
 
-fn view(set: &mut Set<Cell>, rule: &Rule, key: Fingerprint, (now, terms): (u64, Terms)) -> View {
-    let cut = match terms {
-        Terms::Rule => set.rescale(rule.window().span(), now, rule.ceiling()),
-        Terms::Set => 0,
+fn view(
+    set: &mut Set<Cell>,
+    rule: &Rule,
+    key: Fingerprint,
+    (now, window): (u64, AccessWindow),
+) -> View {
+    let cut = match window {
+        AccessWindow::Rule => set.rescale(rule.window().span(), now, rule.ceiling()),
+        AccessWindow::Set => 0,
     };
     let slot = set.slot(key.0, now);
     View {
@@ -118,7 +123,7 @@ enum Close {
 }
 
 /// The key, the set and its version; without a version, it is to be created.
-type Found = (String, Set<Cell>, Option<u32>);
+type LocatedSet = (String, Set<Cell>, Option<u32>);
 
 /// The set in which a key's cell is.
 fn find<C: Cells + ?Sized>(
@@ -126,7 +131,7 @@ fn find<C: Cells + ?Sized>(
     rule: &Rule,
     key: Fingerprint,
     close: Close,
-) -> Result<Found, Failed> {
+) -> Result<LocatedSet, Failed> {
     let mut width = rule.placement().width();
     let mut found = read(cells, rule, key, width, close)?;
     // Another VM has a configuration with more keys. A set only moves to a greater width, so this ends.
@@ -144,7 +149,7 @@ fn find<C: Cells + ?Sized>(
     Ok(found)
 }
 
-fn stored(set_key: String, (bytes, cas): (Vec<u8>, u32)) -> Result<Found, Failed> {
+fn stored(set_key: String, (bytes, cas): (Vec<u8>, u32)) -> Result<LocatedSet, Failed> {
     let set = Set::parse(bytes).ok_or(Failed::NoSet)?;
     Ok((set_key, set, Some(cas)))
 }
@@ -156,7 +161,7 @@ fn read<C: Cells + ?Sized>(
     key: Fingerprint,
     width: u8,
     close: Close,
-) -> Result<Found, Failed> {
+) -> Result<LocatedSet, Failed> {
     let placement = rule.placement();
     let set_key = placement.set_key(key, width);
     if let Some(value) = cells.get(&set_key) {

@@ -68,7 +68,7 @@ pub struct Settled {
     /// does not pass on of the evicted key's debt.
     pub clipped: u64,
     /// Not written yet: compare-and-swap lost every attempt. Goes with the next write of this worker;
-    /// see [`super::Ledger::carried`].
+    /// see [`super::Ledger::take_deferred`].
     pub unwritten: u64,
     /// A key whose bucket was not full lost its cell to this one: there are more live keys than the
     /// table is made for.
@@ -152,7 +152,7 @@ impl Delta {
         self.refund.saturating_add(self.takes())
     }
 
-    /// What it takes, ns.
+    /// The amount that it takes, ns.
     pub(super) fn takes(&self) -> u64 {
         self.debit.saturating_add(self.owed)
     }
@@ -173,7 +173,7 @@ impl Delta {
         }
     }
 
-    /// What it takes for reserves that were never written, ns.
+    /// The amount that it takes for reserves that were never written, ns.
     pub(super) fn owes(&self) -> u64 {
         self.owed
     }

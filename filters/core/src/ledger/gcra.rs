@@ -16,7 +16,7 @@ use governor::nanos::Nanos;
 use governor::state::{NotKeyed, StateStore};
 use governor::{Quota, RateLimiter};
 
-use super::access::{Terms, Update, View, peek, update};
+use super::access::{AccessWindow, Update, View, peek, update};
 use super::cell::{Cell, Delta, Settled};
 use super::fingerprint::Fingerprint;
 use super::rule::Rule;
@@ -38,7 +38,7 @@ pub(super) struct Attempt<'a, C: ?Sized> {
 /// The result of a reserve.
 pub(super) enum Outcome {
     /// Written.
-    Taken(Taken),
+    Reserved(Reserved),
     /// Over budget for `retry_after` ns; nothing was written. `start` is where a reserve would begin.
     Refused { retry_after: u64, start: u64 },
     /// Within budget in the last attempt, but it could not be written.
@@ -47,13 +47,13 @@ pub(super) enum Outcome {
 
 /// A written reserve.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
+pub(super) struct Reserved {
     /// Arrival time after it.
     pub(super) own_tat: u64,
     /// The time line of that.
     pub(super) timeline: Timeline,
     /// The result of the pending change.
-    pub(super) carried: Settled,
+    pub(super) settled: Settled,
     /// A key whose bucket was not full lost its cell.
     pub(super) evicted: bool,
     /// Debt that was dropped with it, ns.
@@ -66,23 +66,25 @@ impl<C: Cells + ?Sized> Attempt<'_, C> {
         let (now, amount, window) = (self.now, self.amount, *self.rule.window());
         let took = u64::from(amount.get()) * window.period();
         let timeline = self.rule.timeline();
-        let seen = Flag::new(Seen::Nothing);
+        let stored = Flag::new(StoreOutcome::Nothing);
         let quota = Quota::with_period(Duration::from_nanos(window.period()))
             .unwrap_or(Quota::per_second(window.burst()))
             .allow_burst(window.burst());
         let account = Account {
             attempt: self,
-            seen: &seen,
+            stored: &stored,
         };
         let limiter: RateLimiter<_, _, _, NoOpMiddleware<Nanos>> =
             RateLimiter::new(quota, account, FirstZero::new(now));
-        match (limiter.check_n(amount), seen.get()) {
-            (_, Seen::Taken(taken)) => Outcome::Taken(taken),
-            (Ok(Err(until)), Seen::Declined { start }) => Outcome::Refused {
+        match (limiter.check_n(amount), stored.get()) {
+            (_, StoreOutcome::Reserved(reserved)) => Outcome::Reserved(reserved),
+            (Ok(Err(until)), StoreOutcome::Declined { start }) => Outcome::Refused {
                 retry_after: u64::from(until.earliest_possible()).saturating_sub(now),
                 start,
             },
-            (_, Seen::Lost { own_tat, timeline }) => Outcome::Contended { own_tat, timeline },
+            (_, StoreOutcome::Contended { own_tat, timeline }) => {
+                Outcome::Contended { own_tat, timeline }
+            }
             _ => Outcome::Contended {
                 own_tat: now.saturating_add(took),
                 timeline,
@@ -108,17 +110,17 @@ pub(super) fn wait<C: Cells + ?Sized>(attempt: &Attempt<'_, C>) -> u64 {
 
 /// The result of the store, which governor does not return.
 #[derive(Clone, Copy)]
-enum Seen {
+enum StoreOutcome {
     Nothing,
     Declined { start: u64 },
-    Lost { own_tat: u64, timeline: Timeline },
-    Taken(Taken),
+    Contended { own_tat: u64, timeline: Timeline },
+    Reserved(Reserved),
 }
 
 /// governor's view of the shared cell.
 struct Account<'a, C: ?Sized> {
     attempt: Attempt<'a, C>,
-    seen: &'a Flag<Seen>,
+    stored: &'a Flag<StoreOutcome>,
 }
 
 impl<C: Cells + ?Sized> StateStore for Account<'_, C> {
@@ -135,45 +137,46 @@ impl<C: Cells + ?Sized> StateStore for Account<'_, C> {
             now,
             ..
         } = self.attempt;
-        let outcome = update(cells, rule, key, (now, Terms::Rule), |view| {
-            let (mut cell, carried) = self.attempt.settle_first(view);
+        let outcome = update(cells, rule, key, (now, AccessWindow::Rule), |view| {
+            let (mut cell, settled) = self.attempt.settle_first(view);
             match f(Some(Nanos::from(cell.tat))) {
                 Ok((positive, next)) => {
                     cell.tat = next.into();
-                    let taken = Taken {
+                    let reserved = Reserved {
                         own_tat: cell.tat,
                         timeline: view.timeline,
-                        carried,
+                        settled,
                         evicted: false,
                         clipped: 0,
                     };
-                    Ok(((positive, taken), cell))
+                    Ok(((positive, reserved), cell))
                 }
                 Err(negative) => Err((negative, cell.tat)),
             }
         });
         match outcome {
             Update::Written {
-                value: (positive, taken),
+                value: (positive, reserved),
                 evicted,
                 clipped,
             } => {
-                self.seen.set(Seen::Taken(Taken {
+                self.stored.set(StoreOutcome::Reserved(Reserved {
                     evicted,
                     clipped,
-                    ..taken
+                    ..reserved
                 }));
                 Ok(positive)
             }
             Update::Declined((negative, start)) => {
-                self.seen.set(Seen::Declined { start });
+                self.stored.set(StoreOutcome::Declined { start });
                 Err(negative)
             }
-            Update::Exhausted(Some((positive, taken))) => {
-                let Taken {
+            Update::Exhausted(Some((positive, reserved))) => {
+                let Reserved {
                     own_tat, timeline, ..
-                } = taken;
-                self.seen.set(Seen::Lost { own_tat, timeline });
+                } = reserved;
+                self.stored
+                    .set(StoreOutcome::Contended { own_tat, timeline });
                 Ok(positive)
             }
             // No set. governor still needs a decision; the flag overrides it.
@@ -188,12 +191,12 @@ impl<C: ?Sized> Attempt<'_, C> {
         let mut cell = view.slot.payload;
         let ceiling = self.rule.ceiling();
         let pending = self.pending.on(view.timeline);
-        let carried = if view.slot.found {
+        let settled = if view.slot.found {
             pending.apply(&mut cell, self.now, ceiling)
         } else {
             pending.apply_to_newcomer(&mut cell, self.now, ceiling, pending.owes())
         };
-        (cell, self.pending.reported(carried, view.timeline))
+        (cell, self.pending.reported(settled, view.timeline))
     }
 }
 

@@ -12,13 +12,13 @@
 //!
 //! ```text
 //! window   cost, capacity ⇄ cells ⇄ ns             worker   the Ledger of one VM: reserve, settle, flush
-//! rule     window, table, policies                  request  spends, balances, refusals, reservations
+//! rule     window, table, policies                  request  costs, balances, refusals, reservations
 //! cell     arrival time and the settlement rule     gcra     governor on a shared cell
 //! table    ways of one set in one shared value      access   bounded compare-and-swap
 //! timeline the window of a set, and edits of it     placement  the set of a key
 //! ```
 //!
-//! What the ledger does not bound: a stream's refund is limited by the arrival time after its own
+//! Not bounded by the ledger: a stream's refund is limited by the arrival time after its own
 //! reserve, which refunds of *other* streams do not move back. So clients that reserve much, use
 //! nothing and renew before that time passes can keep unused refill beyond one window and spend it
 //! at once later. Over any stretch the invariant above still holds.
@@ -39,7 +39,9 @@ mod worker;
 
 pub use cell::Settled;
 pub use fingerprint::{Fingerprint, Key};
-pub use request::{Balance, Carried, Reason, Refused, Reservation, Reservations, Spend};
+pub use request::{
+    Balance, BucketCost, DeferredSettlement, Reason, Refused, Reservation, Reservations,
+};
 pub use rule::{OnContention, Rule, RuleError, RuleSpec};
 pub use window::{MILLION, Window, WindowError};
 pub use worker::Ledger;

@@ -1,4 +1,4 @@
-//! Requests to the ledger and its answers: spends, balances, refusals, and the reservations that a stream holds until it settles.
+//! Requests to the ledger and its answers: costs, balances, refusals, and the reservations that a stream holds until it settles.
 
 use core::num::NonZeroU32;
 
@@ -7,14 +7,14 @@ use super::fingerprint::Fingerprint;
 use super::rule::Rule;
 use super::timeline::Timeline;
 
-/// The spend of a request in one bucket. Costs and capacities are millionths of the bucket's unit.
+/// The cost of a request in one bucket. Costs and capacities are millionths of the bucket's unit.
 #[derive(Clone, Copy, Debug)]
-pub struct Spend<'a> {
+pub struct BucketCost<'a> {
     /// The rule.
     pub rule: &'a Rule,
     /// The bucket.
     pub key: Fingerprint,
-    /// The price of the request. Zero takes nothing.
+    /// The amount to reserve. Zero takes nothing.
     pub cost: u128,
     /// The current capacity, scale included.
     pub capacity: u128,
@@ -27,9 +27,9 @@ pub struct Spend<'a> {
 pub struct Reservations(pub(super) Vec<Reservation>);
 
 impl Reservations {
-    /// The spends, in the order in which they were reserved.
+    /// The reservations, in the order of the costs.
     #[must_use]
-    pub fn spends(&self) -> &[Reservation] {
+    pub fn as_slice(&self) -> &[Reservation] {
         &self.0
     }
 }
@@ -40,7 +40,7 @@ pub struct Reservation {
     pub(super) rule: Rule,
     pub(super) key: Fingerprint,
     pub(super) cells: u64,
-    /// The arrival time after this spend, ns: refunds end there.
+    /// The arrival time after this reserve, ns: refunds end there.
     pub(super) own_tat: u64,
     /// The time line of that.
     pub(super) timeline: Timeline,
@@ -112,7 +112,7 @@ impl Balance {
 /// A refused request. Nothing is reserved, in any bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused {
-    /// Index of the spend that was refused.
+    /// Index of the cost that was refused.
     pub which: usize,
     /// Why.
     pub reason: Reason,
@@ -146,10 +146,10 @@ pub enum Reason {
     Contention,
 }
 
-/// The result of changes that were unwritten before; or the eviction by a reserve that was given back, because a later bucket
+/// The result of changes that could not be written at first; or the eviction by a reserve that was given back, because a later bucket
 /// refused.
 #[derive(Clone, Debug)]
-pub struct Carried {
+pub struct DeferredSettlement {
     /// The rule.
     pub rule: Rule,
     /// The bucket.

@@ -3,12 +3,14 @@
 //! There is one for each filter of a worker, and it outlives configurations. It holds the changes that it could not write yet;
 //! everything else is in shared memory or with the stream.
 
-use super::access::{Terms, Update, peek, update};
+use super::access::{AccessWindow, Update, peek, update};
 use super::cell::{Delta, Settled};
 use super::fingerprint::{Fingerprint, Seed};
 use super::gcra::{Attempt, Outcome, wait};
 use super::pending::Pending;
-use super::request::{Balance, Carried, Reason, Refused, Reservation, Reservations, Spend};
+use super::request::{
+    Balance, BucketCost, DeferredSettlement, Reason, Refused, Reservation, Reservations,
+};
 use super::rule::{OnContention, Rule, RuleError, RuleSpec};
 use crate::ports::{Cells, Entropy};
 
@@ -20,7 +22,7 @@ const SCALE_HOLD_NS: u64 = 10_000_000_000;
 #[derive(Debug, Default)]
 pub struct Ledger {
     pending: Pending,
-    carried: Vec<Carried>,
+    deferred: Vec<DeferredSettlement>,
 }
 
 impl Ledger {
@@ -50,24 +52,24 @@ impl Ledger {
             .collect()
     }
 
-    /// Takes all spends, or none: if a later one is refused, the earlier ones are given back. (A
+    /// Takes all costs, or none: if a later one is refused, the earlier ones are given back. (A
     /// concurrent request may be refused meanwhile.) `now` is [`crate::ports::Clock::now`].
     ///
     /// # Errors
-    /// [`Refused`], naming the first spend that was refused.
+    /// [`Refused`], naming the first cost that was refused.
     pub fn reserve<'a, C: Cells + ?Sized>(
         &mut self,
-        mut spends: impl ExactSizeIterator<Item = Spend<'a>>,
+        mut costs: impl ExactSizeIterator<Item = BucketCost<'a>>,
         now: u64,
         cells: &C,
     ) -> Result<Reservations, Box<Refused>> {
-        let mut held = Vec::with_capacity(spends.len());
-        while let Some(spend) = spends.next() {
-            match priced(&spend, now) {
+        let mut held = Vec::with_capacity(costs.len());
+        while let Some(cost) = costs.next() {
+            match priced(&cost, now) {
                 Ok(priced) => held.push(priced),
                 Err(mut refused) => {
                     refused.which = held.len();
-                    let rest = spends.filter_map(|spend| priced(&spend, now).ok());
+                    let rest = costs.filter_map(|cost| priced(&cost, now).ok());
                     held.extend(rest);
                     self.wait_longest(&mut refused.reason, &held, now, cells);
                     return Err(refused);
@@ -77,7 +79,9 @@ impl Ledger {
         let failed = held
             .iter_mut()
             .enumerate()
-            .find_map(|(which, spend)| Some((which, self.take(spend, now, cells).err()?)));
+            .find_map(|(which, reservation)| {
+                Some((which, self.take(reservation, now, cells).err()?))
+            });
         let Some((which, mut refused)) = failed else {
             return Ok(Reservations(held));
         };
@@ -89,7 +93,7 @@ impl Ledger {
     }
 
     /// Brings each bucket from what the stream reserved to what it used, in cells, in the order of
-    /// [`Reservations::spends`]; where `used` is shorter, the reservation stands. Once per stream, at its
+    /// [`Reservations::as_slice`]; where `used` is shorter, the reservation stands. Once per stream, at its
     /// end.
     ///
     /// A refund is at most what time has not given back since the reserve; a debit is at most what
@@ -107,7 +111,9 @@ impl Ledger {
         held.0
             .iter()
             .zip(used)
-            .map(|(spend, used)| self.settle_one(spend, used.unwrap_or(spend.cells), now, cells))
+            .map(|(reservation, used)| {
+                self.settle_one(reservation, used.unwrap_or(reservation.cells), now, cells)
+            })
             .collect()
     }
 
@@ -121,8 +127,8 @@ impl Ledger {
 
     /// The results, since the last call, of changes that were unwritten before: they are written with any later write of their
     /// bucket, or with a flush.
-    pub fn carried(&mut self) -> Vec<Carried> {
-        core::mem::take(&mut self.carried)
+    pub fn take_deferred(&mut self) -> Vec<DeferredSettlement> {
+        core::mem::take(&mut self.deferred)
     }
 
     /// Buckets with unwritten changes; at most 1024.
@@ -131,30 +137,30 @@ impl Ledger {
         self.pending.len()
     }
 
-    /// Takes a spend that is priced.
+    /// Takes a priced cost.
     #[inline(never)]
     fn take<C: Cells + ?Sized>(
         &mut self,
-        spend: &mut Reservation,
+        reservation: &mut Reservation,
         now: u64,
         cells: &C,
     ) -> Result<(), Box<Refused>> {
-        let Some(attempt) = self.attempt(spend, now, cells) else {
-            spend.balance = untouched(&spend.rule, spend.key, now, cells);
+        let Some(attempt) = self.attempt(reservation, now, cells) else {
+            reservation.balance = untouched(&reservation.rule, reservation.key, now, cells);
             return Ok(());
         };
         let pending = attempt.pending;
         let outcome = attempt.run();
-        let (rule, key, count) = (&spend.rule, spend.key, spend.cells);
+        let (rule, key, count) = (&reservation.rule, reservation.key, reservation.cells);
         match outcome {
-            Outcome::Taken(taken) => {
+            Outcome::Reserved(reserved) => {
                 let written = self.pending.remove(rule, key);
-                self.carry(key, written, taken.carried);
-                (spend.own_tat, spend.timeline) = (taken.own_tat, taken.timeline);
-                spend.balance = Balance {
-                    evicted: taken.evicted,
-                    clipped_ns: taken.clipped,
-                    ..Balance::at(rule, count, taken.own_tat, now)
+                self.defer(key, written, reserved.settled);
+                (reservation.own_tat, reservation.timeline) = (reserved.own_tat, reserved.timeline);
+                reservation.balance = Balance {
+                    evicted: reserved.evicted,
+                    clipped_ns: reserved.clipped,
+                    ..Balance::at(rule, count, reserved.own_tat, now)
                 };
             }
             Outcome::Refused { retry_after, start } => {
@@ -169,8 +175,8 @@ impl Ledger {
                 if !admits || !self.keep(rule, key, pending.and(owed)) {
                     return Err(refused(rule, count, own_tat, now, Reason::Contention));
                 }
-                (spend.own_tat, spend.timeline) = (own_tat, timeline);
-                spend.balance = Balance {
+                (reservation.own_tat, reservation.timeline) = (own_tat, timeline);
+                reservation.balance = Balance {
                     owed: true,
                     ..Balance::at(rule, count, own_tat, now)
                 };
@@ -179,27 +185,27 @@ impl Ledger {
         Ok(())
     }
 
-    /// The attempt to take a spend from the shared cell; `None` for a cost of zero.
+    /// The attempt to take a cost from the shared cell; `None` for a cost of zero.
     fn attempt<'a, C: Cells + ?Sized>(
         &self,
-        spend: &'a Reservation,
+        reservation: &'a Reservation,
         now: u64,
         cells: &'a C,
     ) -> Option<Attempt<'a, C>> {
         Some(Attempt {
             cells,
-            rule: &spend.rule,
-            key: spend.key,
+            rule: &reservation.rule,
+            key: reservation.key,
             now,
-            amount: spend.amount()?,
-            pending: self.pending.delta(&spend.rule, spend.key),
+            amount: reservation.amount()?,
+            pending: self.pending.delta(&reservation.rule, reservation.key),
         })
     }
 
-    /// Time until the bucket of a spend has enough for it, ns.
+    /// Time until the bucket of a reservation has enough for it, ns.
     #[cold]
-    fn wait<C: Cells + ?Sized>(&self, spend: &Reservation, now: u64, cells: &C) -> u64 {
-        let attempt = self.attempt(spend, now, cells);
+    fn wait<C: Cells + ?Sized>(&self, reservation: &Reservation, now: u64, cells: &C) -> u64 {
+        let attempt = self.attempt(reservation, now, cells);
         attempt.map_or(0, |attempt| wait(&attempt))
     }
 
@@ -222,25 +228,25 @@ impl Ledger {
         }
     }
 
-    /// Undoes the spends of a request that a later bucket refused, the last first.
+    /// Undoes the reserves of a request that a later bucket refused, the last first.
     #[cold]
     fn give_back<C: Cells + ?Sized>(&mut self, held: Vec<Reservation>, now: u64, cells: &C) {
-        for spend in held.into_iter().rev() {
-            self.settle_one(&spend, 0, now, cells);
+        for reservation in held.into_iter().rev() {
+            self.settle_one(&reservation, 0, now, cells);
             let Balance {
                 evicted,
                 clipped_ns: clipped,
                 ..
-            } = spend.balance;
+            } = reservation.balance;
             if evicted || clipped > 0 {
                 let settled = Settled {
                     evicted,
                     clipped,
                     ..Settled::default()
                 };
-                self.carried.push(Carried {
-                    rule: spend.rule,
-                    key: spend.key,
+                self.deferred.push(DeferredSettlement {
+                    rule: reservation.rule,
+                    key: reservation.key,
                     settled,
                 });
             }
@@ -249,18 +255,18 @@ impl Ledger {
 
     fn settle_one<C: Cells + ?Sized>(
         &mut self,
-        spend: &Reservation,
+        reservation: &Reservation,
         used: u64,
         now: u64,
         cells: &C,
     ) -> Settled {
-        let window = spend.rule.window();
-        let (reserved, used) = (window.ns(spend.cells), window.ns(used));
-        let Some(own) = Delta::of(spend.timeline, reserved, used, spend.own_tat) else {
+        let window = reservation.rule.window();
+        let (reserved, used) = (window.ns(reservation.cells), window.ns(used));
+        let Some(own) = Delta::of(reservation.timeline, reserved, used, reservation.own_tat) else {
             return Settled::default();
         };
-        let prior = self.pending.remove(&spend.rule, spend.key);
-        self.write(&spend.rule, spend.key, prior, own, now, cells)
+        let prior = self.pending.remove(&reservation.rule, reservation.key);
+        self.write(&reservation.rule, reservation.key, prior, own, now, cells)
     }
 
     /// Writes an earlier change and a new one; returns the result of the new one.
@@ -275,7 +281,7 @@ impl Ledger {
     ) -> Settled {
         let first = prior.as_ref().map(|(_, delta)| *delta);
         let first = first.unwrap_or(Delta::none(rule.timeline()));
-        let outcome = update(cells, rule, key, (now, Terms::Set), |view| {
+        let outcome = update(cells, rule, key, (now, AccessWindow::Set), |view| {
             let (line, mut cell) = (view.timeline, view.slot.payload);
             let ceiling = rule.ceiling_on(&line);
             let (prior, own) = (first.on(line), second.on(line));
@@ -317,7 +323,7 @@ impl Ledger {
         };
         counts.evicted = evicted;
         counts.clipped = counts.clipped.saturating_add(clipped);
-        self.carry(key, prior, one);
+        self.defer(key, prior, one);
         two
     }
 
@@ -338,7 +344,7 @@ impl Ledger {
             };
         }
         let lost = first.map_or(Settled::default(), |first| first.forgotten());
-        self.carry(key, prior, lost);
+        self.defer(key, prior, lost);
         own.forgotten()
     }
 
@@ -351,33 +357,33 @@ impl Ledger {
         room
     }
 
-    fn carry(&mut self, key: Fingerprint, written: Option<(Rule, Delta)>, settled: Settled) {
-        self.carried
-            .extend(written.map(|(rule, _)| Carried { rule, key, settled }));
+    fn defer(&mut self, key: Fingerprint, written: Option<(Rule, Delta)>, settled: Settled) {
+        self.deferred
+            .extend(written.map(|(rule, _)| DeferredSettlement { rule, key, settled }));
     }
 }
 
-/// A spend in cells, not taken yet; or why even a full bucket refuses it.
-fn priced(spend: &Spend<'_>, now: u64) -> Result<Reservation, Box<Refused>> {
-    let window = spend.rule.window();
-    let cells = window.cells(spend.cost, spend.capacity);
+/// A cost in cells, not taken yet; or why even a full bucket refuses it.
+fn priced(cost: &BucketCost<'_>, now: u64) -> Result<Reservation, Box<Refused>> {
+    let window = cost.rule.window();
+    let cells = window.cells(cost.cost, cost.capacity);
     let burst = u64::from(window.burst().get());
     if cells > burst {
-        return Err(exceeds(spend, cells, burst));
+        return Err(exceeds(cost, cells, burst));
     }
     Ok(Reservation {
-        rule: spend.rule.clone(),
-        key: spend.key,
+        rule: cost.rule.clone(),
+        key: cost.key,
         cells,
         own_tat: now,
-        timeline: spend.rule.timeline(),
+        timeline: cost.rule.timeline(),
         balance: Balance::default(),
     })
 }
 
 #[cold]
-fn exceeds(spend: &Spend<'_>, cells: u64, limit: u64) -> Box<Refused> {
-    let reason = if spend.cost > spend.unscaled_capacity {
+fn exceeds(cost: &BucketCost<'_>, cells: u64, limit: u64) -> Box<Refused> {
+    let reason = if cost.cost > cost.unscaled_capacity {
         Reason::ExceedsCapacity
     } else {
         Reason::ExceedsScaledCapacity {
@@ -407,7 +413,7 @@ fn refused(rule: &Rule, cells: u64, start: u64, now: u64, reason: Reason) -> Box
     })
 }
 
-/// The balance of a bucket from which nothing is taken.
+/// The balance of a bucket from which nothing is reserved.
 #[inline(never)]
 fn untouched<C: Cells + ?Sized>(rule: &Rule, key: Fingerprint, now: u64, cells: &C) -> Balance {
     let start = peek(cells, rule, key, now).map_or(now, |view| view.slot.payload.tat);

@@ -12,7 +12,7 @@ pub struct Family {
     pub name: &'static str,
     /// Label keys, in the order of a series' label values.
     pub labels: &'static [&'static str],
-    /// What it counts, in one sentence, with its unit.
+    /// The counted event, in one sentence, with its unit.
     pub help: &'static str,
 }
 

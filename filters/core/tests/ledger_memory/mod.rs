@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use headgate_core::ledger::{
-    Fingerprint, Ledger, MILLION, OnContention, Refused, Reservations, Rule, RuleSpec, Spend,
+    BucketCost, Fingerprint, Ledger, MILLION, OnContention, Refused, Reservations, Rule, RuleSpec,
     Window,
 };
 use headgate_core::ports::{CasMismatch, Cells, Entropy};
@@ -168,9 +168,14 @@ pub(crate) fn open(spec: RuleSpec, memory: &Memory) -> Rule {
     rules.remove(0)
 }
 
-/// A spend of `cost` of `capacity`, in whole units.
-pub(crate) fn spend<'a>(rule: &'a Rule, key: &str, cost: u128, capacity: u128) -> Spend<'a> {
-    Spend {
+/// The cost `cost` in a bucket of `capacity`, in whole units.
+pub(crate) fn bucket_cost<'a>(
+    rule: &'a Rule,
+    key: &str,
+    cost: u128,
+    capacity: u128,
+) -> BucketCost<'a> {
+    BucketCost {
         rule,
         key: rule.fingerprint(&[key]),
         cost: cost * MILLION,
@@ -188,7 +193,11 @@ pub(crate) fn reserve(
     now: u64,
     memory: &Memory,
 ) -> Result<Reservations, Box<Refused>> {
-    ledger.reserve([spend(rule, key, cost, capacity)].into_iter(), now, memory)
+    ledger.reserve(
+        [bucket_cost(rule, key, cost, capacity)].into_iter(),
+        now,
+        memory,
+    )
 }
 
 /// Fills the rest of a set of 64 ways after `others` keys, with `cost` of 100 for each key.
@@ -216,15 +225,15 @@ pub(crate) struct Event {
 pub(crate) struct Log(Rc<RefCell<BTreeMap<u64, Vec<Event>>>>);
 
 impl Log {
-    pub(crate) fn reserved(&self, rule: &Rule, spend: &Spend<'_>, cells: u64, now: u64) {
+    pub(crate) fn reserved(&self, rule: &Rule, bucket_cost: &BucketCost<'_>, cells: u64, now: u64) {
         let (n, d) = rule.window().exact();
         let window = n as f64 / d as f64;
         self.push(
-            spend.key,
+            bucket_cost.key,
             Event {
                 now,
                 change: i128::from(cells) * i128::from(rule.window().period()),
-                exact: spend.cost as f64 / spend.capacity as f64 * window,
+                exact: bucket_cost.cost as f64 / bucket_cost.capacity as f64 * window,
                 reserve: true,
             },
         );
@@ -279,7 +288,7 @@ impl Log {
         worst
     }
 
-    /// What a bucket was debited since it last admitted a request, ns.
+    /// The debit of a bucket since it last admitted a request, ns.
     pub(crate) fn excess(&self, key: Fingerprint) -> i128 {
         let log = self.0.borrow();
         let events = log.get(&key.get()).map_or(&[][..], Vec::as_slice);
