@@ -1,4 +1,4 @@
-//! What a proxy does to the request and the response at hand.
+//! The actions of a proxy on the current request and response.
 
 use headgate_core::effects::Reply;
 
@@ -24,7 +24,7 @@ pub enum Severity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused(pub u32);
 
-/// What a proxy does to the request and the response at hand.
+/// The actions of a proxy on the current request and response.
 ///
 /// # Errors
 /// Each method returns [`Refused`] if the proxy did nothing.

@@ -60,7 +60,7 @@ impl Exchange {
         worker.perform(proxy, self.stream.request_trailers(vm, proxy))
     }
 
-    /// How a request goes on whose body is not read, or not read any more.
+    /// How a request goes on whose body is not read, or no longer read.
     fn next_of_unread_request(&self) -> Next {
         match self.stream.answered() {
             true => Next::Answered,
@@ -120,7 +120,7 @@ impl Exchange {
     /// The end of the stream, however it ended. To be called once, while the proxy still knows the stream's properties.
     pub fn end<P: Proxy>(&mut self, worker: &Worker, proxy: &P) {
         let vm = &mut *self.vm.borrow_mut();
-        // Nothing can be held or answered any more: only the effects count.
+        // Nothing can be held or answered now: only the effects count.
         worker.perform(proxy, self.stream.end(vm, proxy));
     }
 }

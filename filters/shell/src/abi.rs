@@ -3,7 +3,7 @@
 //! Every status of the host is a value, so no call can trap: a trap would end the VM and every stream on it. Bytes of the host
 //! are passed on as they came.
 //!
-//! What makes the `unsafe` here sound: the host writes a pointer and a length that it got from the SDK's `proxy_on_memory_allocate` (a
+//! The `unsafe` here is sound because the host writes a pointer and a length that it got from the SDK's `proxy_on_memory_allocate` (a
 //! boxed slice of exactly that length), or leaves both zero; every other pointer is borrowed for the duration of the call only.
 #![allow(unsafe_code)]
 

@@ -6,16 +6,16 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use crate::free_lists::FreeLists;
 
 /// The lists, for the one thread that a wasm VM has.
-struct OneThread(FreeLists<System>);
+struct SingleThreadAllocator(FreeLists<System>);
 
 // SAFETY: a wasm module of this target has one thread.
-unsafe impl Sync for OneThread {}
+unsafe impl Sync for SingleThreadAllocator {}
 
 #[global_allocator]
-static ALLOCATOR: OneThread = OneThread(FreeLists::new(System));
+static ALLOCATOR: SingleThreadAllocator = SingleThreadAllocator(FreeLists::new(System));
 
 // SAFETY: as that of the lists.
-unsafe impl GlobalAlloc for OneThread {
+unsafe impl GlobalAlloc for SingleThreadAllocator {
     #[inline(always)]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's.

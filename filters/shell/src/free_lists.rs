@@ -75,7 +75,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for FreeLists<A> {
             // SAFETY: a block without a class came from the other allocator with this layout.
             return unsafe { self.other.dealloc(block, layout) };
         };
-        // SAFETY: the block has at least 16 bytes, and nobody uses it any more.
+        // SAFETY: the block has at least 16 bytes, and nobody uses it.
         unsafe { block.cast::<*mut u8>().write(self.free[class].get()) };
         self.free[class].set(block);
     }

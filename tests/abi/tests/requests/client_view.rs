@@ -1,4 +1,4 @@
-//! What clients and operators see: errors of paths and methods, contradictory names, waits, baggage, and statistics by tenant.
+//! The view of clients and operators: errors of paths and methods, contradictory names, waits, baggage, and statistics by tenant.
 
 use std::time::{Duration, Instant};
 
