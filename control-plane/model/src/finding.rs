@@ -72,7 +72,7 @@ pub struct Finding {
     pub severity: Severity,
     /// The place of the object for messages: a file, or its name on the API server.
     pub origin: String,
-    /// What happened, and the command or edit that changes it.
+    /// The problem, and the command or edit that changes it.
     pub message: String,
 }
 
@@ -229,19 +229,19 @@ pub mod reason {
     pub const PROMOTED: &str = "Promoted";
     /// A standby version is the base again.
     pub const RESUMED: &str = "Resumed";
-    /// A version takes no new sessions any more.
+    /// A version no longer takes new sessions.
     pub const DRAINED: &str = "Drained";
     /// A version that had no ready endpoint takes new sessions again.
     pub const RECOVERED: &str = "Recovered";
-    /// None of a version's endpoints is ready any more.
+    /// A version no longer has a ready endpoint.
     pub const UNREADY: &str = "Unready";
     /// `ServedModel`s cannot be read or written, so the base of models is not stored.
-    pub const NOTHING_REMEMBERED: &str = "NothingRemembered";
+    pub const STATUS_NOT_STORED: &str = "StatusNotStored";
     /// Two `ServedModel`s for one model.
     pub const MODEL_GIVEN_TWICE: &str = "ModelGivenTwice";
     /// Proxies cannot connect to a version whose endpoints are ready.
     pub const UNREACHABLE: &str = "Unreachable";
-    /// No proxy reports any more that it cannot connect to a version.
+    /// Proxies no longer report that they cannot connect to a version.
     pub const REACHABLE: &str = "Reachable";
     /// A proxy rejected a resource made from an object.
     pub const REFUSED: &str = "RefusedByProxy";

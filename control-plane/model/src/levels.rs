@@ -21,7 +21,7 @@ pub(crate) use findings::findings;
 pub enum CarrierState {
     /// Takes exactly this percent (1–99) of new sessions.
     Canary(u8),
-    /// Shares what the canaries leave.
+    /// Shares the rest after the canaries.
     Base,
     /// The previous base, after a promotion: takes no new sessions while a promoted carrier has its full share.
     Standby,
@@ -39,7 +39,7 @@ pub(crate) struct Levels {
     pub(crate) states: Vec<CarrierState>,
     /// The percent that each weight label counts as; `None` is stable.
     pub(crate) weights: Vec<Option<u8>>,
-    /// Ready members that share what the canaries leave.
+    /// Ready members that share the rest after the canaries.
     pub(crate) base: Vec<usize>,
     /// Ready canaries, with the wanted percent.
     pub(crate) canaries: Vec<(usize, u8)>,

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Invariant: the plan is a function of the accepted objects in their current state (`ServedModel`s among them), of the damped scales,
-//! and of the verdicts on stability. Two replicas that see the same objects emit the same bytes, whenever and in whatever order they
+//! and of the report on stability. Two replicas that see the same objects emit the same bytes, whenever and in whatever order they
 //! saw them. Nothing here fails: a bad label, name or policy becomes a [`Finding`], and the rest is planned without it.
 
 mod address;
@@ -64,7 +64,7 @@ pub use reference::{Reference, References};
 pub use registry::{Endpoints, Member, Model, Registry, UpstreamAnnotations, Weight};
 pub use replica_counts::{Refusal, ReplicaCounts, WeightsHeld, same_weights, weights_revision};
 pub use scale::{Readiness, ScaleDamper, Scales, Tick};
-pub use stability::{Stability, Verdicts};
+pub use stability::{Stability, StabilityReport};
 pub use transitions::Transitions;
 pub use unreachable::{VariantKey, reachable_finding, unreachable_finding};
 pub use unread::Unread;

@@ -35,7 +35,7 @@ pub struct Memory {
     pub previous: BTreeMap<String, StoredCarrier>,
     /// Carriers, as `kind/name`, that had their full share. They keep it until less than half of `minReadyPercent` is ready.
     pub full_share: BTreeSet<String>,
-    /// Names that clients write for the model, including those that no carrier declares any more.
+    /// Names that clients write for the model, including those that no carrier declares now.
     pub names: BTreeMap<String, StoredName>,
     /// Since when a carrier that is not the oldest acts as the base while no base is stored, in Unix seconds.
     pub provisional_since: Option<i64>,

@@ -10,7 +10,7 @@ use crate::memory::{Memory, ModelRecord, StoredCarrier, StoredName};
 use crate::memory_update::MemoryUpdate;
 use crate::{ModelKey, Objects, Plan};
 
-/// Default of `baseGrace`: time for which a base is kept that no object declares any more.
+/// Default of `baseGrace`: time for which a base is kept that no object declares.
 const BASE_GRACE: Duration = Duration::from_seconds(5 * 60);
 /// Default of `aliasGrace`: time for which a name is kept after all its carriers are deleted.
 const ALIAS_GRACE: Duration = Duration::from_seconds(24 * 60 * 60);
@@ -31,7 +31,7 @@ pub fn next_memories(
         .map(|(key, model)| {
             let record = objects.served_models.get(&key).unwrap_or(&no_record);
             let is_unread = |carrier: &String| objects.unread.may_hide(&key.0, carrier);
-            let at = Moment {
+            let at = StepContext {
                 now: unix_seconds,
                 is_unread: &is_unread,
             };
@@ -79,14 +79,19 @@ fn seconds(duration: Duration) -> i64 {
 
 /// The time of a step from one memory to the next, and the carriers that cannot be read at that time.
 #[derive(Clone, Copy)]
-struct Moment<'a> {
+struct StepContext<'a> {
     /// In Unix seconds.
     now: i64,
     /// Whether a carrier may exist although no known object declares it.
     is_unread: &'a dyn Fn(&String) -> bool,
 }
 
-fn next(record: &ModelRecord, update: &MemoryUpdate, names: &[String], at: Moment<'_>) -> Memory {
+fn next(
+    record: &ModelRecord,
+    update: &MemoryUpdate,
+    names: &[String],
+    at: StepContext<'_>,
+) -> Memory {
     let before = &record.effective_memory(update.refused_base.is_some());
     let grace = base_grace(&record.spec);
     let kept = |base: &BTreeMap<String, StoredCarrier>| kept(base, update, grace, at);
@@ -163,7 +168,7 @@ fn kept(
     base: &BTreeMap<String, StoredCarrier>,
     update: &MemoryUpdate,
     grace: i64,
-    at: Moment<'_>,
+    at: StepContext<'_>,
 ) -> BTreeMap<String, StoredCarrier> {
     let mut kept = BTreeMap::new();
     for (carrier, stored) in base {
@@ -190,7 +195,7 @@ fn next_names(
     update: &MemoryUpdate,
     planned: &[String],
     grace: i64,
-    at: Moment<'_>,
+    at: StepContext<'_>,
 ) -> BTreeMap<String, StoredName> {
     let declared = update.names.iter().map(|(name, carriers)| {
         let stored = StoredName {

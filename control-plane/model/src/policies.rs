@@ -2,8 +2,8 @@
 //! the outcome of each policy.
 //!
 //! ```text
-//! policy ──▶ targets (models, versions) ──▶ contest (precedence) ──▶ rules of a namespace
-//!                                                               └──▶ outcome of a policy ──▶ status
+//! policy ──▶ targets (models, versions) ──▶ precedence ──▶ rules of a namespace
+//!                                                     └──▶ outcome of a policy ──▶ status
 //! ```
 //!
 //! For one item (a bucket name, or the tagging) of one model, the winner is, in this order: an `override` of the root namespace · a
@@ -13,13 +13,13 @@
 //! Invariant: the rules of a namespace never give one request two buckets of one name, and never name a model or a version that the
 //! namespace does not declare.
 
-mod awards;
-mod contest;
+mod effective_items;
 mod kind;
 mod list;
-mod losses;
 mod outcome;
 mod outcomes;
+mod overridden_items;
+mod precedence;
 mod rank;
 mod resolved;
 mod targets;
@@ -113,10 +113,10 @@ impl Resolution<'_> {
             .collect();
         let mut outcomes = Outcomes::<S>::default();
         for namespace in self.registry.namespaces.keys() {
-            let mut awards = contest::settle(namespace, &self.index, &resolved);
+            let mut effective = precedence::resolve(namespace, &self.index, &resolved);
             let rules = self.rules.entry(namespace.clone()).or_default();
-            S::add_rules(namespace, &policies, &resolved, &mut awards, rules);
-            outcomes.add(namespace, &resolved, awards);
+            S::add_rules(namespace, &policies, &resolved, &mut effective, rules);
+            outcomes.add(namespace, &resolved, effective);
         }
         let advice = policies.iter().filter_map(S::advice);
         self.findings.extend(advice);

@@ -12,7 +12,9 @@ mod names;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use self::choice::{Candidate, Candidates, Known, candidates, declared, named, offered, protocol};
+use self::choice::{
+    Candidate, Candidates, ProtocolDeclared, candidates, declared, named, offered, protocol,
+};
 pub use self::names::{PortClass, never_serves, serves};
 use self::names::{PortProtocol, is_internal, protocol_of_service_port};
 use crate::Protocol;
@@ -138,13 +140,13 @@ pub fn choose(ports: &[PodPort], levels: &[Vec<Offer<'_>>]) -> Result<ChosenPort
         .map(|offers| offers.iter().map(|o| Candidates::of(ports, o)).collect())
         .collect();
     let all: Vec<&Candidate> = levels.iter().flatten().flat_map(|c| &c.ports).collect();
-    let known = Known {
+    let protocol_declared = ProtocolDeclared {
         by_pod: ports.iter().any(|port| serves(&port.name)),
         by_offer: all.iter().any(|c| c.class != PortClass::Unknown),
     };
     let offered = levels
         .iter()
-        .find_map(|level| offered(ports, level, &all, known));
+        .find_map(|level| offered(ports, level, &all, protocol_declared));
     offered.unwrap_or_else(|| declared(ports))
 }
 

@@ -62,7 +62,7 @@ pub struct Model {
     pub refused_base: Option<String>,
     /// Percent (0–100) of a carrier's desired replicas that must be ready before it takes its full share.
     pub min_ready_percent: u8,
-    /// What happens while no endpoint of the base is ready.
+    /// The handling of traffic while no endpoint of the base is ready.
     pub on_base_lost: OnBaseLost,
 }
 

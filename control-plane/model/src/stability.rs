@@ -1,7 +1,7 @@
 //! Readiness over time: canaries that flap, pods that are ready for less than `minReadySeconds`, versions that never start. A state
 //! machine; time is an argument.
 //!
-//! Invariant: while readiness does not change, the verdicts of all replicas agree, whenever each of them started.
+//! Invariant: while readiness does not change, the reports of all replicas agree, whenever each of them started.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -19,14 +19,14 @@ const CALM: Duration = Duration::from_secs(60);
 /// Time that a weighted version may take to become ready before a finding reports it.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Verdicts on carriers from readiness over time.
+/// The carriers whose readiness over time is a problem.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Verdicts {
+pub struct StabilityReport {
     /// Canaries that flap.
     pub flapping: BTreeSet<CarrierKey>,
     /// Weighted carriers without a pod that became ready in time.
     pub not_started: BTreeSet<CarrierKey>,
-    /// The time of the verdicts in Unix seconds: pods that become available later do not count as ready yet.
+    /// The time of the report in Unix seconds: pods that become available later do not count as ready yet.
     pub unix_seconds: i64,
     /// The next time at which a pod becomes available, in Unix seconds.
     pub next_available: Option<i64>,
@@ -54,36 +54,36 @@ struct ReadinessRecord {
 
 impl Stability {
     /// Takes the current readings. Carriers that are not in the registry are forgotten.
-    pub fn observe(&mut self, registry: &Registry, at: Tick) -> Verdicts {
+    pub fn observe(&mut self, registry: &Registry, at: Tick) -> StabilityReport {
         let now = i64::try_from(at.unix_seconds).unwrap_or(i64::MAX);
-        let mut verdicts = Verdicts {
+        let mut stability_report = StabilityReport {
             unix_seconds: now,
-            ..Verdicts::default()
+            ..StabilityReport::default()
         };
         let mut carriers = BTreeMap::new();
         for member in registry.members() {
             let before = self.carriers.remove(&member.key).unwrap_or_default();
             let record = before.next(member, at.elapsed);
             if record.flapping {
-                verdicts.flapping.insert(member.key.clone());
+                stability_report.flapping.insert(member.key.clone());
             }
             let waits = record
                 .waits_since
                 .map(|since| at.elapsed.saturating_sub(since));
             if waits.is_some_and(|waits| waits >= START_TIMEOUT) {
-                verdicts.not_started.insert(member.key.clone());
+                stability_report.not_started.insert(member.key.clone());
             }
             carriers.insert(member.key.clone(), record);
         }
         self.carriers = carriers;
         let available = registry.members().flat_map(|m| m.available_at.values());
-        verdicts.next_available = available.filter(|at| **at > now).min().copied();
-        verdicts
+        stability_report.next_available = available.filter(|at| **at > now).min().copied();
+        stability_report
     }
 
-    /// Time until [`observe`](Self::observe) may return other verdicts than `last`, although no reading changed. `None` means never.
+    /// Time until [`observe`](Self::observe) may return another report than `last`, although no reading changed. `None` means never.
     #[must_use]
-    pub fn wake_after(&self, last: &Verdicts, at: Tick) -> Option<Duration> {
+    pub fn wake_after(&self, last: &StabilityReport, at: Tick) -> Option<Duration> {
         let calm = self.carriers.values().filter(|record| record.flapping);
         let calm = calm.filter_map(|record| Some(record.ready_since? + CALM));
         let starts = self
@@ -139,29 +139,29 @@ impl Registry {
         models.flat_map(|model| &model.members)
     }
 
-    /// The same registry with these verdicts applied. A flapping carrier still takes sessions if no other carrier of its model is ready,
+    /// The same registry with this report applied. A flapping carrier still takes sessions if no other carrier of its model is ready,
     /// and pods that are not available yet still count as ready if the base has no other ready pod.
     #[must_use]
-    pub fn with_verdicts(mut self, verdicts: &Verdicts) -> Self {
+    pub fn with_stability(mut self, stability_report: &StabilityReport) -> Self {
         for model in self.namespaces.values_mut().flat_map(BTreeMap::values_mut) {
-            model.apply(verdicts);
+            model.apply(stability_report);
         }
         self
     }
 }
 
 impl Model {
-    fn apply(&mut self, verdicts: &Verdicts) {
+    fn apply(&mut self, stability_report: &StabilityReport) {
         for member in &mut self.members {
-            member.not_started = verdicts.not_started.contains(&member.key);
-            member.flapping = verdicts.flapping.contains(&member.key);
+            member.not_started = stability_report.not_started.contains(&member.key);
+            member.flapping = stability_report.flapping.contains(&member.key);
         }
         if !self.members.iter().any(Member::accepts_sessions) {
             self.members
                 .iter_mut()
                 .for_each(|member| member.flapping = false);
         }
-        let available = self.available(verdicts.unix_seconds);
+        let available = self.available(stability_report.unix_seconds);
         if available.members != self.members {
             *self = self.with_ready_base(available);
         }
@@ -176,8 +176,8 @@ impl Model {
         available
     }
 
-    /// Returns `available`, the model without unavailable pods. If its base then has no ready pod, the base keeps its ready pods, so neither a
-    /// held version nor one of weight 0 stands in for a base whose pods were all restarted.
+    /// Returns `available`, the model without unavailable pods. If its base then has no ready pod, the base keeps its ready pods, so
+    /// neither a held version nor one of weight 0 stands in for a base whose pods were all restarted.
     fn with_ready_base(&self, mut available: Self) -> Self {
         let has_base = |levels: &Levels| !levels.base.is_empty() && levels.stand_in.is_none();
         if has_base(&Levels::of(&available)) {

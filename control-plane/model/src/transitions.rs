@@ -114,7 +114,7 @@ fn versions<'a>(model: &'a PlannedModel, key: &CarrierKey) -> Vec<&'a str> {
         .collect()
 }
 
-/// Whether a carrier with other versions than `now` was of the stored base in the plan before, and is not any more.
+/// Whether a carrier with other versions than `now` was of the stored base in the plan before, and no longer is.
 fn base_moved(before: &PlannedModel, after: &PlannedModel, now: &CarrierKey) -> bool {
     let new = versions(after, now);
     let is_still_base = |key: &CarrierKey| {

@@ -40,7 +40,7 @@ pub fn reachable_finding(plan: &Plan, variant: &VariantKey) -> Option<Finding> {
     let key = carrier(plan, variant)?;
     let (namespace, id, version) = variant;
     let message = format!(
-        "no proxy reports connection failures to version {version} of model {id} any more. To see its share: headgate status {namespace}/{id}"
+        "proxies no longer report connection failures to version {version} of model {id}. To see its share: headgate status {namespace}/{id}"
     );
     let reason = reason::REACHABLE;
     Some(Finding::on_carrier(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use fixtures::{Build, carrier, llama, model_id, objects, reasons};
 use headgate_model::{
     Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, Registry, Scales, Stability,
-    StoredCarrier, Tick, Verdicts, plan, reason,
+    StabilityReport, StoredCarrier, Tick, plan, reason,
 };
 
 const START: u64 = 1_800_000_000;
@@ -20,16 +20,17 @@ fn tick(seconds: u64) -> Tick {
     }
 }
 
-/// The tracker and its last verdicts, as a publisher holds them.
+/// The tracker and its last stability_report, as a publisher holds them.
 #[derive(Default)]
 struct Tracker {
     stability: Stability,
-    verdicts: Verdicts,
+    stability_report: StabilityReport,
 }
 
 impl Tracker {
     fn wake_after(&self, seconds: u64) -> Option<Duration> {
-        self.stability.wake_after(&self.verdicts, tick(seconds))
+        self.stability
+            .wake_after(&self.stability_report, tick(seconds))
     }
 }
 
@@ -39,9 +40,9 @@ fn plan_of(tracker: &mut Tracker, carriers: &[Carrier], seconds: u64) -> Plan {
 
 fn plan_of_objects(tracker: &mut Tracker, objects: &Objects, seconds: u64) -> Plan {
     let registry = Registry::build(objects, &LabelKeys::default());
-    tracker.verdicts = tracker.stability.observe(&registry, tick(seconds));
+    tracker.stability_report = tracker.stability.observe(&registry, tick(seconds));
     plan(
-        &registry.with_verdicts(&tracker.verdicts),
+        &registry.with_stability(&tracker.stability_report),
         objects,
         &Scales::default(),
     )

@@ -72,7 +72,7 @@ fn a_canary_is_reported_from_its_start_to_its_promotion_and_rollback() {
     );
     assert!(
         message(&half, &whole).starts_with(
-            "version one of model llama takes no new sessions any more, because a promoted version takes its place: it is reachable by pin only"
+            "version one of model llama no longer takes new sessions, because a promoted version takes its place: it is reachable by pin only"
         ),
         "{}",
         message(&half, &whole)

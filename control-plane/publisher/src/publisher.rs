@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use headgate_model::{
     Change, Finding, LabelKeys, Observed, Plan, Registry, ScaleDamper, Scales, Severity, Stability,
-    Tick, Verdicts, plan,
+    StabilityReport, Tick, plan,
 };
 use tokio::sync::watch;
 
@@ -47,7 +47,7 @@ pub struct Publisher {
     root_namespace: Option<String>,
     served: Option<BTreeSet<String>>,
     stability: Stability,
-    verdicts: Verdicts,
+    stability_report: StabilityReport,
     damper: ScaleDamper,
     scales: Scales,
     origin: Instant,
@@ -68,7 +68,7 @@ impl Publisher {
             root_namespace: None,
             served: None,
             stability: Stability::default(),
-            verdicts: Verdicts::default(),
+            stability_report: StabilityReport::default(),
             damper: ScaleDamper::default(),
             scales: Scales::default(),
             origin: Instant::now(),
@@ -107,7 +107,7 @@ impl Publisher {
             let tick = self.tick();
             let waits = [
                 self.damper.wake_after(tick),
-                self.stability.wake_after(&self.verdicts, tick),
+                self.stability.wake_after(&self.stability_report, tick),
             ];
             let wake = waits.into_iter().flatten().min();
             tokio::select! {
@@ -144,16 +144,16 @@ impl Publisher {
         published.and_then(|p| observed.change_since(&p.observed))
     }
 
-    /// Whether the passage of time changed a scale or a verdict.
+    /// Whether the passage of time changed a scale or the stability report.
     fn time_changes_plan(&mut self, observed: &Observed) -> bool {
         let tick = self.tick();
         let registry = Registry::build(&observed.objects, &self.keys);
-        let verdicts = self.stability.observe(&registry, tick);
-        let available = self.verdicts.next_available;
-        let otherwise = available.is_some_and(|at| at <= verdicts.unix_seconds)
-            || verdicts.flapping != self.verdicts.flapping
-            || verdicts.not_started != self.verdicts.not_started;
-        let readiness = registry.with_verdicts(&verdicts).readiness();
+        let stability_report = self.stability.observe(&registry, tick);
+        let available = self.stability_report.next_available;
+        let otherwise = available.is_some_and(|at| at <= stability_report.unix_seconds)
+            || stability_report.flapping != self.stability_report.flapping
+            || stability_report.not_started != self.stability_report.not_started;
+        let readiness = registry.with_stability(&stability_report).readiness();
         self.damper.observe(&readiness, tick) != self.scales || otherwise
     }
 
@@ -171,8 +171,8 @@ impl Publisher {
             None => registry,
         };
         let tick = self.tick();
-        self.verdicts = self.stability.observe(&registry, tick);
-        let registry = registry.with_verdicts(&self.verdicts);
+        self.stability_report = self.stability.observe(&registry, tick);
+        let registry = registry.with_stability(&self.stability_report);
         self.scales = self.damper.observe(&registry.readiness(), tick);
         let mut plan = plan(&registry, &observed.objects, &self.scales);
         plan.findings.extend(observed.findings.iter().cloned());

@@ -224,9 +224,9 @@ fn cause(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
     match &carrier.state {
         CarrierState::Canary(percent) => format!("{key} {percent}"),
         CarrierState::Base if *weight == Weight::Percent(100) => {
-            format!("{key} 100: what the canaries leave")
+            format!("{key} 100: the rest after the canaries")
         }
-        CarrierState::Base => format!("no {key}: what the canaries leave"),
+        CarrierState::Base => format!("no {key}: the rest after the canaries"),
         CarrierState::Standby => {
             format!("no {key}: stands by while a promoted carrier is ready")
         }

@@ -220,7 +220,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
     row(
         reason::DRAINED,
         EVENT,
-        "A version takes no new sessions any more.",
+        "A version no longer takes new sessions.",
         NONE,
     ),
     row(
@@ -232,7 +232,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
     row(
         reason::UNREADY,
         EVENT,
-        "None of the endpoints of a version is ready any more.",
+        "A version no longer has a ready endpoint.",
         "Check its pods.",
     ),
     // Client names and defaults.
@@ -421,7 +421,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
         "Correct the field that the message names.",
     ),
     row(
-        reason::NOTHING_REMEMBERED,
+        reason::STATUS_NOT_STORED,
         WARNING,
         "ServedModels cannot be read or written, so the base of a model is not stored.",
         "Install the CustomResourceDefinition, or grant the permission in the message.",

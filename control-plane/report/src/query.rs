@@ -320,7 +320,7 @@ mod tests {
             (unknown, of_object::NO_MODEL, false, true),
             (
                 Subject::ControlPlane,
-                of_object::NOTHING_REMEMBERED,
+                of_object::STATUS_NOT_STORED,
                 true,
                 true,
             ),

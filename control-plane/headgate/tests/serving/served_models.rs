@@ -254,10 +254,10 @@ async fn every_replica_the_next_leader_and_a_backup_have_the_stored_base() {
     has(&kubectl, planned, r#"{"one":0,"two":100}"#).await;
 }
 
-fn not_remembered(status: &Value) -> usize {
+fn not_stored(status: &Value) -> usize {
     let problems = status["problems"].as_array().into_iter().flatten();
     problems
-        .filter(|p| p["reason"] == "NothingRemembered")
+        .filter(|p| p["reason"] == "StatusNotStored")
         .count()
 }
 
@@ -269,7 +269,7 @@ async fn without_the_kind_age_decides_and_one_finding_reports_it() {
     let server = cluster.serve("a", &[]).await;
     let _proxy = AutoAckProxy::connect("p", server.xds).unwrap();
     let status = server.settled().await;
-    assert_eq!(not_remembered(&status), 1, "{status}");
+    assert_eq!(not_stored(&status), 1, "{status}");
     let problems = status["problems"].to_string();
     assert!(
         problems.contains("headgate schema crds | kubectl apply"),
@@ -293,7 +293,7 @@ async fn without_the_kind_age_decides_and_one_finding_reports_it() {
     .await
     .unwrap();
     server
-        .until("the finding to be gone", |s| not_remembered(s) == 0)
+        .until("the finding to be gone", |s| not_stored(s) == 0)
         .await;
 }
 

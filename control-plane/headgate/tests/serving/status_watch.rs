@@ -149,7 +149,7 @@ async fn status_watch_shows_a_canary_from_its_labels_to_each_proxy_and_over_a_re
         "LABELS SEEN",
         "canary-weight=20 model-name=m model-version=v2",
         "v1               stable       80 %",
-        "no canary-weight: what the canaries leave",
+        "no canary-weight: the rest after the canaries",
         "ACKED BY 1 OF 1",
         "v1 80 %, v2 20 %",
     ] {

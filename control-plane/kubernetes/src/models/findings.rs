@@ -31,7 +31,7 @@ fn lost(cache: &ModelCache, unwritable: Option<&str>) -> Option<Finding> {
     };
     Some(Finding {
         object: Subject::ControlPlane,
-        reason: reason::NOTHING_REMEMBERED,
+        reason: reason::STATUS_NOT_STORED,
         severity: Severity::Warning,
         origin: "servedmodels.headgate.dev".to_owned(),
         message: format!(

@@ -2,7 +2,7 @@
 
 use headgate_contract::{BucketRule, ModelId, NamespaceConfig, PolicySpec, TagRule};
 
-use super::awards::Awards;
+use super::effective_items::EffectiveItems;
 use super::resolved::ResolvedPolicy;
 use super::typed::TypedPolicy;
 use crate::{Finding, Severity};
@@ -19,7 +19,7 @@ pub(crate) struct Rules {
 /// A policy gives each of its models some items, such as buckets. For each item name, one policy takes precedence per model and
 /// version.
 pub(crate) trait RulePolicy: PolicySpec {
-    /// The fix in messages about a lost contest.
+    /// The fix in messages about an overridden item.
     const CONFLICT_FIX: &'static str;
 
     /// The names of the items that it gives to a model.
@@ -28,7 +28,7 @@ pub(crate) trait RulePolicy: PolicySpec {
     /// An item in messages, with its field: `spec.buckets[0]: bucket "per-tenant"`.
     fn describe(index: usize, name: &str) -> String;
 
-    /// Severity and reason of the finding on a lost contest. `tie`: only age or name decided it.
+    /// Severity and reason of the finding on an overridden item. `tie`: only age or name decided it.
     fn conflict(tie: bool) -> (Severity, &'static str);
 
     /// A remark on a policy alone, whatever it targets.
@@ -36,12 +36,12 @@ pub(crate) trait RulePolicy: PolicySpec {
         None
     }
 
-    /// Adds the rules of a namespace. `policies`, `resolved` and `awards` have the same order, oldest policy first.
+    /// Adds the rules of a namespace. `policies`, `resolved` and `effective` have the same order, oldest policy first.
     fn add_rules(
         namespace: &str,
         policies: &[TypedPolicy<'_, Self>],
         resolved: &[ResolvedPolicy],
-        awards: &mut [Awards],
+        effective: &mut [EffectiveItems],
         rules: &mut Rules,
     );
 

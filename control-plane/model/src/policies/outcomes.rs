@@ -1,31 +1,31 @@
 //! Results of policies in all namespaces → their outcomes and findings.
 //!
-//! Invariant: outcomes are a function of the objects, like the plan. Messages name the field, and those about lost items name the
+//! Invariant: outcomes are a function of the objects, like the plan. Messages name the field, and those about overridden items name the
 //! winners. A finding becomes an Event, so its text changes only when its cause does; the number and the list of models are in the
 //! conditions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
-use super::awards::{Awards, Effect};
+use super::effective_items::{Effect, EffectiveItems};
 use super::kind::RulePolicy;
 use super::list::{join, list};
-use super::losses::{losses, winners};
 use super::outcome::{PolicyCondition, PolicyOutcome, condition_reason};
+use super::overridden_items::{overridden_items, winners};
 use super::resolved::{ResolvedPolicy, Unresolved};
 use crate::{Finding, PolicyId, Registry, Severity, reason};
 
 /// The results of the policies of one kind, namespace by namespace.
 pub(super) struct Outcomes<S> {
     /// By index of the policy, with the namespace.
-    awards: BTreeMap<usize, Vec<(String, Awards)>>,
+    effective: BTreeMap<usize, Vec<(String, EffectiveItems)>>,
     kind: PhantomData<S>,
 }
 
 impl<S> Default for Outcomes<S> {
     fn default() -> Self {
         Self {
-            awards: BTreeMap::new(),
+            effective: BTreeMap::new(),
             kind: PhantomData,
         }
     }
@@ -37,12 +37,12 @@ impl<S: RulePolicy> Outcomes<S> {
         &mut self,
         namespace: &str,
         policies: &[ResolvedPolicy],
-        awards: Vec<Awards>,
+        effective: Vec<EffectiveItems>,
     ) {
-        for (i, awards) in awards.into_iter().enumerate() {
-            if policies[i].claims.contains_key(namespace) {
-                let all = self.awards.entry(i).or_default();
-                all.push((namespace.to_owned(), awards));
+        for (i, effective) in effective.into_iter().enumerate() {
+            if policies[i].targeted.contains_key(namespace) {
+                let all = self.effective.entry(i).or_default();
+                all.push((namespace.to_owned(), effective));
             }
         }
     }
@@ -63,12 +63,14 @@ impl<S: RulePolicy> Outcomes<S> {
     ) -> Vec<(PolicyId, PolicyOutcome)> {
         let policies = policies.into_iter().enumerate();
         let outcomes = policies.map(|(i, policy)| {
-            let awards = self.of(i);
-            let effective = awards.iter().filter(|(_, awards)| !awards.is_nothing());
-            let namespaces: BTreeSet<String> = effective.map(|(name, _)| name.clone()).collect();
+            let effective = self.of(i);
+            let active = effective
+                .iter()
+                .filter(|(_, effective)| !effective.is_nothing());
+            let namespaces: BTreeSet<String> = active.map(|(name, _)| name.clone()).collect();
             let outcome = PolicyOutcome {
                 generation: policy.generation,
-                accepted: accepted::<S>(&policy, awards),
+                accepted: accepted::<S>(&policy, effective),
                 resolved: resolved(&policy),
                 unserved: unserved(&policy, &namespaces, registry),
                 namespaces,
@@ -78,12 +80,15 @@ impl<S: RulePolicy> Outcomes<S> {
         outcomes.collect()
     }
 
-    fn of(&self, policy: usize) -> &[(String, Awards)] {
-        self.awards.get(&policy).map_or(&[], Vec::as_slice)
+    fn of(&self, policy: usize) -> &[(String, EffectiveItems)] {
+        self.effective.get(&policy).map_or(&[], Vec::as_slice)
     }
 }
 
-fn findings<S: RulePolicy>(policy: &ResolvedPolicy, awards: &[(String, Awards)]) -> Vec<Finding> {
+fn findings<S: RulePolicy>(
+    policy: &ResolvedPolicy,
+    effective: &[(String, EffectiveItems)],
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut report = |severity, reason, message| {
         findings.push(Finding {
@@ -94,7 +99,7 @@ fn findings<S: RulePolicy>(policy: &ResolvedPolicy, awards: &[(String, Awards)])
             message,
         });
     };
-    let matches_nothing = policy.claims.is_empty();
+    let matches_nothing = policy.targeted.is_empty();
     for unresolved in &policy.unresolved {
         let message = &unresolved.message;
         if unresolved.unread {
@@ -111,11 +116,16 @@ fn findings<S: RulePolicy>(policy: &ResolvedPolicy, awards: &[(String, Awards)])
         report(Severity::Warning, reason::OVERRIDE_IGNORED, message);
     }
     // An exception from a policy for more models is intended. A tie, or a policy without any effect, may not be.
-    let total = awards.iter().all(|(_, awards)| awards.is_nothing());
-    let mut losses = awards.iter().flat_map(|(_, awards)| &awards.losses);
-    let tie = losses.any(|loss| loss.is_tie);
-    let overridden = winners::<S>(policy, awards).filter(|_| tie || total);
-    let hidden_part = hidden_part::<S>(awards).filter(|_| tie || total || is_part_missing(awards));
+    let total = effective
+        .iter()
+        .all(|(_, effective)| effective.is_nothing());
+    let mut overridden_items = effective
+        .iter()
+        .flat_map(|(_, effective)| &effective.overridden);
+    let tie = overridden_items.any(|item| item.is_tie);
+    let overridden = winners::<S>(policy, effective).filter(|_| tie || total);
+    let hidden_part =
+        hidden_part::<S>(effective).filter(|_| tie || total || is_part_missing(effective));
     if let Some(message) = join([overridden, hidden_part])
         && !matches_nothing
     {
@@ -127,20 +137,26 @@ fn findings<S: RulePolicy>(policy: &ResolvedPolicy, awards: &[(String, Awards)])
 
 fn accepted<S: RulePolicy>(
     policy: &ResolvedPolicy,
-    awards: &[(String, Awards)],
+    effective: &[(String, EffectiveItems)],
 ) -> PolicyCondition {
-    let total = !awards.is_empty() && awards.iter().all(|(_, awards)| awards.is_nothing());
-    let lost = losses::<S>(policy, awards);
-    let active_part = awards.iter().find_map(|(_, awards)| awards.active_part());
+    let total = !effective.is_empty()
+        && effective
+            .iter()
+            .all(|(_, effective)| effective.is_nothing());
+    let overridden = overridden_items::<S>(policy, effective);
+    let active_part = effective
+        .iter()
+        .find_map(|(_, effective)| effective.active_part());
     let active_part = active_part.map(|field| format!("its `{field}` takes effect"));
-    let active_part = active_part.filter(|_| lost.is_some());
-    let lost = join([lost, active_part, hidden_part::<S>(awards)]);
-    let reason = match (&lost, ignored_override(policy)) {
+    let active_part = active_part.filter(|_| overridden.is_some());
+    let overridden = join([overridden, active_part, hidden_part::<S>(effective)]);
+    let reason = match (&overridden, ignored_override(policy)) {
         (Some(_), _) => condition_reason::PARTLY_OVERRIDDEN,
         (None, Some(_)) => condition_reason::OVERRIDE_IGNORED,
         (None, None) => condition_reason::ACCEPTED,
     };
-    let message = join([lost, ignored_override(policy)]).unwrap_or_else(|| applies_to(policy));
+    let message =
+        join([overridden, ignored_override(policy)]).unwrap_or_else(|| applies_to(policy));
     if total {
         let message = format!("no part of it takes effect: {message}");
         return PolicyCondition::new(false, condition_reason::OVERRIDDEN, message);
@@ -157,15 +173,15 @@ fn unserved(
 ) -> BTreeSet<String> {
     let own = &policy.id.namespace;
     let in_root = registry.root_namespace.as_ref() == Some(own);
-    let own = Some(own).filter(|_| policy.claims.is_empty() && !in_root);
+    let own = Some(own).filter(|_| policy.targeted.is_empty() && !in_root);
     let namespaces = namespaces.iter().chain(own);
     let unserved = namespaces.filter(|namespace| !registry.serves(namespace));
     unserved.cloned().collect()
 }
 
 fn applies_to(policy: &ResolvedPolicy) -> String {
-    let models: usize = policy.claims.values().map(BTreeMap::len).sum();
-    match (models, policy.claims.len()) {
+    let models: usize = policy.targeted.values().map(BTreeMap::len).sum();
+    match (models, policy.targeted.len()) {
         (0, _) => "valid".to_owned(),
         (1, _) => "applies to 1 model".to_owned(),
         (models, 1) => format!("applies to {models} models"),
@@ -179,7 +195,7 @@ fn resolved(policy: &ResolvedPolicy) -> PolicyCondition {
     if policy.unresolved.iter().any(|unresolved| unresolved.unread) {
         return PolicyCondition::new(false, condition_reason::TARGET_UNREAD, message);
     }
-    match (policy.claims.is_empty(), policy.unresolved.is_empty()) {
+    match (policy.targeted.is_empty(), policy.unresolved.is_empty()) {
         (_, true) => {
             PolicyCondition::new(true, condition_reason::RESOLVED, "all its targets exist")
         }
@@ -202,10 +218,10 @@ fn ignored_override(policy: &ResolvedPolicy) -> Option<String> {
 }
 
 /// The message on a part for whole namespaces that other policies hide. The text changes only when those policies do.
-fn hidden_part<S: RulePolicy>(awards: &[(String, Awards)]) -> Option<String> {
-    let parts = awards
+fn hidden_part<S: RulePolicy>(effective: &[(String, EffectiveItems)]) -> Option<String> {
+    let parts = effective
         .iter()
-        .filter_map(|(_, awards)| awards.namespace_part.as_ref());
+        .filter_map(|(_, effective)| effective.namespace_part.as_ref());
     let hidden: Vec<(&str, &str)> = parts
         .filter_map(|part| match &part.effect {
             Effect::Hidden { by, .. } => Some((part.field, by.as_str())),
@@ -222,9 +238,9 @@ fn hidden_part<S: RulePolicy>(awards: &[(String, Awards)]) -> Option<String> {
 }
 
 /// Whether a part for whole namespaces is hidden by a policy without that part.
-fn is_part_missing(awards: &[(String, Awards)]) -> bool {
-    awards.iter().any(|(_, awards)| {
-        let effect = awards.namespace_part.as_ref().map(|part| &part.effect);
+fn is_part_missing(effective: &[(String, EffectiveItems)]) -> bool {
+    effective.iter().any(|(_, effective)| {
+        let effect = effective.namespace_part.as_ref().map(|part| &part.effect);
         matches!(
             effect,
             Some(Effect::Hidden {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::awards::Models;
+use super::effective_items::Models;
 use super::rank::Rank;
 use crate::PolicyId;
 
@@ -15,8 +15,8 @@ pub(crate) struct ResolvedPolicy {
     pub(crate) items: Vec<String>,
     /// Whether its target is every model of each namespace.
     pub(crate) all: bool,
-    /// The models that it claims, by namespace.
-    pub(crate) claims: BTreeMap<String, Models>,
+    /// The models that its target names, by namespace.
+    pub(crate) targeted: BTreeMap<String, Models>,
     /// Ranks for whole models and for versions, by namespace.
     pub(super) ranks: BTreeMap<String, [Rank; 2]>,
     pub(crate) unresolved: Vec<Unresolved>,

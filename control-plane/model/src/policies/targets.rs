@@ -1,11 +1,11 @@
-//! Resolution of a policy's target: the models that it claims, and the parts of the target that match nothing.
+//! Resolution of a policy's target: the models that it names, and the parts of the target that match nothing.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ModelId, Selector, Target, TargetRef, Version};
 
-use super::awards::Models;
+use super::effective_items::Models;
 use super::kind::RulePolicy;
 use super::list::list;
 use super::rank::{Level, Rank, Tier};
@@ -59,7 +59,7 @@ impl<'a> Index<'a> {
         let root = self.registry.root_namespace.as_deref();
         let in_root = root == Some(policy.namespace.as_str());
         let mut unresolved = Vec::new();
-        let claims = self.claims(&policy.namespace, target, in_root, &mut unresolved);
+        let targeted = self.targeted(&policy.namespace, target, in_root, &mut unresolved);
         let ranks = |namespace: &String| {
             let tier = match (in_root, overrides) {
                 (true, true) => Tier::Override,
@@ -76,15 +76,15 @@ impl<'a> Index<'a> {
             origin: policy.origin.clone(),
             items: spec.items(),
             all: *target == Target::All,
-            ranks: claims.keys().map(ranks).collect(),
-            claims,
+            ranks: targeted.keys().map(ranks).collect(),
+            targeted,
             unresolved,
             ignored_override: (overrides && !in_root).then(|| root.map(str::to_owned)),
         }
     }
 
-    /// The models that a policy of namespace `own` claims. `in_root`: it is the root namespace.
-    fn claims(
+    /// The models that a policy of namespace `own` targets. `in_root`: it is the root namespace.
+    fn targeted(
         &self,
         own: &str,
         target: &Target,
@@ -97,7 +97,7 @@ impl<'a> Index<'a> {
             (true, Target::Refs(_)) | (false, _) => vec![own],
             (true, _) => all.collect(),
         };
-        let mut claims = BTreeMap::new();
+        let mut targeted = BTreeMap::new();
         for namespace in &namespaces {
             let found = match target {
                 Target::All => whole(self.declared(namespace).keys()),
@@ -109,11 +109,11 @@ impl<'a> Index<'a> {
                 Target::Refs(refs) => self.referenced(namespace, refs, unresolved),
             };
             if !found.is_empty() {
-                claims.insert((*namespace).to_owned(), found);
+                targeted.insert((*namespace).to_owned(), found);
             }
         }
         match target {
-            Target::All if claims.is_empty() => {
+            Target::All if targeted.is_empty() => {
                 let problem = match in_root {
                     true => "no namespace declares a model",
                     false => "its namespace declares no model",
@@ -122,7 +122,7 @@ impl<'a> Index<'a> {
                 unresolved.push(Unresolved::new(message));
             }
             Target::Models(ids) => self.unknown(ids, &namespaces, unresolved),
-            Target::Selector(_) if claims.is_empty() => {
+            Target::Selector(_) if targeted.is_empty() => {
                 let message = "spec.selector: no carrier of a model has these labels";
                 unresolved.push(Unresolved {
                     hint: Some(self.hint(&namespaces)),
@@ -131,7 +131,7 @@ impl<'a> Index<'a> {
             }
             _ => {}
         }
-        claims
+        targeted
     }
 
     fn selected(&self, namespace: &str, selector: &Selector) -> Models {
@@ -153,7 +153,7 @@ impl<'a> Index<'a> {
         refs: &[TargetRef],
         unresolved: &mut Vec<Unresolved>,
     ) -> Models {
-        let mut claims = Models::new();
+        let mut targeted = Models::new();
         for (i, target) in refs.iter().enumerate() {
             let models = self.models_of(namespace, target);
             if models.is_empty() {
@@ -161,7 +161,7 @@ impl<'a> Index<'a> {
                 continue;
             }
             let Some(version) = &target.version else {
-                claims.extend(models.into_iter().map(|id| (id.clone(), None)));
+                targeted.extend(models.into_iter().map(|id| (id.clone(), None)));
                 continue;
             };
             let declared = self.declared(namespace);
@@ -178,14 +178,14 @@ impl<'a> Index<'a> {
                 )));
             }
             for id in having {
-                // A model that is claimed as a whole stays so.
-                let claim = claims.entry(id.clone());
-                if let Some(versions) = claim.or_insert_with(|| Some(BTreeSet::new())) {
+                // A model that is targeted as a whole stays so.
+                let entry = targeted.entry(id.clone());
+                if let Some(versions) = entry.or_insert_with(|| Some(BTreeSet::new())) {
                     versions.insert(version.clone());
                 }
             }
         }
-        claims
+        targeted
     }
 
     /// Entry `i` of `targetRefs`, which leads to no model.

@@ -6,7 +6,7 @@ use headgate_contract::{
     Bucket, BucketRule, Duration, ModelId, NamespaceConfig, TokenBucketPolicySpec, Version,
 };
 
-use super::awards::Awards;
+use super::effective_items::EffectiveItems;
 use super::kind::{RulePolicy, Rules};
 use super::list::list;
 use super::resolved::ResolvedPolicy;
@@ -64,11 +64,11 @@ impl RulePolicy for TokenBucketPolicySpec {
         _namespace: &str,
         policies: &[TypedPolicy<'_, Self>],
         _resolved: &[ResolvedPolicy],
-        awards: &mut [Awards],
+        effective: &mut [EffectiveItems],
         rules: &mut Rules,
     ) {
-        for (policy, awards) in policies.iter().zip(awards) {
-            rules.buckets.extend(bucket_rules(policy, awards));
+        for (policy, effective) in policies.iter().zip(effective) {
+            rules.buckets.extend(bucket_rules(policy, effective));
         }
     }
 
@@ -81,13 +81,13 @@ impl RulePolicy for TokenBucketPolicySpec {
     }
 }
 
-/// The rules for the awards of a policy.
+/// The rules for the effective of a policy.
 fn bucket_rules<'a>(
     policy: &TypedPolicy<'a, TokenBucketPolicySpec>,
-    awards: &'a Awards,
+    effective: &'a EffectiveItems,
 ) -> impl Iterator<Item = BucketRule> + 'a {
     let name = policy.policy.id().in_rules();
-    let buckets = policy.spec.buckets.iter().zip(&awards.items);
+    let buckets = policy.spec.buckets.iter().zip(&effective.items);
     buckets.flat_map(move |(bucket, models)| {
         let mut by_versions: BTreeMap<Option<&BTreeSet<Version>>, Vec<ModelId>> = BTreeMap::new();
         for (model, versions) in models {
@@ -96,7 +96,8 @@ fn bucket_rules<'a>(
         }
         let name = name.clone();
         by_versions.into_iter().map(move |(versions, models)| {
-            let all = awards.everything && versions.is_none() && models.len() == awards.claimed;
+            let all =
+                effective.all_models && versions.is_none() && models.len() == effective.targeted;
             BucketRule {
                 policy: name.clone(),
                 models: (!all).then_some(models),

@@ -5,7 +5,7 @@
 
 use headgate_contract::{ModelId, NamespaceConfig, TagRule, TrafficTagPolicySpec};
 
-use super::awards::{Awards, Effect, NamespacePart};
+use super::effective_items::{Effect, EffectiveItems, NamespacePart};
 use super::kind::{RulePolicy, Rules};
 use super::rank::Rank;
 use super::resolved::ResolvedPolicy;
@@ -32,11 +32,11 @@ impl RulePolicy for TrafficTagPolicySpec {
         namespace: &str,
         policies: &[TypedPolicy<'_, Self>],
         resolved: &[ResolvedPolicy],
-        awards: &mut [Awards],
+        effective: &mut [EffectiveItems],
         rules: &mut Rules,
     ) {
-        rules.tagging = tag_rules(namespace, policies, resolved, awards);
-        set_cors(namespace, policies, resolved, &rules.tagging, awards);
+        rules.tagging = tag_rules(namespace, policies, resolved, effective);
+        set_cors(namespace, policies, resolved, &rules.tagging, effective);
     }
 
     fn models_of_rules<'c>(
@@ -53,7 +53,7 @@ fn tag_rules(
     namespace: &str,
     policies: &[TypedPolicy<'_, TrafficTagPolicySpec>],
     resolved: &[ResolvedPolicy],
-    awards: &[Awards],
+    effective: &[EffectiveItems],
 ) -> Vec<TagRule> {
     let mut order: Vec<(&Rank, usize)> = (0..policies.len())
         .filter_map(|i| Some((resolved[i].rank(namespace, true)?, i)))
@@ -64,7 +64,7 @@ fn tag_rules(
     let for_all = order.iter().find(|(_, i)| resolved[*i].all);
     let for_all = for_all.map(|(_, i)| *i);
     let rule = |(_, i): (&Rank, usize)| {
-        let models = awards[i].items.first()?;
+        let models = effective[i].items.first()?;
         if models.is_empty() && for_all != Some(i) {
             return None;
         }
@@ -83,13 +83,13 @@ fn set_cors(
     policies: &[TypedPolicy<'_, TrafficTagPolicySpec>],
     resolved: &[ResolvedPolicy],
     rules: &[TagRule],
-    awards: &mut [Awards],
+    effective: &mut [EffectiveItems],
 ) {
     let Some(first) = rules.iter().find(|rule| rule.models.is_none()) else {
         return;
     };
-    for ((policy, resolved), awards) in policies.iter().zip(resolved).zip(awards) {
-        if policy.spec.tagging.cors.is_none() || !resolved.claims.contains_key(namespace) {
+    for ((policy, resolved), effective) in policies.iter().zip(resolved).zip(effective) {
+        if policy.spec.tagging.cors.is_none() || !resolved.targeted.contains_key(namespace) {
             continue;
         }
         let effect = match policy.policy.id().in_rules() == first.policy {
@@ -99,7 +99,7 @@ fn set_cors(
                 replaced: first.tagging.cors.is_some(),
             },
         };
-        awards.namespace_part = Some(NamespacePart {
+        effective.namespace_part = Some(NamespacePart {
             field: "spec.cors",
             effect,
         });

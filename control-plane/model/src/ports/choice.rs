@@ -38,7 +38,7 @@ impl<'a> Candidates<'a> {
 
 /// The sides that declare the protocol of any port.
 #[derive(Clone, Copy)]
-pub(super) struct Known {
+pub(super) struct ProtocolDeclared {
     /// The name of a port of the pod does.
     pub(super) by_pod: bool,
     /// A Service or pool does, or the name of the pod's port to which it leads.
@@ -80,15 +80,16 @@ pub(super) fn offered(
     ports: &[PodPort],
     level: &[Candidates<'_>],
     all: &[&Candidate],
-    known: Known,
+    protocol_declared: ProtocolDeclared,
 ) -> Option<Result<ChosenPort, PortError>> {
     let mut choices: Vec<(&PortSource, BTreeSet<u16>)> = Vec::new();
     let mut classes: BTreeSet<PortClass> = BTreeSet::new();
     for Candidates { offer, ports } in level {
-        let known = known.by_offer || (known.by_pod && offer.headless);
+        let is_declared =
+            protocol_declared.by_offer || (protocol_declared.by_pod && offer.headless);
         let counts = |c: &&Candidate| {
             let uninformative = c.class == PortClass::Unknown && c.is_named;
-            !(known && !offer.explicit && uninformative)
+            !(is_declared && !offer.explicit && uninformative)
         };
         let counting = || ports.iter().filter(counts);
         let Some(best) = counting().map(|c| c.class).min() else {

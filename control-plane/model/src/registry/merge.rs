@@ -28,13 +28,13 @@ pub(super) fn members(
     keys: &LabelKeys,
     findings: &mut Vec<Finding>,
 ) -> Vec<Member> {
-    drafts.sort_by_key(|draft| claim(draft, memory));
+    drafts.sort_by_key(|draft| precedence(draft, memory));
     let mut members: Vec<Member> = Vec::new();
-    let mut claims: Vec<Claim> = Vec::new();
+    let mut precedences: Vec<Precedence> = Vec::new();
     let mut owners: BTreeMap<Version, usize> = BTreeMap::new();
     let mut before: Vec<&Carrier> = Vec::new();
     for mut draft in drafts {
-        let claim = claim(&draft, memory);
+        let precedence = precedence(&draft, memory);
         let mut merged_endpoints = MergedEndpoints::default();
         let same_pod = same_pods(&before, draft.carrier);
         let mut first_owner = None;
@@ -51,7 +51,7 @@ pub(super) fn members(
                     version,
                     draft: &draft,
                     owner,
-                    by_base: claims[*index] < claim,
+                    by_base: precedences[*index] < precedence,
                     disjoint: known.all.is_disjoint(&endpoints.all) && duplicates.is_empty(),
                     same_pods: known.all == endpoints.all,
                 };
@@ -71,16 +71,16 @@ pub(super) fn members(
         let index = members.len();
         owners.extend(draft.versions.keys().map(|v| (v.clone(), index)));
         members.push(member(draft, same_pod));
-        claims.push(claim);
+        precedences.push(precedence);
     }
     members.sort_by(|a, b| by_age((a.created, &a.key), (b.created, &b.key)));
     members
 }
 
-/// The basis of a carrier's claim to a version that others declare too. The strongest comes first; of equal claims, the oldest
+/// The precedence of a carrier for a version that others declare too. The strongest comes first; of equal ones, the oldest
 /// carrier's wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Claim {
+enum Precedence {
     /// It is a carrier of the stored base.
     Base,
     /// It is a carrier of the previous base.
@@ -91,17 +91,17 @@ enum Claim {
     Age,
 }
 
-fn claim(draft: &Draft<'_>, memory: &Memory) -> Claim {
+fn precedence(draft: &Draft<'_>, memory: &Memory) -> Precedence {
     let identity = draft.carrier.key.identity();
     let mut of_base = memory.base.values().flat_map(|carrier| &carrier.versions);
     if memory.base.contains_key(&identity) {
-        Claim::Base
+        Precedence::Base
     } else if memory.previous.contains_key(&identity) {
-        Claim::Previous
+        Precedence::Previous
     } else if draft.weight == Weight::Absent && of_base.any(|v| draft.versions.contains_key(v)) {
-        Claim::Version
+        Precedence::Version
     } else {
-        Claim::Age
+        Precedence::Age
     }
 }
 

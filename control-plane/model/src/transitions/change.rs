@@ -16,7 +16,7 @@ pub(super) struct CarrierChange<'a> {
     pub(super) carriers: &'a [PlannedCarrier],
     /// Another carrier took new sessions before.
     pub(super) other_served: bool,
-    /// Another version was the stored base before and is not any more.
+    /// Another version was the stored base before and no longer is.
     pub(super) base_moved: bool,
     /// `version v1 of model llama`.
     pub(super) subject: String,
@@ -171,7 +171,7 @@ impl CarrierChange<'_> {
     /// A promoted version lost its weight label and stays the base.
     fn stays_base(&self) -> Finding {
         let message = format!(
-            "{} has no weight label any more and stays the base, as stored in its ServedModel: it takes {} of new sessions.{}",
+            "{} no longer has a weight label and stays the base, as stored in its ServedModel: it takes {} of new sessions.{}",
             self.subject,
             percent(self.now.share),
             self.roll_back()
@@ -184,7 +184,7 @@ impl CarrierChange<'_> {
         let (now, subject) = (self.now, &self.subject);
         let drained = |why: &str| {
             let message = format!(
-                "{subject} takes no new sessions any more, because {why}: it is reachable by pin only. To give it 10 % of new sessions: {}",
+                "{subject} no longer takes new sessions, because {why}: it is reachable by pin only. To give it 10 % of new sessions: {}",
                 self.command("10")
             );
             self.report(reason::DRAINED, Severity::Info, message)

@@ -183,7 +183,7 @@ async fn an_unreadable_policy_is_reported_and_blocks_nothing() {
     expected.sort();
     let found = |observed: &headgate_model::Observed| {
         // The definition of ServedModel is missing too, which is another problem.
-        let unread = |f: &&Finding| f.reason != reason::NOTHING_REMEMBERED;
+        let unread = |f: &&Finding| f.reason != reason::STATUS_NOT_STORED;
         let found = observed.findings.iter().filter(unread);
         assert!(
             found
@@ -206,7 +206,7 @@ async fn an_unreadable_policy_is_reported_and_blocks_nothing() {
         .await;
     let rest = |observed: &headgate_model::Observed| {
         let mut findings = observed.findings.iter();
-        let none = findings.all(|f| f.reason == reason::NOTHING_REMEMBERED);
+        let none = findings.all(|f| f.reason == reason::STATUS_NOT_STORED);
         none.then_some(())
     };
     source.until("no finding", rest).await;

@@ -26,7 +26,7 @@ pub(super) fn same_pods(older: &[&Carrier], carrier: &Carrier) -> BTreeMap<Addre
     different.collect()
 }
 
-/// The endpoints of a carrier that are other ports of pods of which carriers before it bring a known endpoint.
+/// The endpoints of a carrier that are other ports of pods. Carriers before it bring a known endpoint of each of these pods.
 pub(super) fn other_ports<'a>(
     before: &[&Carrier],
     carrier: &'a Carrier,

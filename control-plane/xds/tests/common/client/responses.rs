@@ -1,4 +1,4 @@
-//! How the client applies a response, and the violations that it finds in it.
+//! Application of a response by the client, and the violations that it finds in it.
 
 use std::collections::BTreeSet;
 use std::time::Instant;

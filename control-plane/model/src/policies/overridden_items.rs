@@ -1,13 +1,13 @@
-//! Messages on lost items: the part of a policy's `Accepted` condition that names the winners.
+//! Messages on overridden items: the part of a policy's `Accepted` condition that names the winners.
 //!
-//! Invariant: every winner is named with its models, or with a version if only that was lost. More than [`MAX_WINNERS`] winners are
+//! Invariant: every winner is named with its models, or with a version if only that was overridden. More than [`MAX_WINNERS`] winners are
 //! counted, so a message does not grow with the fleet.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ModelId, Version};
 
-use super::awards::Awards;
+use super::effective_items::EffectiveItems;
 use super::kind::RulePolicy;
 use super::list::list;
 use super::resolved::ResolvedPolicy;
@@ -15,7 +15,7 @@ use super::resolved::ResolvedPolicy;
 /// Winners that a message names for each item.
 const MAX_WINNERS: usize = 20;
 
-/// The losses of one item to one winner.
+/// The overrides of one item by one policy.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Group<'a> {
     winner: &'a str,
@@ -26,22 +26,25 @@ struct Group<'a> {
 /// The models of each group, with their namespaces.
 type Groups<'a> = BTreeMap<Group<'a>, BTreeSet<(&'a str, &'a ModelId)>>;
 
-/// The lost items, with their winners and models. `awards` are by namespace.
-pub(super) fn losses<S: RulePolicy>(
+/// The overridden items, with their winners and models. `effective` is by namespace.
+pub(super) fn overridden_items<S: RulePolicy>(
     policy: &ResolvedPolicy,
-    awards: &[(String, Awards)],
+    effective: &[(String, EffectiveItems)],
 ) -> Option<String> {
-    let claimed: usize = awards.iter().map(|(_, awards)| awards.claimed).sum();
-    by_item::<S>(policy, awards, |groups| {
+    let targeted: usize = effective
+        .iter()
+        .map(|(_, effective)| effective.targeted)
+        .sum();
+    by_item::<S>(policy, effective, |groups| {
         let shown = groups.iter().take(MAX_WINNERS).map(|(group, models)| {
             let first = models.first().map_or("", |(_, model)| model.as_str());
             let models = match group.versions {
                 None => format!(
-                    "for model {first} ({} of its {claimed} models)",
+                    "for model {first} ({} of its {targeted} models)",
                     models.len()
                 ),
                 Some(versions) => format!(
-                    "for {} of model {first} (a part of {} of its {claimed} models)",
+                    "for {} of model {first} (a part of {} of its {targeted} models)",
                     version_list(versions),
                     models.len()
                 ),
@@ -56,13 +59,13 @@ pub(super) fn losses<S: RulePolicy>(
     })
 }
 
-/// The lost items, with their winners only. The text changes only when the winners do, so it is one Event however many models come and
-/// go.
+/// The overridden items, with their winners only. The text changes only when the winners do, so it is one Event however many models
+/// come and go.
 pub(super) fn winners<S: RulePolicy>(
     policy: &ResolvedPolicy,
-    awards: &[(String, Awards)],
+    effective: &[(String, EffectiveItems)],
 ) -> Option<String> {
-    by_item::<S>(policy, awards, |groups| {
+    by_item::<S>(policy, effective, |groups| {
         let all: BTreeSet<String> = groups.keys().map(precedence::<S>).collect();
         let mut shown: Vec<String> = all.iter().take(MAX_WINNERS).cloned().collect();
         if all.len() > MAX_WINNERS {
@@ -72,16 +75,16 @@ pub(super) fn winners<S: RulePolicy>(
     })
 }
 
-/// A sentence for each lost item, with the fix. `winners` describes the groups of an item.
+/// A sentence for each overridden item, with the fix. `winners` describes the groups of an item.
 fn by_item<S: RulePolicy>(
     policy: &ResolvedPolicy,
-    awards: &[(String, Awards)],
+    effective: &[(String, EffectiveItems)],
     winners: impl Fn(&Groups<'_>) -> String,
 ) -> Option<String> {
     let items = policy.items.iter().enumerate();
     let sentences: Vec<String> = items
         .filter_map(|(i, name)| {
-            let groups = groups(i, awards);
+            let groups = groups(i, effective);
             let sentence = || {
                 let item = S::describe(i, name);
                 format!("{item}: {}. {}", winners(&groups), S::CONFLICT_FIX)
@@ -92,17 +95,17 @@ fn by_item<S: RulePolicy>(
     (!sentences.is_empty()).then(|| sentences.join("; "))
 }
 
-fn groups(item: usize, awards: &[(String, Awards)]) -> Groups<'_> {
+fn groups(item: usize, effective: &[(String, EffectiveItems)]) -> Groups<'_> {
     let mut groups = Groups::new();
-    for (namespace, awards) in awards {
-        for loss in awards.losses.iter().filter(|loss| loss.item == item) {
+    for (namespace, effective) in effective {
+        for overridden in effective.overridden.iter().filter(|o| o.item == item) {
             let group = Group {
-                winner: &loss.winner,
-                because: loss.because,
-                versions: loss.versions.as_ref(),
+                winner: &overridden.winner,
+                because: overridden.because,
+                versions: overridden.versions.as_ref(),
             };
             let models = groups.entry(group).or_default();
-            models.insert((namespace.as_str(), &loss.model));
+            models.insert((namespace.as_str(), &overridden.model));
         }
     }
     groups

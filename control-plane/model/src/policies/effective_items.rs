@@ -9,31 +9,31 @@ pub(crate) type Models = BTreeMap<ModelId, Option<BTreeSet<Version>>>;
 
 /// The result of a policy in a namespace.
 #[derive(Debug)]
-pub(crate) struct Awards {
+pub(crate) struct EffectiveItems {
     /// The models for which each item takes effect, in the order of the items.
     pub(crate) items: Vec<Models>,
-    pub(crate) losses: Vec<Loss>,
-    /// The number of models that the policy claims.
-    pub(crate) claimed: usize,
-    /// Whether the policy is for all models, and claims all of the namespace.
-    pub(crate) everything: bool,
+    pub(crate) overridden: Vec<OverriddenItem>,
+    /// The number of models that the policy targets.
+    pub(crate) targeted: usize,
+    /// Whether the policy is for all models, and targets all of the namespace.
+    pub(crate) all_models: bool,
     /// The part of the policy for the namespace as a whole, if it has one.
     pub(crate) namespace_part: Option<NamespacePart>,
 }
 
 /// An item of a model for which another policy takes precedence.
 #[derive(Debug, Clone)]
-pub(crate) struct Loss {
+pub(crate) struct OverriddenItem {
     /// Index of the item.
     pub(crate) item: usize,
     pub(crate) model: ModelId,
-    /// The lost versions; `None` means the whole model.
+    /// The overridden versions; `None` means the whole model.
     pub(crate) versions: Option<BTreeSet<Version>>,
     /// `namespace/name`.
     pub(crate) winner: String,
     /// Why the winner takes precedence.
     pub(crate) because: &'static str,
-    /// Whether only age or name decided the contest.
+    /// Whether only age or name decided.
     pub(crate) is_tie: bool,
 }
 
@@ -60,13 +60,13 @@ pub(crate) enum Effect {
     },
 }
 
-impl Awards {
-    pub(crate) fn new(items: usize, claimed: usize, everything: bool) -> Self {
+impl EffectiveItems {
+    pub(crate) fn new(items: usize, targeted: usize, all_models: bool) -> Self {
         Self {
             items: vec![Models::new(); items],
-            losses: Vec::new(),
-            claimed,
-            everything,
+            overridden: Vec::new(),
+            targeted,
+            all_models,
             namespace_part: None,
         }
     }
