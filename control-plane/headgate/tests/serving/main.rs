@@ -14,6 +14,7 @@ mod following;
 mod installations;
 mod kubernetes;
 mod kubernetes_replicas;
+mod logs;
 mod manifests;
 mod manners;
 mod metrics;
