@@ -5,5 +5,6 @@
 
 pub mod house;
 pub mod links;
+pub mod log_fields;
 pub mod modules;
 pub mod sources;
