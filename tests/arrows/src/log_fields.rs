@@ -20,7 +20,7 @@ const MACROS: [&str; 10] = [
     "level",
 ];
 
-/// The fields that a source file logs, each with an example of the line that names it: `tracing::warn!(error, "…")` → `error`.
+/// The fields of each call in a source file: `tracing::warn!(error, "…")` → `error`.
 ///
 /// # Errors
 /// The text is not Rust.
