@@ -31,8 +31,9 @@ async fn an_edit_that_could_not_be_read_for_want_of_descriptors_counts_once_ther
         .process
         .wait_until(SOON, "a read that fails", async |log| {
             let text = log.text();
-            let said =
-                text.contains("the file cannot be read") && text.contains("Too many open files");
+            let parts = ["problem appeared", "m-v1.yaml", "Too many open files"];
+            let is_refusal = |line: &str| parts.iter().all(|part| line.contains(part));
+            let said = text.lines().any(is_refusal);
             said.then_some(()).ok_or(text)
         });
     refused.await.unwrap();
