@@ -2,6 +2,7 @@
 
 mod logging;
 mod observe;
+mod problem_log;
 mod report_cache;
 mod rows;
 mod syncz;
@@ -20,7 +21,9 @@ use headgate_model::LabelKeys;
 use headgate_publisher::Published;
 use headgate_publisher::SnapshotStore;
 use headgate_report::metrics::Metrics;
-use headgate_report::{AgeSample, AgeTracker, Query, Report, ReportInput, report, seconds};
+use headgate_report::{
+    AgeSample, AgeTracker, ProblemReport, Query, Report, ReportInput, report, seconds,
+};
 use headgate_writer::Peers;
 use headgate_xds::{Fleet, Kind, Loads};
 use serde_json::{Value, json};
@@ -29,6 +32,7 @@ use tokio::sync::watch;
 use crate::logging::LogLevel;
 
 pub(crate) use self::observe::observe;
+pub(crate) use self::problem_log::log_problems;
 
 /// Everything that the pages show.
 #[derive(Clone)]
@@ -109,14 +113,20 @@ impl Admin {
         tracker
     }
 
+    /// Problems of the Kubernetes API and of writes.
+    fn state_problems(&self) -> impl Iterator<Item = ProblemReport> {
+        let api = self.api.as_ref().map(|api| api.borrow().clone());
+        let problems = api.as_ref().map_or_else(Vec::new, rows::api_problems);
+        let faults = self.faults.now();
+        problems.into_iter().chain(rows::write_problems(faults))
+    }
+
     fn report(&self, query: &Query) -> Report {
         let published = self.published.borrow().clone();
         let api = self.api.as_ref().map(|api| api.borrow().clone());
         let no_ages = AgeTracker::default();
         let ages = published.as_deref().map(|published| self.record(published));
-        let faults = self.faults.now();
         let peers = self.peers.as_ref().map(Peers::now).unwrap_or_default();
-        let problems = api.as_ref().map_or_else(Vec::new, rows::api_problems);
         let input = ReportInput {
             started: seconds(self.ages.started),
             ending: *self.shutting_down.borrow(),
@@ -124,10 +134,7 @@ impl Admin {
             replica: self.peers.as_ref().map(|peers| peers.own().to_owned()),
             peers: peers.into_iter().map(rows::peer).collect(),
             api: api.as_ref().map(rows::api),
-            problems: problems
-                .into_iter()
-                .chain(rows::write_problems(&faults))
-                .collect(),
+            problems: self.state_problems().collect(),
             keys: &self.keys,
             ages: ages.as_deref().unwrap_or(&no_ages),
             scopes: &self.scopes,

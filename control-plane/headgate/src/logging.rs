@@ -11,6 +11,9 @@ use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt};
 
 use crate::config::{Failure, LogConfig};
 
+/// The client of the Kubernetes API logs each failed request. Headgate logs a problem once, so this target is off by default.
+const CLIENT: &str = "kube_client";
+
 /// The log filter of the process. Cheap to clone; all clones are the same filter.
 #[derive(Clone)]
 pub(crate) struct LogLevel {
@@ -23,7 +26,8 @@ pub(crate) struct LogLevel {
 /// # Errors
 /// The filter cannot be parsed. The message names the flag.
 pub(crate) fn init(config: &LogConfig) -> Result<LogLevel, Failure> {
-    let parsed = EnvFilter::try_new(&config.filter);
+    let current = with_default(&config.filter);
+    let parsed = EnvFilter::try_new(&current);
     let filter = parsed.map_err(|e| format!("--log {:?}: {e}", config.filter))?;
     let (filter, handle) = reload::Layer::new(filter);
     let lines = fmt::layer()
@@ -41,8 +45,22 @@ pub(crate) fn init(config: &LogConfig) -> Result<LogLevel, Failure> {
         .init();
     Ok(LogLevel {
         handle,
-        current: Arc::new(Mutex::new(config.filter.clone())),
+        current: Arc::new(Mutex::new(current)),
     })
+}
+
+/// The directives, with the default for [`CLIENT`] unless they name it.
+fn with_default(directives: &str) -> String {
+    let mut all = directives.split(',');
+    let named = all.any(|directive| {
+        let target = directive.split('=').next();
+        target.is_some_and(|target| target.trim() == CLIENT)
+    });
+    match directives.trim() {
+        "" => format!("error,{CLIENT}=off"),
+        _ if named => directives.to_owned(),
+        _ => format!("{directives},{CLIENT}=off"),
+    }
 }
 
 impl LogLevel {
@@ -52,19 +70,19 @@ impl LogLevel {
         current.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Replaces the filter.
+    /// Replaces the filter. Directives that do not name the client of the Kubernetes API keep it off.
     ///
     /// # Errors
     /// The directives cannot be parsed.
     pub(crate) fn set(&self, directives: &str) -> Result<(), String> {
+        let effective = with_default(directives);
         let filter = EnvFilter::builder()
-            .parse(directives)
+            .parse(&effective)
             .map_err(|error| format!("{directives:?} is not a log level: {error}"))?;
         self.handle
             .reload(filter)
             .map_err(|error| error.to_string())?;
-        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        directives.clone_into(&mut current);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = effective;
         Ok(())
     }
 
@@ -75,6 +93,30 @@ impl LogLevel {
         Self {
             handle,
             current: Arc::new(Mutex::new("info".to_owned())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_of_the_kubernetes_api_is_silent_unless_it_is_named() {
+        for (directives, effective) in [
+            ("debug", "debug,kube_client=off"),
+            (
+                "info,headgate_xds=debug",
+                "info,headgate_xds=debug,kube_client=off",
+            ),
+            ("info, kube_client=debug", "info, kube_client=debug"),
+            (
+                "kube_client::client=debug",
+                "kube_client::client=debug,kube_client=off",
+            ),
+            ("", "error,kube_client=off"),
+        ] {
+            assert_eq!(with_default(directives), effective);
         }
     }
 }

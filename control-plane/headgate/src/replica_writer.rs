@@ -81,7 +81,7 @@ pub(crate) fn start(client: &Client, config: &ServeConfig, inputs: Inputs) -> Wr
     };
     tokio::spawn(publish_state(inputs, sender));
     let options = options(config);
-    tracing::info!(replica = %options.replica, lease = %options.lease, "joining leader election");
+    tracing::info!(replica = %options.replica, object = format!("Lease {}", options.lease), "joining leader election");
     Writer::start(client, &options, sources)
 }
 

@@ -12,7 +12,7 @@ use headgate_xds::connection::tcp;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::admin::{Admin, StatusAges, observe};
+use crate::admin::{Admin, StatusAges, log_problems, observe};
 use crate::config::{Failure, ServeConfig};
 use crate::logging::LogLevel;
 use crate::modules::ModuleWatcher;
@@ -109,6 +109,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         shutting_down: shutting_down.clone(),
     };
     tokio::spawn(observe(admin.clone()));
+    tokio::spawn(log_problems(admin.clone()));
     let events = server.fleet().events();
     tokio::spawn(async move { metrics.follow(events).await });
     tokio::spawn(async move { publisher.run(source.synced().await).await });
@@ -121,7 +122,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     tracing::info!(
         xds = %xds_listener.local_addr()?,
         admin = %admin_listener.local_addr()?,
-        models = input.model_directory().map(|directory| directory.display().to_string()),
+        file = input.model_directory().map(|directory| directory.display().to_string()),
         "serving"
     );
     let pages = admin

@@ -1,6 +1,6 @@
 //! Writes that fail: the resource, since when, and why. `headgate status` and the log report them.
 //!
-//! Invariant: a fault is logged when it begins, when its reason changes and when it ends, and not with every attempt.
+//! Invariant: receivers are notified when a fault begins, when its reason changes and when it ends, and not with every attempt.
 
 use std::collections::BTreeMap;
 
@@ -58,7 +58,6 @@ impl Faults {
             if before.is_some_and(|before| before.message == message) {
                 return false;
             }
-            tracing::warn!(resource, error = why, effect = lost, "write failed");
             let since = before.map_or_else(unix_now, |before| before.since);
             let failing = Failing {
                 place,
@@ -72,12 +71,7 @@ impl Faults {
 
     /// Reports that a write of this resource succeeded.
     pub fn well(&self, resource: &str) {
-        self.0.send_if_modified(|faults| {
-            let failed = faults.remove(resource).is_some();
-            if failed {
-                tracing::info!(resource, "write succeeded again");
-            }
-            failed
-        });
+        self.0
+            .send_if_modified(|faults| faults.remove(resource).is_some());
     }
 }

@@ -211,16 +211,6 @@ impl WatchHealth {
     /// Replaces the missing rights; `grant` is the command that prints all rights that are used.
     pub fn set_missing_rights(&self, missing: BTreeSet<Missing>, grant: &str) {
         self.state.send_if_modified(|state| {
-            for new in missing.difference(&state.missing) {
-                tracing::warn!(
-                    resource = new.resource,
-                    verb = new.verb,
-                    namespace = new.namespace,
-                    purpose = new.why,
-                    grant,
-                    "a right is missing"
-                );
-            }
             let changed = state.missing != missing;
             state.missing = missing;
             grant.clone_into(&mut state.grant);
@@ -273,44 +263,13 @@ impl WatchHealth {
     }
 }
 
-/// Logs each change of a watch once.
+/// Logs once that a kind which need not exist does not. Everything else about a watch is a problem, which `headgate` logs.
 fn log(watch: &str, before: &WatchState, now: &WatchState) {
-    let (watch, namespace) = match watch.split_once(" in ") {
-        Some((watch, namespace)) => (watch, Some(namespace)),
-        None => (watch, None),
-    };
-    match (&before.lost, &now.lost) {
-        (None, Some(Lost { message: error, .. })) => {
-            let effect = now.effect();
-            tracing::warn!(watch, namespace, error, effect, "watch lost");
-        }
-        (Some(lost), None) => {
-            let seconds = unix_now() - lost.since;
-            tracing::info!(watch, namespace, seconds, "watch recovered");
-        }
-        _ => {}
-    }
-    if now.removed.is_some() && before.removed.is_none() {
-        tracing::warn!(
-            watch,
-            namespace,
-            "the Kubernetes API no longer serves the kind"
+    if now.absent && !before.absent && now.install.is_none() {
+        tracing::info!(
+            kube_resource = watch,
+            "the Kubernetes API does not serve the kind"
         );
-    }
-    if now.absent && !before.absent {
-        match now.install {
-            Some(command) => tracing::warn!(
-                watch,
-                namespace,
-                command,
-                "the Kubernetes API does not serve the kind; install it"
-            ),
-            None => tracing::info!(
-                watch,
-                namespace,
-                "the Kubernetes API does not serve the kind"
-            ),
-        }
     }
 }
 

@@ -113,7 +113,7 @@ where
     /// Watches until the receiver of the updates is dropped.
     pub async fn run(mut self) {
         let namespace = self.id.namespace.clone();
-        let span = tracing::info_span!("watch", watch = %self.name, namespace);
+        let span = tracing::info_span!("watch", kube_resource = %self.name, namespace);
         // The only error that ends the loop is a closed receiver.
         let _closed = self.watch().instrument(span).await;
     }
@@ -257,7 +257,8 @@ where
                 progress.backoff.next_wait().max(fault.retry_after())
             }
         };
-        tracing::debug!(error = %fault.message(), ?wait, "watch attempt failed");
+        let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(error = %fault.message(), wait_ms, "watch attempt failed");
         if missing && progress.listed {
             self.send(WatchUpdate::KindMissing).await?;
         } else if fault.code() != 410 {

@@ -26,6 +26,19 @@ pub enum Subject {
     },
 }
 
+impl Subject {
+    /// Its Kubernetes namespace; `None` for the control plane.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::ControlPlane => None,
+            Self::Policy(id) => Some(&id.namespace),
+            Self::Carrier(key) => Some(&key.namespace),
+            Self::Model { namespace, .. } => Some(namespace),
+        }
+    }
+}
+
 impl From<CarrierKey> for Subject {
     fn from(key: CarrierKey) -> Self {
         Self::Carrier(key)

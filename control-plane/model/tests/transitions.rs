@@ -134,7 +134,7 @@ fn a_version_that_recovers_is_reported_recovered_and_one_created_unready_started
 }
 
 #[test]
-fn a_carrier_created_with_its_model_is_no_transition() {
+fn a_carrier_created_with_its_model_is_not_a_transition() {
     let nothing = Arc::new(Plan::default());
     assert_eq!(reasons(&nothing, &plan([one()])), []);
     assert_eq!(reasons(&nothing, &plan([one(), two().weight("10")])), []);

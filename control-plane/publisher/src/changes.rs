@@ -34,6 +34,11 @@ impl fmt::Display for Names {
 }
 
 impl PlanChanges {
+    /// Whether the plans are equal.
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The changes from `before` (`None`: nothing was published) to `after`.
     pub(crate) fn between(before: Option<&Plan>, after: &Plan) -> Self {
         let empty = Plan::default();
@@ -68,6 +73,12 @@ impl PlanChanges {
 pub struct ChangedResources(BTreeMap<&'static str, usize>);
 
 impl ChangedResources {
+    /// Whether no resource changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The resources that differ between two snapshots.
     pub(crate) fn between(before: Option<&Snapshot>, after: &Snapshot) -> Self {
         let count = |kind: Kind| {

@@ -25,3 +25,4 @@ pub use self::replica_counts::count_proxies;
 pub use self::scopes::ScopeRules;
 pub use self::snapshots::SnapshotStore;
 pub use headgate_translate::provenance::{ConfiguredModel, plan_revision};
+pub use headgate_translate::{LeftOut, Rejected};

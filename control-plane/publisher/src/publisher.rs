@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use headgate_model::{
-    Change, Finding, LabelKeys, Observed, Plan, Registry, ScaleDamper, Scales, Severity, Stability,
-    StabilityReport, Tick, plan,
+    Change, LabelKeys, Observed, Plan, Registry, ScaleDamper, Scales, Stability, StabilityReport,
+    Tick, plan,
 };
 use tokio::sync::watch;
 
@@ -183,12 +183,8 @@ impl Publisher {
         let before = self.published.borrow().clone();
         let before = before.as_deref();
         let number = before.map_or(0, |published| published.number) + 1;
-        let span = tracing::info_span!("publication", number);
+        let span = tracing::info_span!("publication", publication = number);
         let _entered = span.enter();
-        log_new_findings(
-            before.map_or(&[], |published| &published.plan.findings),
-            &plan,
-        );
         let offered = self.modules.borrow_and_update().clone();
         let resources = self.snapshots.publish(plan.clone(), &offered.module);
         let took = start.elapsed();
@@ -203,36 +199,22 @@ impl Publisher {
         })));
         // Whoever follows publications does not wait for the comparison.
         let changes = PlanChanges::between(before.map(|published| &*published.plan), &plan);
-        tracing::info!(
-            namespaces = %changes.namespaces,
-            models = %changes.models,
-            resources = %resources,
-            took_ms = took.as_secs_f64() * 1e3,
-            "published"
-        );
+        let took_ms = took.as_secs_f64() * 1e3;
+        if changes.is_empty() && resources.is_empty() {
+            tracing::debug!(took_ms, "published without changes");
+        } else {
+            tracing::info!(
+                namespaces = %changes.namespaces,
+                models = %changes.models,
+                resources = %resources,
+                took_ms,
+                "published"
+            );
+        }
     }
 
     fn tick(&self) -> Tick {
         tick(self.origin.elapsed())
-    }
-}
-
-/// Logs the findings that are not in `before` (sorted), each at its own severity.
-fn log_new_findings(before: &[Finding], plan: &Plan) {
-    let new = plan.findings.iter();
-    for finding in new.filter(|finding| before.binary_search(finding).is_err()) {
-        let Finding {
-            object,
-            reason,
-            severity,
-            origin,
-            message,
-        } = finding;
-        match severity {
-            Severity::Error => tracing::error!(reason, %object, origin, message, "finding"),
-            Severity::Warning => tracing::warn!(reason, %object, origin, message, "finding"),
-            Severity::Info => tracing::info!(reason, %object, origin, message, "finding"),
-        }
     }
 }
 

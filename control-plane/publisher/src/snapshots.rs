@@ -171,8 +171,6 @@ impl Entry {
                 changes
             }
             Err(error) => {
-                let namespaces = self.spec.namespaces.join(",");
-                tracing::error!(namespaces, %error, "the plan cannot be translated; the last good snapshot stays");
                 self.failure = Some(error.to_string());
                 ChangedResources::default()
             }

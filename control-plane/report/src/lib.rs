@@ -16,6 +16,7 @@ pub mod metrics;
 mod models;
 pub mod output;
 mod policies;
+pub mod problem_log;
 mod problems;
 mod proxies;
 mod query;
@@ -36,7 +37,7 @@ pub use self::document::{
     ReplicaReport, Report, TypeReport, UnreachableReport, UnreadReport, VerdictReport,
     VersionReport,
 };
-pub use self::problems::{in_file, unix};
+pub use self::problems::{in_file, logged_problems, logged_unreachable, unix};
 use self::query::FindingFilter;
 pub use self::query::{Query, fingerprint};
 use headgate_publisher::Published;

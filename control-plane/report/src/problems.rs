@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_model::{FileProblem, Finding, NamespacePlan, Plan, VariantKey, unreachable_finding};
+use headgate_model::{FileProblem, Finding, Plan, VariantKey, unreachable_finding};
+use headgate_publisher::{LeftOut, ModuleProblem, Published, Rejected, SnapshotStore, Unreached};
+use headgate_xds::loads::Reporter;
 
+use super::problem_log::LoggedProblem;
 use super::query::FindingFilter;
 use super::{ProblemReport, reason, seconds, severity};
-use headgate_publisher::Published;
-use headgate_publisher::SnapshotStore;
-use headgate_publisher::Unreached;
 
 /// The message of a file problem without the file name, which is in the `object` column.
 pub fn in_file(problem: &FileProblem) -> String {
@@ -58,65 +58,109 @@ pub(super) fn unreached(
 
 /// Problems of files, modules, scopes and namespaces.
 pub(super) fn problems(published: &Published, scopes: &SnapshotStore) -> Vec<ProblemReport> {
-    let mut problems: Vec<ProblemReport> = published
-        .observed
-        .problems
-        .iter()
-        .map(|p| {
-            ProblemReport::new(
-                severity(p.severity),
-                reason::FILE,
-                p.file.clone(),
-                in_file(p),
-            )
-            .since(unix(p.since))
-        })
-        .collect();
-    problems.extend(published.offered.problem.iter().map(|p| {
-        ProblemReport::new(
-            "error",
-            reason::MODULE,
-            "--wasm",
-            p.message.trim_start_matches("--wasm: "),
-        )
-        .since(seconds(p.since))
-    }));
-    problems.extend(unserved(&published.plan, scopes));
+    let mut problems: Vec<ProblemReport> =
+        published.observed.problems.iter().map(of_file).collect();
+    problems.extend(published.offered.problem.iter().map(of_module));
+    problems.extend(unserved(&published.plan, scopes).map(of_namespace));
     let mut left_out = BTreeSet::new();
     for (scope, view) in scopes.view() {
-        problems.extend(view.failure.map(|message| {
-            ProblemReport::new(
-                "error",
-                reason::NOT_TRANSLATED,
-                format!("scope {scope}"),
-                message,
-            )
-        }));
+        problems.extend(view.failure.map(|message| of_scope(&scope, message)));
         left_out.extend(view.rejected);
     }
-    problems.extend(left_out.into_iter().map(|r| {
-        ProblemReport::new(
-            "error",
-            reason::LEFT_OUT,
-            format!("{} in namespace {}", r.what, r.namespace),
-            r.reason,
-        )
-    }));
+    problems.extend(left_out.into_iter().map(of_left_out));
     problems
+}
+
+/// The same problems, with the fields of their log lines.
+#[must_use]
+pub fn logged_problems(published: &Published, scopes: &SnapshotStore) -> BTreeSet<LoggedProblem> {
+    let files = published.observed.problems.iter().map(|problem| {
+        let document = problem.document.unwrap_or_default();
+        LoggedProblem {
+            part: Some(format!("{document} {}", problem.path)),
+            file: Some(problem.file.clone()),
+            ..of_file(problem).into()
+        }
+    });
+    let modules = published.offered.problem.iter();
+    let modules = modules.map(|problem| of_module(problem).into());
+    let unserved = unserved(&published.plan, scopes).map(|namespace| LoggedProblem {
+        namespace: Some(namespace.clone()),
+        ..of_namespace(namespace).into()
+    });
+    let mut problems: BTreeSet<LoggedProblem> = files.chain(modules).chain(unserved).collect();
+    for (scope, view) in scopes.view() {
+        problems.extend(view.failure.map(|message| LoggedProblem {
+            scope: Some(scope.clone()),
+            ..of_scope(&scope, message).into()
+        }));
+        problems.extend(view.rejected.into_iter().map(|rejected| LoggedProblem {
+            namespace: Some(rejected.namespace.clone()),
+            model: match &rejected.what {
+                LeftOut::Model(id) => Some(id.to_string()),
+                LeftOut::Bucket { .. } => None,
+            },
+            ..of_left_out(rejected).into()
+        }));
+    }
+    problems
+}
+
+/// The versions that proxies cannot reach, with the fields of their log lines.
+#[must_use]
+pub fn logged_unreachable(
+    published: &Published,
+    scopes: &SnapshotStore,
+    reporters: &[Reporter],
+) -> BTreeSet<LoggedProblem> {
+    let Published { plan, observed, .. } = published;
+    let variants = headgate_publisher::unreached(plan, scopes, reporters);
+    let findings = variants.keys().filter_map(|v| unreachable_finding(plan, v));
+    findings
+        .map(|finding| LoggedProblem {
+            // It comes from load reports.
+            file: None,
+            ..LoggedProblem::of_finding(&finding, plan, observed)
+        })
+        .collect()
+}
+
+fn of_file(problem: &FileProblem) -> ProblemReport {
+    let severity = severity(problem.severity);
+    ProblemReport::new(severity, reason::FILE, &problem.file, in_file(problem))
+        .since(unix(problem.since))
+}
+
+fn of_module(problem: &ModuleProblem) -> ProblemReport {
+    let message = problem.message.trim_start_matches("--wasm: ");
+    ProblemReport::new("error", reason::MODULE, "--wasm", message).since(seconds(problem.since))
+}
+
+fn of_scope(scope: &str, message: String) -> ProblemReport {
+    let object = format!("scope {scope}");
+    ProblemReport::new("error", reason::NOT_TRANSLATED, object, message)
+}
+
+fn of_left_out(rejected: Rejected) -> ProblemReport {
+    let object = format!("{} in namespace {}", rejected.what, rejected.namespace);
+    ProblemReport::new("error", reason::LEFT_OUT, object, rejected.reason)
 }
 
 /// Namespaces with models and without a domain. A domain is always configured, never inferred.
 fn unserved<'a>(
     plan: &'a Plan,
     scopes: &'a SnapshotStore,
-) -> impl Iterator<Item = ProblemReport> + 'a {
-    let unserved = |(name, _): &(&String, &NamespacePlan)| !scopes.serves(name);
-    plan.namespaces.iter().filter(unserved).map(|(name, _)| {
-        ProblemReport::new(
-            "warning",
-            reason::NO_DOMAIN,
-            format!("namespace {name}"),
-            format!("no domain is configured, so no proxy serves it: start headgate with --domain {name}=<domain>"),
-        )
-    })
+) -> impl Iterator<Item = &'a String> + 'a {
+    plan.namespaces.keys().filter(|name| !scopes.serves(name))
+}
+
+fn of_namespace(name: &String) -> ProblemReport {
+    ProblemReport::new(
+        "warning",
+        reason::NO_DOMAIN,
+        format!("namespace {name}"),
+        format!(
+            "no domain is configured, so no proxy serves it: start headgate with --domain {name}=<domain>"
+        ),
+    )
 }

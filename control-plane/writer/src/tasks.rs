@@ -18,7 +18,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::counts::{
     CountsExchange, Peer, PeerCounts, Peers, PolicyRollup, ProxyProblems, WeightCounts, follow, sum,
 };
-use super::events::EventRecorder;
+use super::events::{EventRecorder, LogLimits};
 use super::lease::{Election, LeaderElector, Times};
 use crate::models::{ModelWriter, write_models};
 use crate::policies::{PolicyState, PolicyStates, write_statuses};
@@ -121,6 +121,7 @@ impl Writer {
             keys: options.keys.clone(),
             faults: faults.clone(),
             started,
+            limits: LogLimits::default(),
         };
         let mut tasks = JoinSet::new();
         let resign_now = resign.clone();

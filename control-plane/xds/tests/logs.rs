@@ -88,7 +88,7 @@ async fn a_nack_is_logged_with_node_type_resource_error_and_the_object_to_blame(
         ("type_url", Kind::Extension.type_url()),
         ("version", &rejected),
         ("resource", "f"),
-        ("origin", "deployment default/b"),
+        ("object", "deployment default/b"),
         ("error", "no such module"),
         ("suppressed", "0"),
     ];
@@ -120,7 +120,7 @@ async fn a_rejected_response_is_logged_with_its_resources_and_then_the_one_at_fa
     }
     let line = lines.wait_for(REJECTED, 1).await;
     assert_eq!(line.fields["resource"], "c");
-    assert_eq!(line.fields["origin"], "none");
+    assert_eq!(line.fields["object"], "none");
     assert_eq!(line.fields["suppressed"], "1", "the probe of two");
     let message = "proxy rejected a response; offering its resources again in smaller responses";
     let [response] = lines.with_message(message).try_into().unwrap();

@@ -105,7 +105,7 @@ fn a_request_and_its_answer_are_performed_in_order() {
 }
 
 #[test]
-fn a_refused_request_is_answered_and_never_goes_on_even_if_the_answer_cannot_be_sent() {
+fn a_refused_request_is_answered_and_never_continues_even_if_the_answer_cannot_be_sent() {
     for refuses in [false, true] {
         let (worker, proxy) = (Worker::new(), Recorder::new());
         let root = configured(&worker, &proxy, &config(&[budget(50)]));

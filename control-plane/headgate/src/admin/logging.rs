@@ -33,8 +33,9 @@ pub(super) async fn change(
     }
     match admin.log_level.set(&change.level) {
         Ok(()) => {
-            tracing::info!(level = change.level, "log level changed");
-            format!("{}\n", change.level).into_response()
+            let level = admin.log_level.current();
+            tracing::info!(level, "log level changed");
+            format!("{level}\n").into_response()
         }
         Err(why) => (StatusCode::BAD_REQUEST, format!("level: {why}\n")).into_response(),
     }

@@ -97,14 +97,13 @@ fn undefined(it: Undefined<'_>) -> ProblemReport {
 
 /// Failing writes and their consequences. They do not affect what proxies are served.
 pub(crate) fn write_problems(
-    failing: &BTreeMap<String, Failing>,
+    failing: BTreeMap<String, Failing>,
 ) -> impl Iterator<Item = ProblemReport> {
-    failing.iter().map(|(resource, failing)| {
+    failing.into_iter().map(|(resource, failing)| {
         let reason = match failing.place {
             FaultPlace::StateDirectory => reason::STATE_WRITE,
             FaultPlace::Kubernetes => reason::KUBERNETES_WRITE,
         };
-        ProblemReport::new("warning", reason, resource, failing.message.clone())
-            .since(unix(failing.since))
+        ProblemReport::new("warning", reason, resource, failing.message).since(unix(failing.since))
     })
 }

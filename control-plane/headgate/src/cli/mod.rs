@@ -62,8 +62,8 @@ impl Cli {
     pub(crate) fn log_config(&self) -> LogConfig {
         // A client reports its errors itself, so it logs nothing below `error`.
         let default = match &self.command {
-            Command::Serve(_) => "info,kube_client=off",
-            _ => "error,kube_client=off",
+            Command::Serve(_) => "info",
+            _ => "error",
         };
         LogConfig {
             filter: self.log.clone().unwrap_or_else(|| default.to_owned()),

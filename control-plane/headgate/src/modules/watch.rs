@@ -93,16 +93,13 @@ fn after(offered: &Offered, read: Result<Code, ModuleError>) -> Offered {
                 problem: None,
             }
         }
-        Err(error) => {
-            tracing::error!(%error, "the module cannot be offered; proxies keep the last valid one");
-            Offered {
-                module: offered.module.clone(),
-                problem: Some(ModuleProblem {
-                    message: error.to_string(),
-                    since: SystemTime::now(),
-                }),
-            }
-        }
+        Err(error) => Offered {
+            module: offered.module.clone(),
+            problem: Some(ModuleProblem {
+                message: error.to_string(),
+                since: SystemTime::now(),
+            }),
+        },
     }
 }
 

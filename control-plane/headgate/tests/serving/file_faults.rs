@@ -31,8 +31,9 @@ async fn an_edit_that_failed_for_lack_of_descriptors_counts_once_there_are_some(
         .process
         .wait_until(SOON, "a read that fails", async |log| {
             let text = log.text();
-            let found =
-                text.contains("the file cannot be read") && text.contains("Too many open files");
+            let parts = ["problem appeared", "m-v1.yaml", "Too many open files"];
+            let is_line = |line: &str| parts.iter().all(|part| line.contains(part));
+            let found = text.lines().any(is_line);
             found.then_some(()).ok_or(text)
         });
     refused.await.unwrap();

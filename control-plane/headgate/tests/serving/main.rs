@@ -13,6 +13,7 @@ mod follower;
 mod installations;
 mod kubernetes;
 mod kubernetes_replicas;
+mod logs;
 mod manifests;
 mod metrics;
 mod outages;

@@ -141,7 +141,8 @@ async fn the_log_level_changes_at_run_time() {
     assert_eq!(refused.status, 400, "{}", refused.text());
     let reply = post(&server, "/logging?level=debug").await;
     assert_eq!(reply.status, 200, "{}", reply.text());
-    assert_eq!(server.get("/logging").await.text(), "debug\n");
+    let shown = server.get("/logging").await.text();
+    assert_eq!(shown, "debug,kube_client=off\n", "the default stays");
     server
         .process
         .wait_for_line("log level changed", SOON)

@@ -100,14 +100,18 @@ async fn a_replica_starts_despite_an_unreadable_kind_and_names_it() {
         (&one, "its objects count as last seen"),
         (&two, "pods that it may own are not served"),
     ] {
-        let log = server.process.log().text();
-        // The API server answers 429 while it starts to store a kind, which is another line.
+        // The API server answers 429 while it begins to store a kind, which is another line.
         let about = |line: &&str| {
-            line.contains("WARN") && line.contains(SETS) && line.contains("conversion")
+            line.contains("ERROR") && line.contains(SETS) && line.contains("conversion")
         };
-        let warnings: Vec<&str> = log.lines().filter(about).collect();
-        let once = warnings.len() == 1 && warnings[0].contains(says);
-        assert!(once, "{warnings:?}");
+        // The log follows the status.
+        let once = eventually(SOON, "one line in the log", async || {
+            let log = server.process.log().text();
+            let found: Vec<&str> = log.lines().filter(about).collect();
+            let once = found.len() == 1 && found[0].contains(says);
+            once.then_some(()).ok_or(format!("{found:?}"))
+        });
+        once.await.unwrap();
     }
     let scraped = Exposition::parse(&two.get("/metrics").await.text()).unwrap();
     assert_eq!(

@@ -122,7 +122,7 @@ where
                     progress.position = Position::Following(version, events, requested);
                 }
                 Ok(None) => tracing::info!(
-                    version,
+                    resource_version = version,
                     "the Kubernetes API has not reached the version that was seen; listing again"
                 ),
                 Err(fault) => {
@@ -168,11 +168,11 @@ where
             };
             (position, objects)
         };
-        let seconds = began.elapsed().as_secs_f64();
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         if first {
-            tracing::info!(objects, seconds, "list done");
+            tracing::info!(objects, took_ms, "list done");
         } else {
-            tracing::debug!(objects, seconds, "list done");
+            tracing::debug!(objects, took_ms, "list done");
         }
         Ok(position)
     }

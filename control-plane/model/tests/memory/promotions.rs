@@ -111,7 +111,7 @@ fn a_promoted_version_takes_sessions_in_proportion_to_its_ready_replicas() {
 }
 
 #[test]
-fn removing_the_label_of_a_promoted_version_is_no_rollback() {
+fn removing_the_label_of_a_promoted_version_is_not_a_rollback() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
     let (mut transitions, keys) = (Transitions::default(), LabelKeys::default());
     cluster.settle(&[one(), two()]);

@@ -112,7 +112,7 @@ fn a_version_that_stands_in_is_a_warning_until_the_base_is_ready() {
 }
 
 #[test]
-fn filters_are_told_the_stand_ins() {
+fn the_plan_of_the_filters_names_the_stand_ins() {
     let mut cluster = Cluster::new(ServedModelSpec::default());
     let third = carrier("m-v3", "v3").created(3);
     let plan = cluster.settle(&[one(), two(), third]);

@@ -7,6 +7,7 @@
 
 mod condition;
 mod connections;
+mod differences;
 mod fetch;
 mod options;
 mod poll;

@@ -1,5 +1,6 @@
 //! `headgate status`: fetches, merges and prints the status of all replicas.
 
+use super::differences::DifferenceLog;
 use super::options::{StatusOptions, render_options, unknown_model};
 use super::{Failure, Outcome, fetch, watch};
 use crate::output::{Format, print, print_error};
@@ -20,6 +21,7 @@ pub fn status(options: &StatusOptions) -> Result<Outcome, Failure> {
     let report = merge(fetch::fetch_all(&addresses, query)).map_err(|why| {
         format!("no control plane answers: {why}. Check that `headgate serve` runs, and that --admin-address is its admin address")
     })?;
+    DifferenceLog::default().observe(&report);
     if !query.is_everything() && report.models.is_empty() && report.head.synced {
         let everything = merge(fetch::fetch_all(&addresses, &Query::default()))?;
         print_error(&format!("headgate: {}", unknown_model(query, &everything)));

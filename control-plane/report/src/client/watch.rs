@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, SystemTime};
 
 use super::connections::{Connections, Step};
+use super::differences::DifferenceLog;
 use super::fetch::Answers;
 use super::options::{StatusOptions, render_options, unknown_model};
 use super::screen::AlternateScreen;
@@ -45,6 +46,7 @@ pub(super) fn watch(options: &StatusOptions) -> Result<Outcome, Failure> {
         shown: None,
         latest: VecDeque::new(),
         reported_unknown: false,
+        differences: DifferenceLog::default(),
     };
     match watch.run() {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unwritable(&error).into()),
@@ -73,6 +75,7 @@ struct Watch {
     latest: VecDeque<LogLine>,
     /// Whether the message on an unknown model was printed.
     reported_unknown: bool,
+    differences: DifferenceLog,
 }
 
 impl Watch {
@@ -93,6 +96,10 @@ impl Watch {
         };
         let now = seconds(SystemTime::now());
         let report = self.merged(answers);
+        // Lines would break the screen, which shows the problems itself.
+        if self.screen.is_none() {
+            self.differences.observe(&report);
+        }
         let lines = changes(self.shown.as_ref(), &report, now);
         let is_first = self.shown.is_none();
         let several = report.models.len() > 1;

@@ -1,6 +1,6 @@
 //! Directories that are watched for file notifications, and their configured names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use notify::{RecursiveMode, Watcher as _};
@@ -14,6 +14,8 @@ pub(crate) struct Directories {
     absolute: BTreeMap<PathBuf, PathBuf>,
     /// Inode of each watched directory. Another inode means that the directory was replaced.
     watched: BTreeMap<PathBuf, u64>,
+    /// Directories that cannot be watched, and were reported. Each scan tries them again.
+    unwatched: BTreeSet<PathBuf>,
 }
 
 impl Directories {
@@ -22,6 +24,7 @@ impl Directories {
             watcher,
             absolute: BTreeMap::new(),
             watched: BTreeMap::new(),
+            unwatched: BTreeSet::new(),
         }
     }
 
@@ -49,17 +52,47 @@ impl Directories {
         match watcher.watch(directory, RecursiveMode::NonRecursive) {
             Ok(()) => {
                 self.watched.insert(directory.to_owned(), inode);
+                if self.recovered(directory) {
+                    tracing::info!(file = %directory.display(), "file notifications are available again for a directory");
+                }
                 true
             }
             Err(error) => {
-                tracing::warn!(%error, directory = %directory.display(), "file notifications are unavailable for a directory; polling it");
+                if self.failed(directory) {
+                    tracing::warn!(%error, file = %directory.display(), "file notifications are unavailable for a directory; polling it");
+                }
                 false
             }
         }
     }
 
+    /// Whether this failure is to be logged: each scan tries the directory again.
+    fn failed(&mut self, directory: &Path) -> bool {
+        self.unwatched.insert(directory.to_owned())
+    }
+
+    /// Whether a failure was logged before.
+    fn recovered(&mut self, directory: &Path) -> bool {
+        self.unwatched.remove(directory)
+    }
+
     /// Forgets a directory that is gone or cannot be read: if it returns, it is watched again.
     pub(crate) fn forget(&mut self, directory: &Path) {
         self.watched.remove(directory);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_that_cannot_be_watched_is_logged_once_until_it_can() {
+        let mut directories = Directories::new(None);
+        let (a, b) = (Path::new("a"), Path::new("b"));
+        assert!(directories.failed(a) && directories.failed(b));
+        assert!(!directories.failed(a), "each scan fails again");
+        assert!(directories.recovered(a) && !directories.recovered(a));
+        assert!(directories.failed(a));
     }
 }

@@ -137,8 +137,8 @@ impl Reducer {
         }
     }
 
-    /// Reports that the file cannot be read; its last valid content stays. Returns whether the problem changed.
-    pub fn unreadable(&mut self, file: &str, why: &str, now: i64) -> bool {
+    /// Reports that the file cannot be read; its last valid content stays.
+    pub fn unreadable(&mut self, file: &str, why: &str, now: i64) {
         let state = self.files.entry(file.to_owned()).or_default();
         let meanwhile = if state.valid.is_empty() {
             "no object of the file is served"
@@ -152,7 +152,6 @@ impl Reducer {
         let changed = state.problems != problems;
         state.problems = problems;
         self.revision += u64::from(changed);
-        changed
     }
 
     /// The objects of a file that Headgate does not read, as one line; `None` if there are none.

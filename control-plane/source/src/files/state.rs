@@ -169,9 +169,12 @@ impl State {
     }
 
     fn remove(&mut self, key: &ModelKey) -> io::Result<()> {
-        match fs::remove_file(self.path(key)) {
+        let path = self.path(key);
+        let _entered = span(key, &path).entered();
+        match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => {
+                tracing::debug!("memory deleted");
                 self.written.remove(key);
                 Ok(())
             }
@@ -179,11 +182,19 @@ impl State {
     }
 
     fn write(&mut self, key: &ModelKey, written: Saved) -> io::Result<()> {
-        replace(&self.path(key), &text(key, &written)?)?;
+        let path = self.path(key);
+        let _entered = span(key, &path).entered();
+        replace(&path, &text(key, &written)?)?;
+        tracing::debug!("memory written");
         let at = Some(Instant::now());
         self.written.insert(key.clone(), Saved { at, ..written });
         Ok(())
     }
+}
+
+/// The span of a write.
+fn span((namespace, id): &ModelKey, path: &Path) -> tracing::Span {
+    tracing::info_span!("write_state", namespace, model = %id, file = %path.display())
 }
 
 /// The object as a manifest.

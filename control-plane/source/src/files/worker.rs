@@ -57,8 +57,8 @@ impl FileWorker {
             };
             notify::recommended_watcher(send)
                 .inspect_err(|error| {
-                    let seconds = options.poll.as_secs_f64();
-                    tracing::warn!(%error, seconds, "file notifications are unavailable; polling");
+                    let poll_ms = u64::try_from(options.poll.as_millis()).unwrap_or(u64::MAX);
+                    tracing::warn!(%error, poll_ms, "file notifications are unavailable; polling");
                 })
                 .ok()
         });
@@ -321,16 +321,14 @@ impl FileWorker {
                 self.reducer.apply(&shown, &bytes, unix_now());
                 let now = self.reducer.unrelated(&shown);
                 if let Some(objects) = now.filter(|now| before_objects.as_deref() != Some(*now)) {
-                    tracing::info!(file = %shown, objects, "objects skipped: neither policies nor workloads");
+                    tracing::info!(file = %shown, detail = objects, "objects skipped: neither policies nor workloads");
                 }
                 self.stamps.insert(file.to_owned(), before);
             }
             Err(error) if error.is_missing() => self.missing(file, &shown, state),
             Err(error) => {
                 let why = error.to_string();
-                if self.reducer.unreadable(&shown, &why, unix_now()) {
-                    tracing::warn!(file = %shown, error = %why, "the file cannot be read");
-                }
+                self.reducer.unreadable(&shown, &why, unix_now());
                 self.stamps.insert(file.to_owned(), None);
             }
         }

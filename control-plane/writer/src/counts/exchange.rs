@@ -12,6 +12,7 @@ use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::runtime::watcher::{Config, Event, watcher};
 use serde_json::json;
 use tokio::sync::watch;
+use tracing::{Instrument as _, Span};
 
 use super::peer_counts::HEARTBEAT;
 use super::{Peer, PeerCounts, PublishSchedule, parse, render};
@@ -153,7 +154,7 @@ impl CountsExchange {
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&map);
         let written = self.api.patch(&self.own, &params, &patch);
-        match tokio::time::timeout(ANSWER, written).await {
+        match tokio::time::timeout(ANSWER, written.instrument(span(&self.own))).await {
             Ok(Ok(_)) => self.faults.well(&COUNTS.name()),
             Ok(Err(error)) => {
                 let why = Fault::from(error).message();
@@ -169,9 +170,11 @@ impl CountsExchange {
     /// Deletes the own counts, because this process ends.
     pub(crate) async fn withdraw(&self) {
         let params = DeleteParams::default();
+        let span = span(&self.own);
         let deleted = self.api.delete(&self.own, &params);
-        if let Ok(Err(error)) = tokio::time::timeout(ANSWER, deleted).await {
-            tracing::debug!(name = self.own, %error, "counts cannot be deleted; the leader deletes them after they expire");
+        let deleted = tokio::time::timeout(ANSWER, deleted.instrument(span.clone())).await;
+        if let Ok(Err(error)) = deleted {
+            tracing::debug!(parent: &span, %error, "counts cannot be deleted; the leader deletes them after they expire");
         }
     }
 
@@ -187,9 +190,12 @@ impl CountsExchange {
                 }),
                 ..DeleteParams::default()
             };
+            let span = span(&name);
             let deleted = self.api.delete(&name, &params);
-            match tokio::time::timeout(ANSWER, deleted).await {
-                Ok(Ok(_)) => tracing::info!(name, "deleted the counts of an expired replica"),
+            match tokio::time::timeout(ANSWER, deleted.instrument(span.clone())).await {
+                Ok(Ok(_)) => {
+                    tracing::info!(parent: &span, "deleted the counts of an expired replica")
+                }
                 // The replica published meanwhile, or another client was faster.
                 Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => {}
                 // Only the first failure is reported, and it is the same each time.
@@ -210,6 +216,11 @@ impl CountsExchange {
             None => self.faults.well(&COUNTS.part(DELETE)),
         }
     }
+}
+
+/// The span of a write of counts.
+fn span(name: &str) -> Span {
+    tracing::info_span!("write_counts", object = format!("ConfigMap {name}"))
 }
 
 /// Watches the counts of the other replicas. `changed` increases with each change.

@@ -9,4 +9,4 @@ mod render;
 
 pub use self::queue::{EventQueue, PendingEvent};
 pub use self::rate_limiter::EventRateLimiter;
-pub(crate) use self::recorder::EventRecorder;
+pub(crate) use self::recorder::{EventRecorder, LogLimits};

@@ -157,6 +157,11 @@ impl EventQueue {
         discarded
     }
 
+    /// Whether Events were dropped since the last call of [`EventQueue::take_dropped`].
+    pub fn has_dropped(&self) -> bool {
+        self.dropped > 0
+    }
+
     /// The number of Events dropped since the last call.
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped)

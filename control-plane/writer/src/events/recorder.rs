@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use headgate_model::{LabelKeys, Subject, Transitions, reachable_finding};
+use headgate_model::{Finding, LabelKeys, Subject, Transitions, reachable_finding};
 use k8s_openapi::Resource as _;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::events::v1::{Event, EventSeries};
@@ -22,10 +22,13 @@ use crate::state::ReplicaState;
 use headgate_kubernetes::access::EVENTS;
 use headgate_kubernetes::fault::{Backoff, Fault};
 use headgate_kubernetes::faults::Faults;
+use headgate_kubernetes::log_limit::LogLimit;
 use headgate_model::reference::Reference;
 
 /// Consequence of Events that cannot be written.
 const LOST: &str = "Events are not written to objects";
+/// The shortest time between two log lines on Events that are lost for one reason.
+const LOST_LOG: Duration = Duration::from_secs(60);
 /// Timeout of an Event.
 const ANSWER: Duration = Duration::from_secs(5);
 
@@ -39,6 +42,25 @@ pub(crate) struct EventRecorder {
     pub(crate) keys: LabelKeys,
     pub(crate) faults: Faults,
     pub(crate) started: Instant,
+    pub(crate) limits: LogLimits,
+}
+
+/// The limits of the log lines on Events that are lost.
+pub(crate) struct LogLimits {
+    dropped: LogLimit,
+    discarded: LogLimit,
+    rejected: LogLimit,
+}
+
+impl Default for LogLimits {
+    fn default() -> Self {
+        let limit = || LogLimit::new(LOST_LOG);
+        Self {
+            dropped: limit(),
+            discarded: limit(),
+            rejected: limit(),
+        }
+    }
 }
 
 /// An Event that was not written.
@@ -176,10 +198,13 @@ impl EventRecorder {
                 }
             }
         }
-        let dropped = queue.take_dropped();
-        if dropped > 0 {
+        // Dropped Events are counted until the next line.
+        if queue.has_dropped()
+            && let Some(suppressed) = self.limits.dropped.pass()
+        {
             tracing::warn!(
-                dropped,
+                dropped = queue.take_dropped(),
+                suppressed,
                 "Events dropped by the rate limit of an object; `headgate status` shows all findings"
             );
         }
@@ -189,8 +214,11 @@ impl EventRecorder {
         }
         let all_written = failed.is_empty();
         for PendingEvent { finding, tries, .. } in queue.retry(failed) {
-            let (message, error) = (finding.message, why.as_deref());
-            tracing::warn!(object = %finding.object, message, tries, error, "Event discarded after repeated errors");
+            if let Some(suppressed) = self.limits.discarded.pass() {
+                let (reason, detail, error) = (finding.reason, finding.message, why.as_deref());
+                let namespace = finding.object.namespace();
+                tracing::warn!(reason, object = %finding.object, namespace, detail, tries, error, suppressed, "Event discarded after repeated errors");
+            }
         }
         all_written
     }
@@ -214,7 +242,9 @@ impl EventRecorder {
     }
 
     async fn request(&self, state: &ReplicaState, event: &PendingEvent) -> Result<(), WriteError> {
-        let span = tracing::info_span!("write_event", object = %event.finding.object, reason = event.finding.reason);
+        let Finding { object, reason, .. } = &event.finding;
+        let span =
+            tracing::info_span!("write_event", %object, namespace = object.namespace(), reason);
         let written = async {
             match self.reference(&event.finding.object, state).await? {
                 Some(object) => self.put(&object, event).await,
@@ -244,11 +274,16 @@ impl EventRecorder {
             }
             401 | 403 => Err(WriteError::Forbidden(fault.message())),
             400 | 422 => {
-                tracing::warn!(
-                    object = %event.finding.object,
-                    error = fault.message(),
-                    "the API server rejected the Event"
-                );
+                if let Some(suppressed) = self.limits.rejected.pass() {
+                    tracing::warn!(
+                        reason = event.finding.reason,
+                        object = %event.finding.object,
+                        namespace = event.finding.object.namespace(),
+                        error = fault.message(),
+                        suppressed,
+                        "the API server rejected the Event"
+                    );
+                }
                 Ok(())
             }
             // The API server does not answer or is overloaded.

@@ -11,6 +11,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 pub use self::election::{Election, Step, Times};
 use headgate_kubernetes::access::LEASES;
@@ -24,15 +25,21 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Shortest wait between two attempts.
 const MIN_RETRY: Duration = Duration::from_millis(100);
 
+/// A Lease in log lines.
+fn object(lease: &str) -> String {
+    format!("Lease {lease}")
+}
+
 /// Sets whether this replica leads.
 fn set_leading(leading: &watch::Sender<bool>, leads: bool, lease: &str) {
+    let object = object(lease);
     leading.send_if_modified(|leading| {
         let changed = *leading != leads;
         match (changed, leads) {
             (true, true) => {
-                tracing::info!(lease, "elected as leader; writing status and Events")
+                tracing::info!(object, "elected as leader; writing status and Events")
             }
-            (true, false) => tracing::info!(lease, "no longer the leader"),
+            (true, false) => tracing::info!(object, "no longer the leader"),
             (false, _) => {}
         }
         *leading = leads;
@@ -148,16 +155,25 @@ impl LeaderElector {
             spec: Some(spec),
         };
         let params = PostParams::default();
+        let span = tracing::info_span!("write_lease", object = object(&self.name));
         let written = match step {
             Step::Wait => return Ok(false),
-            Step::Create(spec) => self.api.create(&params, &lease(spec, None)).await,
+            Step::Create(spec) => {
+                let lease = lease(spec, None);
+                let created = self.api.create(&params, &lease);
+                created.instrument(span.clone()).await
+            }
             Step::Replace(spec, version) => {
                 let lease = lease(spec, Some(version));
-                self.api.replace(&self.name, &params, &lease).await
+                let replaced = self.api.replace(&self.name, &params, &lease);
+                replaced.instrument(span.clone()).await
             }
         };
         match written {
-            Ok(_) => Ok(true),
+            Ok(_) => {
+                tracing::debug!(parent: &span, "Lease written");
+                Ok(true)
+            }
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             Err(error) => Err(error),
         }
@@ -165,6 +181,7 @@ impl LeaderElector {
 
     async fn resign(mut self) {
         set_leading(&self.leading, false, &self.name);
+        let object = object(&self.name);
         // An attempt that was cancelled may have succeeded.
         let freed = async {
             let stored = self.api.get_opt(&self.name).await?;
@@ -175,14 +192,14 @@ impl LeaderElector {
             }
         };
         match tokio::time::timeout(ANSWER, freed).await {
-            Ok(Ok(true)) => tracing::info!(lease = self.name, "released the Lease"),
+            Ok(Ok(true)) => tracing::info!(object, "released the Lease"),
             Ok(Ok(false)) => {}
             Ok(Err(error)) => {
                 let error: kube::Error = error;
-                tracing::warn!(lease = self.name, %error, "the Lease cannot be released; other replicas wait until it expires");
+                tracing::warn!(object, %error, "the Lease cannot be released; other replicas wait until it expires");
             }
             Err(_) => tracing::warn!(
-                lease = self.name,
+                object,
                 "the Lease cannot be released in time; other replicas wait until it expires"
             ),
         }

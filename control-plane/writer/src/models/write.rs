@@ -222,7 +222,7 @@ impl ModelWriter {
                 if !*leading.borrow() {
                     return (key, None);
                 }
-                let span = tracing::info_span!("write_model", kind = "ServedModel", namespace = key.0, model = %key.1);
+                let span = tracing::info_span!("write_model", namespace = key.0, model = %key.1);
                 let done = perform(&client, &key, &write).instrument(span).await;
                 (key, Some(done))
             }
@@ -339,8 +339,9 @@ async fn perform(client: &Client, key: &ModelKey, write: &Write) -> Result<(), F
                 }),
                 ..DeleteParams::default()
             };
+            let object = format!("ServedModel {}/{name}", key.0);
             tracing::info!(
-                name,
+                object,
                 "no object has the label of the model any more; deleting its ServedModel"
             );
             answer(&MODELS.name(), api.delete(name, &params)).await?;

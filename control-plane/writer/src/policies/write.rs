@@ -85,12 +85,8 @@ pub async fn write_statuses(
                 if !*leading.borrow() {
                     return (None, due.id);
                 }
-                let span = tracing::info_span!(
-                    "write_status",
-                    kind = %due.id.kind,
-                    namespace = due.id.namespace,
-                    name = due.id.name
-                );
+                let (object, namespace) = (&due.id, &due.id.namespace);
+                let span = tracing::info_span!("write_status", %object, namespace);
                 let outcome = write(&client, controller, &due).instrument(span).await;
                 (Some(outcome), due.id)
             }

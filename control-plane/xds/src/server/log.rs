@@ -1,5 +1,5 @@
 //! The log lines about streams. Messages are constant; the facts are in fields, whose names are the same in every line: `node`,
-//! `scope` and `peer` (also in the span of the stream), `type_url`, `version`, `resource`, `origin`.
+//! `scope` and `peer` (also in the span of the stream), `type_url`, `version`, `resource`, `object`.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -69,22 +69,33 @@ impl<'a> StreamLog<'a> {
         limits: &'a LogLimits,
         now: Instant,
     ) -> Self {
-        let agent = &*peer.agent;
-        tracing::info!(agent, "proxy connected");
-        Self {
+        let log = Self {
             node: peer.id.clone(),
             limits,
             opened_at: now,
             only,
             has_first_snapshot: false,
             report_at: limits.lock().report_at(&peer.id),
+        };
+        if let Some(suppressed) = log.admit_connection(now) {
+            let agent = &*peer.agent;
+            tracing::info!(agent, suppressed, "proxy connected");
         }
+        log
+    }
+
+    /// Whether to log a line on the begin or the end of the stream: if so, how many were suppressed before it.
+    fn admit_connection(&self, now: Instant) -> Option<u64> {
+        let mut limits = self.limits.lock();
+        limits.admit(&self.node, self.only, Topic::Connection, now)
     }
 
     /// Logs that the proxy has disconnected.
     pub(super) fn disconnected(&self, reason: &str, now: Instant) {
-        let connected_ms = millis(now.saturating_duration_since(self.opened_at));
-        tracing::info!(reason, connected_ms, "proxy disconnected");
+        if let Some(suppressed) = self.admit_connection(now) {
+            let connected_ms = millis(now.saturating_duration_since(self.opened_at));
+            tracing::info!(reason, connected_ms, suppressed, "proxy disconnected");
+        }
     }
 
     /// Logs what the operator should know of the events of the session.
@@ -114,8 +125,10 @@ impl<'a> StreamLog<'a> {
         }
         if !self.has_first_snapshot && !events.is_empty() && self.runs_snapshot(status) {
             self.has_first_snapshot = true;
-            let elapsed_ms = millis(now.saturating_duration_since(self.opened_at));
-            tracing::info!(elapsed_ms, "proxy runs its first snapshot");
+            if let Some(suppressed) = self.admit_connection(now) {
+                let elapsed_ms = millis(now.saturating_duration_since(self.opened_at));
+                tracing::info!(elapsed_ms, suppressed, "proxy runs its first snapshot");
+            }
         }
     }
 
@@ -167,7 +180,7 @@ impl<'a> StreamLog<'a> {
         // The span of the stream names the node too, but a log of warnings alone leaves the span out.
         let (node, type_url) = (&*self.node, kind.type_url());
         let resource = listed(items.iter().map(|item| &item.name));
-        let origin = listed(items.iter().flat_map(RejectedResource::blamed));
+        let object = listed(items.iter().flat_map(RejectedResource::blamed));
         let message = match topic {
             Topic::RejectedResource { .. } => "proxy rejected a resource",
             _ => "proxy rejected a response; offering its resources again in smaller responses",
@@ -177,7 +190,7 @@ impl<'a> StreamLog<'a> {
             type_url,
             version,
             resource,
-            origin,
+            object,
             error,
             suppressed,
             "{message}"

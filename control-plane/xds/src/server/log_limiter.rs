@@ -2,10 +2,11 @@
 //! Pure, over an injected clock.
 //!
 //! The lines about one proxy are limited per resource type and topic in windows of one minute. In a window each rejected
-//! version is logged once, at most [`MAX_REJECTIONS`] of them, and each other line once. The next line says how many were
-//! suppressed; if none follows, the end of the window does.
+//! version is logged once, at most [`MAX_REJECTIONS`] of them, at most [`MAX_CONNECTIONS`] lines on the begin and the end of
+//! streams, and each other line once. The next line says how many were suppressed; for rejections, if none follows, the end of the
+//! window does.
 //!
-//! Invariant: the first line of each window is logged, and no suppressed line goes unreported while its proxy is connected.
+//! Invariant: the first line of each window is logged, and no suppressed rejection goes unreported while its proxy is connected.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -16,6 +17,8 @@ use crate::resource::Kind;
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 /// Different rejected versions that are logged in a window.
 const MAX_REJECTIONS: usize = 10;
+/// Lines on the begin and the end of streams that are logged in a window.
+const MAX_CONNECTIONS: usize = 10;
 /// Windows that are kept. Beyond it the one that ends first is dropped.
 const MAX_WINDOWS: usize = 4096;
 
@@ -35,6 +38,8 @@ pub(super) enum Topic<'a> {
     SlowAck,
     /// A stream without permission.
     Denied,
+    /// The begin of a stream, its first snapshot, or its end.
+    Connection,
 }
 
 impl Topic<'_> {
@@ -44,6 +49,7 @@ impl Topic<'_> {
             Topic::RejectedResponse | Topic::RejectedResource { .. } => REJECTIONS,
             Topic::SlowAck => 1,
             Topic::Denied => 2,
+            Topic::Connection => 3,
         }
     }
 }
@@ -58,8 +64,8 @@ struct Window {
     ends: Instant,
     /// Names and versions of the rejected resources that were logged in this window.
     rejections: Vec<(String, String)>,
-    /// A line that is not about a rejected resource was logged in this window.
-    logged_other: bool,
+    /// Lines that are not about a rejected resource, logged in this window.
+    others: usize,
     /// Lines suppressed since the last one that was logged.
     suppressed: u64,
 }
@@ -69,7 +75,7 @@ impl Window {
         Self {
             ends: now + WINDOW,
             rejections: Vec::new(),
-            logged_other: false,
+            others: 0,
             suppressed: 0,
         }
     }
@@ -77,7 +83,13 @@ impl Window {
     /// Whether a line may be logged in this window.
     fn admits(&mut self, topic: Topic<'_>) -> bool {
         let Topic::RejectedResource { name, version } = topic else {
-            return !std::mem::replace(&mut self.logged_other, true);
+            let most = match topic {
+                Topic::Connection => MAX_CONNECTIONS,
+                _ => 1,
+            };
+            let admits = self.others < most;
+            self.others += usize::from(admits);
+            return admits;
         };
         let version = version.split_once("+r").map_or(version, |(hash, _)| hash);
         let mut logged = self.rejections.iter();
@@ -207,6 +219,18 @@ mod tests {
         assert_eq!(limiter.admit("n", clusters, rejected("99"), t), Some(0));
         assert_eq!(limiter.admit("n", ROUTES, Topic::SlowAck, t), Some(0));
         assert_eq!(limiter.admit("n", ROUTES, Topic::SlowAck, t), None);
+    }
+
+    #[test]
+    fn a_proxy_that_reconnects_all_the_time_logs_a_few_lines_a_minute() {
+        let (t, mut limiter) = (Instant::now(), LogLimiter::default());
+        let mut admit = |n: u64| {
+            let at = t + Duration::from_millis(100) * u32::try_from(n).unwrap_or(0);
+            limiter.admit("n", None, Topic::Connection, at)
+        };
+        let logged = (0..600).filter(|n| admit(*n).is_some()).count();
+        assert_eq!(logged, MAX_CONNECTIONS);
+        assert_eq!(admit(600), Some(590), "the next minute");
     }
 
     #[test]

@@ -417,7 +417,7 @@ fn a_change_of_endpoints_in_the_plan_ends_or_tries_an_outage() {
 }
 
 #[test]
-fn while_nothing_fails_nothing_is_shared() {
+fn without_failures_no_state_is_shared() {
     let mut proxy = Proxy::new(&half(""));
     for session in 0..50 {
         let (mut stream, version, _) = send(&mut proxy, session);

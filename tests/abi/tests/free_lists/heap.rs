@@ -3,6 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::free_lists::FreeLists;
 
@@ -30,28 +31,31 @@ pub(crate) enum Operation {
     },
 }
 
-/// The allocator behind the lists. It records its blocks.
+/// The allocator behind the lists. It records its blocks. A clone is the same allocator.
+#[derive(Clone, Default)]
+struct Source(Rc<Records>);
+
 #[derive(Default)]
-struct Source {
+struct Records {
     given: RefCell<BTreeMap<usize, Layout>>,
     obtained: RefCell<usize>,
 }
 
 // SAFETY: the system's allocator.
-unsafe impl GlobalAlloc for &Source {
+unsafe impl GlobalAlloc for Source {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         assert!(layout.size() > 0, "{layout:?}");
         // SAFETY: the size is above 0.
         let block = unsafe { System.alloc(layout) };
         assert!(!block.is_null());
-        *self.obtained.borrow_mut() += 1;
-        let before = self.given.borrow_mut().insert(block as usize, layout);
+        *self.0.obtained.borrow_mut() += 1;
+        let before = self.0.given.borrow_mut().insert(block as usize, layout);
         assert_eq!(before, None, "given twice");
         block
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let given = self.given.borrow_mut().remove(&(block as usize));
+        let given = self.0.given.borrow_mut().remove(&(block as usize));
         assert_eq!(given, Some(layout), "freed with another layout");
         // SAFETY: just checked.
         unsafe { System.dealloc(block, layout) };
@@ -63,8 +67,8 @@ struct Block(*mut u8, Layout, u8);
 
 /// A program's memory.
 pub(crate) struct Heap {
-    lists: FreeLists<&'static Source>,
-    source: &'static Source,
+    lists: FreeLists<Source>,
+    source: Source,
     blocks: Vec<Block>,
     filled: u8,
 }
@@ -72,10 +76,9 @@ pub(crate) struct Heap {
 impl Heap {
     /// A heap without blocks in use.
     pub(crate) fn new() -> Self {
-        // It must outlive the lists, and a test has few of them.
-        let source: &'static Source = Box::leak(Box::default());
+        let source = Source::default();
         Self {
-            lists: FreeLists::new(source),
+            lists: FreeLists::new(source.clone()),
             source,
             blocks: Vec::new(),
             filled: 0,
@@ -84,7 +87,7 @@ impl Heap {
 
     /// Blocks that the lists got from the allocator behind them.
     pub(crate) fn obtained(&self) -> usize {
-        *self.source.obtained.borrow()
+        *self.source.0.obtained.borrow()
     }
 
     /// Performs the operation, and checks every block in use.
@@ -134,7 +137,7 @@ impl Heap {
 
     /// Every block lies within one that the lists got, none overlaps another, and each has its content.
     fn check_all(&self) {
-        let given = self.source.given.borrow();
+        let given = self.source.0.given.borrow();
         let mut blocks: Vec<_> = self.blocks.iter().collect();
         blocks.sort_by_key(|block| block.0);
         let mut end = 0;
@@ -154,7 +157,7 @@ impl Heap {
         while !self.blocks.is_empty() {
             self.run(Operation::Free { at: 0 });
         }
-        let free_blocks: Vec<Layout> = self.source.given.borrow().values().copied().collect();
+        let free_blocks: Vec<Layout> = self.source.0.given.borrow().values().copied().collect();
         let obtained = self.obtained();
         for layout in &free_blocks {
             self.run(Operation::Allocate {
@@ -165,9 +168,9 @@ impl Heap {
         assert_eq!(self.obtained(), obtained, "a free block was lost");
         for Block(block, layout, _) in self.blocks.drain(..) {
             // SAFETY: in use; the lists are gone after this.
-            unsafe { (&self.source).dealloc(block, layout) };
+            unsafe { self.source.dealloc(block, layout) };
         }
-        assert!(self.source.given.borrow().is_empty());
+        assert!(self.source.0.given.borrow().is_empty());
     }
 }
 

@@ -17,6 +17,7 @@ mod hops;
 mod live_updates;
 mod missing_resources;
 mod namespaces;
+mod occupied_port;
 mod raw_http;
 mod request_claims;
 mod reservations;
