@@ -129,7 +129,7 @@ impl Admin {
         let peers = self.peers.as_ref().map(Peers::now).unwrap_or_default();
         let input = ReportInput {
             started: seconds(self.ages.started),
-            ending: *self.shutting_down.borrow(),
+            shutting_down: *self.shutting_down.borrow(),
             published: published.as_deref(),
             replica: self.peers.as_ref().map(|peers| peers.own().to_owned()),
             peers: peers.into_iter().map(rows::peer).collect(),

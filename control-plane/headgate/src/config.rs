@@ -113,7 +113,7 @@ impl InputConfig {
 /// `headgate serve`.
 #[derive(Debug, Clone)]
 pub(crate) struct ServeConfig {
-    /// What is served.
+    /// The source of the objects.
     pub input: InputConfig,
     /// Listen address of the xDS server.
     pub xds_address: SocketAddr,
@@ -172,7 +172,7 @@ pub(crate) struct ValidateConfig {
 /// `headgate translate`.
 #[derive(Debug, Clone)]
 pub(crate) struct TranslateConfig {
-    /// What is translated.
+    /// The source of the objects.
     pub input: InputConfig,
     /// Output format.
     pub format: Format,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use headgate_kubernetes::Client;
-use headgate_kubernetes::models::Writable;
+use headgate_kubernetes::models::ModelObjects;
 use headgate_model::Planned;
 use headgate_writer::{Options, ReplicaState, Sources, Times, Writer};
 use headgate_xds::{Fleet, Loads};
@@ -63,7 +63,7 @@ pub(crate) struct Inputs {
     /// The stored policies, if they are objects.
     pub policies: Option<PolicyObjects>,
     /// The `ServedModel`s.
-    pub models: Writable,
+    pub models: ModelObjects,
     /// True once the process is shutting down.
     pub shutting_down: watch::Receiver<bool>,
 }

@@ -75,7 +75,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     );
     let shutdown = Shutdown::on_signals()?;
     let shutting_down = shutdown.started();
-    let writer = source.writable().map(|(client, policies, models)| {
+    let writer = source.writer_inputs().map(|(client, policies, models)| {
         let inputs = replica_writer::Inputs {
             published: published.clone(),
             scopes: scopes.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headgate_kubernetes::access::Needs;
 use headgate_kubernetes::health::ApiState;
-use headgate_kubernetes::models::Writable;
+use headgate_kubernetes::models::ModelObjects;
 use headgate_kubernetes::policies::{Controller, PolicyCache};
 use headgate_kubernetes::review::keep_reviewing;
 use headgate_kubernetes::{Access, Client};
@@ -91,8 +91,8 @@ impl Source {
         })
     }
 
-    /// What the writer needs: the client of the API server, the policies if they are objects, and the `ServedModel`s. `None` for files.
-    pub(crate) fn writable(&self) -> Option<(Client, Option<PolicyObjects>, Writable)> {
+    /// The inputs of the writer: the client of the API server, the policies if they are objects, and the `ServedModel`s. `None` for files.
+    pub(crate) fn writer_inputs(&self) -> Option<(Client, Option<PolicyObjects>, ModelObjects)> {
         let Self::Cluster {
             client,
             policies,
@@ -106,7 +106,7 @@ impl Source {
             PolicySource::Files(_) => None,
             PolicySource::Objects(policies) => Some(policies.seen()),
         };
-        Some((client.clone(), policies, models.writable()))
+        Some((client.clone(), policies, models.objects()))
     }
 
     /// Reviews periodically which used permissions are missing. `own` is the namespace of the control plane.

@@ -1,6 +1,6 @@
 //! The effect of a kind that was not listed yet.
 
-/// What is not served until a kind has been listed.
+/// The part of the traffic that is not served until a kind has been listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Blocks {
     /// Nothing is served.

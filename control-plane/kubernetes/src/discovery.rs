@@ -173,7 +173,7 @@ impl KindLookup {
 
     /// Returns when the result may have changed.
     pub async fn changed(&mut self) {
-        // Without a sender nothing changes any more.
+        // Without a sender nothing changes.
         if self.answer.changed().await.is_err() {
             std::future::pending::<()>().await;
         }

@@ -70,7 +70,7 @@ impl Faults {
     }
 
     /// Reports that a write of this resource succeeded.
-    pub fn well(&self, resource: &str) {
+    pub fn succeeded(&self, resource: &str) {
         self.0
             .send_if_modified(|faults| faults.remove(resource).is_some());
     }

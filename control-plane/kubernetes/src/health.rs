@@ -27,7 +27,7 @@ pub struct ApiState {
 /// State of one watch.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WatchState {
-    /// What is not served until the kind has been listed.
+    /// The part of the traffic that is not served until the kind has been listed.
     pub blocks: Blocks,
     /// Whether the kind was listed at least once.
     pub synced: bool,
@@ -40,12 +40,12 @@ pub struct WatchState {
     /// The remedy for a kind that was removed: a command or a flag.
     pub restore: Option<String>,
     /// Since when and why the API server does not answer the watch.
-    pub lost: Option<Lost>,
+    pub lost: Option<LostWatch>,
 }
 
 /// A watch that the API server does not answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lost {
+pub struct LostWatch {
     /// Since when, in Unix seconds.
     pub since: i64,
     /// The last error.
@@ -56,7 +56,7 @@ pub struct Lost {
 
 /// A kind that the API server does not serve, although it should or did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Undefined<'a> {
+pub struct MissingKind<'a> {
     /// Name of the watch.
     pub kind: &'a str,
     /// The command that installs the kind, where it is Headgate's own.
@@ -100,7 +100,7 @@ impl ApiState {
 
     /// The watch that has been lost for the longest time.
     #[must_use]
-    pub fn lost(&self) -> Option<(&str, &Lost)> {
+    pub fn lost(&self) -> Option<(&str, &LostWatch)> {
         self.all_lost()
             .min_by_key(|(_, _, lost)| lost.since)
             .map(|(name, _, lost)| (name, lost))
@@ -108,7 +108,7 @@ impl ApiState {
 
     /// The watch that has been lost for the longest time, if the API server itself does not answer.
     #[must_use]
-    pub fn away(&self) -> Option<(&str, &Lost)> {
+    pub fn away(&self) -> Option<(&str, &LostWatch)> {
         let mut watches = self.watches.values();
         let away = match self.reach {
             Reachability::Unreachable => true,
@@ -125,19 +125,19 @@ impl ApiState {
     }
 
     /// The kinds that cannot be read while others can: name and state of their watch.
-    pub fn unread(&self) -> impl Iterator<Item = (&str, &WatchState, &Lost)> {
+    pub fn unread(&self) -> impl Iterator<Item = (&str, &WatchState, &LostWatch)> {
         let probed = self.reach != Reachability::Unknown && self.away().is_none();
         self.all_lost()
             .filter(move |(_, _, lost)| probed || lost.cause == Cause::Refused)
     }
 
     /// The kinds that the API server does not serve, although it should or did.
-    pub fn undefined(&self) -> impl Iterator<Item = Undefined<'_>> {
+    pub fn missing_kinds(&self) -> impl Iterator<Item = MissingKind<'_>> {
         let gone = |watch: &&WatchState| {
             watch.removed.is_some() || (watch.absent && watch.install.is_some())
         };
         let gone = self.watches.iter().filter(move |(_, watch)| gone(watch));
-        gone.map(|(kind, watch)| Undefined {
+        gone.map(|(kind, watch)| MissingKind {
             kind,
             install: watch.install,
             restore: watch.restore.as_deref(),
@@ -146,7 +146,7 @@ impl ApiState {
         })
     }
 
-    fn all_lost(&self) -> impl Iterator<Item = (&str, &WatchState, &Lost)> {
+    fn all_lost(&self) -> impl Iterator<Item = (&str, &WatchState, &LostWatch)> {
         self.watches
             .iter()
             .filter_map(|(name, watch)| Some((name.as_str(), watch, watch.lost.as_ref()?)))
@@ -235,7 +235,7 @@ impl WatchHealth {
             WatchUpdate::Event(_) | WatchUpdate::Version(_) => {}
             WatchUpdate::Answered => self.change(watch, |state| state.lost = None),
             WatchUpdate::Lost(Failure { message, cause, .. }) => self.change(watch, |state| {
-                state.lost = Some(Lost {
+                state.lost = Some(LostWatch {
                     since: state.lost.as_ref().map_or_else(unix_now, |lost| lost.since),
                     message: message.clone(),
                     cause: *cause,

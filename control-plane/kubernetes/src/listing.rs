@@ -55,7 +55,7 @@ impl<K: Ord> Listing<K> {
         self.listed = None;
     }
 
-    /// Nothing waits for the kind any more.
+    /// Nothing waits for the kind.
     pub fn waive(&mut self) {
         self.synced = true;
     }

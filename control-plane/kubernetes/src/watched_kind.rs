@@ -23,7 +23,7 @@ impl WatchedKind {
         matches!(self, Self::Pools | Self::ExperimentalPools)
     }
 
-    /// What is not served until the kind has been listed.
+    /// The part of the traffic that is not served until the kind has been listed.
     pub fn blocks(self) -> Blocks {
         match self {
             Self::Pods | Self::Services => Blocks::Everything,

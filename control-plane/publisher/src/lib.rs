@@ -10,19 +10,19 @@
 mod changes;
 mod modules;
 mod publisher;
-mod reach;
 mod rejections;
 mod replica_counts;
 mod scheduler;
 mod scopes;
 mod snapshots;
+mod unreachable;
 
 pub use self::changes::ChangedResources;
 pub use self::modules::{ModuleProblem, Offered};
 pub use self::publisher::{Published, Publisher, tick};
-pub use self::reach::{Unreached, unreached};
 pub use self::replica_counts::count_proxies;
 pub use self::scopes::ScopeRules;
 pub use self::snapshots::SnapshotStore;
+pub use self::unreachable::{UnreachableVersion, unreachable_versions};
 pub use headgate_translate::provenance::{ConfiguredModel, plan_revision};
 pub use headgate_translate::{LeftOut, Rejected};

@@ -2,7 +2,7 @@
 //! cannot reach.
 //!
 //! Invariant: a proxy holds a revision if *all* filter configurations that it ACKed hold it. A proxy that ACKed none, or that rejects or
-//! waits for one of which it has no version, holds nothing.
+//! waits for one without having any version of it, holds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,9 @@ use headgate_xds::loads::Reporter;
 use headgate_xds::session::{Acked, KindStatus};
 use headgate_xds::{Kind, Origin};
 
-use crate::reach::unreached;
 use crate::rejections::rejections;
 use crate::snapshots::SnapshotStore;
+use crate::unreachable::unreachable_versions;
 
 /// Counts the proxies of this replica.
 pub fn count_proxies(
@@ -50,7 +50,9 @@ pub fn count_proxies(
         }
     }
     counts.refused = rejections(plan, proxies);
-    counts.unreachable = unreached(plan, snapshots, reporters).into_keys().collect();
+    counts.unreachable = unreachable_versions(plan, snapshots, reporters)
+        .into_keys()
+        .collect();
     counts
 }
 
@@ -86,7 +88,7 @@ fn takes_filters(proxy: &Proxy) -> bool {
     matches!(proxy.only, None | Some(Kind::Extension))
 }
 
-/// The filter configurations that it ACKed; `None` if there is one of which it ACKed no version.
+/// The filter configurations that it ACKed; `None` if it ACKed no version of one of them.
 fn acked(status: &KindStatus) -> Option<Vec<&Acked>> {
     let resources = &status.resources;
     let never = |name: &String| !resources.contains_key(name);

@@ -48,7 +48,7 @@ impl PublishScheduler {
         self.debouncer.due().into_iter().chain(self.loss).min()
     }
 
-    /// Whether to publish at `now`. If so, nothing waits any more.
+    /// Whether to publish at `now`. If so, nothing waits after that.
     pub(crate) fn publish(&mut self, now: Instant) -> bool {
         let publish = self.due().is_some_and(|due| due <= now);
         if publish {

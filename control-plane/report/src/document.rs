@@ -49,7 +49,7 @@ pub struct Head {
     pub started_at: f64,
     /// Whether it is shutting down and moves its proxies to other replicas.
     #[serde(default)]
-    pub ending: bool,
+    pub shutting_down: bool,
     /// Whether the source has been read at least once.
     pub synced: bool,
     /// Time of the first complete read, in Unix seconds.
@@ -284,7 +284,7 @@ pub struct ProxyModelReport {
     pub proxy: String,
     /// `acked` (runs the plan), `pending` (the update is being sent), `waiting` (the update is held back) or `nacked`.
     pub state: String,
-    /// What the update waits for, or the error of the NACK.
+    /// The event that the update waits for, or the error of the NACK.
     pub message: Option<String>,
     /// Version of the filter configuration that it last ACKed; empty if none.
     pub config: String,
@@ -397,7 +397,7 @@ pub struct ProblemReport {
     pub reason: String,
     /// The object or file concerned.
     pub object: String,
-    /// What happened and how to fix it.
+    /// The problem and its fix.
     pub message: String,
     /// Start of the problem in Unix seconds, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

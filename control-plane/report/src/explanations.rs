@@ -13,7 +13,7 @@ pub struct Explanation {
     pub severity: Option<&'static str>,
     /// The situation.
     pub cause: &'static str,
-    /// What to do.
+    /// The fix.
     pub fix: &'static str,
 }
 
@@ -516,7 +516,7 @@ pub struct ConditionExplanation {
     pub reason: &'static str,
     /// The situation.
     pub cause: &'static str,
-    /// What to do.
+    /// The fix.
     pub fix: &'static str,
 }
 

@@ -42,14 +42,14 @@ use self::query::FindingFilter;
 pub use self::query::{Query, fingerprint};
 use headgate_publisher::Published;
 use headgate_publisher::SnapshotStore;
-use headgate_publisher::unreached;
+use headgate_publisher::unreachable_versions;
 
 /// Inputs of the status document.
 pub struct ReportInput<'a> {
     /// Start time of the process, in Unix seconds.
     pub started: f64,
     /// Whether the process is shutting down.
-    pub ending: bool,
+    pub shutting_down: bool,
     /// The last publication; `None` before the first complete read of the source.
     pub published: Option<&'a Published>,
     /// The name of this replica, if it shares a Lease with others.
@@ -88,16 +88,16 @@ pub fn report(input: &ReportInput<'_>, query: &Query) -> Report {
         let objects = &published.observed.objects;
         let carriers = carriers::Carriers::new(objects, input.keys, input.ages);
         let filters = models::ConnectedFilters::new(input.scopes, input.proxies);
-        let unreached = unreached(&published.plan, input.scopes, input.reporters);
+        let unreachable = unreachable_versions(&published.plan, input.scopes, input.reporters);
         report.models = models::models(published, &filters, &carriers, input.ages, query);
-        models::set_unreachable(&mut report.models, &unreached);
+        models::set_unreachable(&mut report.models, &unreachable);
         report.policies = policies::policies(&published.plan, query);
         let problems = problems::problems(published, input.scopes);
         report.problems.extend(problems);
         let filter = FindingFilter::new(query, &report, &published.observed, &input.keys.model);
         let plan = &published.plan;
         findings.extend(problems::findings(plan, &filter));
-        findings.extend(problems::unreached(plan, &unreached, &filter));
+        findings.extend(problems::unreachable(plan, &unreachable, &filter));
     }
     query::retain_matching(&mut report, query);
     // Findings are already selected by their objects.
@@ -111,7 +111,7 @@ fn head(input: &ReportInput<'_>) -> Head {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         replica: input.replica.clone(),
         started_at: input.started,
-        ending: input.ending,
+        shutting_down: input.shutting_down,
         synced: published.is_some(),
         synced_at: input.ages.first(),
         publication: published.map_or(0, |p| p.number),

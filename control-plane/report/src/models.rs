@@ -14,7 +14,9 @@ use super::{
     AgeTracker, BaseReport, Count, ModelReport, ProxyModelReport, UnreachableReport, VersionReport,
     percent, seconds,
 };
-use headgate_publisher::{ConfiguredModel, Published, SnapshotStore, Unreached, plan_revision};
+use headgate_publisher::{
+    ConfiguredModel, Published, SnapshotStore, UnreachableVersion, plan_revision,
+};
 
 /// The filters of all connected proxies.
 pub(super) struct ConnectedFilters<'a>(Vec<ProxyFilters<'a>>);
@@ -113,9 +115,9 @@ pub(super) fn models(
 /// Sets the versions that proxies cannot reach.
 pub(super) fn set_unreachable(
     models: &mut [ModelReport],
-    unreached: &BTreeMap<VariantKey, Unreached>,
+    unreachable: &BTreeMap<VariantKey, UnreachableVersion>,
 ) {
-    for ((namespace, id, version), found) in unreached {
+    for ((namespace, id, version), found) in unreachable {
         let same =
             |model: &&mut ModelReport| model.namespace == *namespace && model.model == id.as_str();
         let versions = models.iter_mut().filter(same).flat_map(|m| &mut m.versions);
@@ -123,7 +125,7 @@ pub(super) fn set_unreachable(
             report.unreachable = Some(UnreachableReport {
                 proxies: Count {
                     current: found.proxies,
-                    total: found.of,
+                    total: found.reporting_proxies,
                 },
                 since: seconds(found.since),
             });
@@ -143,14 +145,10 @@ fn base(
     let refused = planned.memory_update.refused_base.is_some();
     let memory = served.map(|served| served.effective_memory(refused));
     let base = memory.into_iter().flat_map(|memory| memory.base);
-    base.map(|(carrier, remembered)| BaseReport {
+    base.map(|(carrier, stored)| BaseReport {
         carrier: carrier.clone(),
-        versions: remembered
-            .versions
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
-        undeclared_since: remembered.undeclared_since,
+        versions: stored.versions.iter().map(ToString::to_string).collect(),
+        undeclared_since: stored.undeclared_since,
     })
     .collect()
 }

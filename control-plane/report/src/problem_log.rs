@@ -28,9 +28,9 @@ pub struct LoggedProblem {
     pub reason: String,
     /// The object or file concerned.
     pub object: String,
-    /// What of the object is concerned, if problems of its other parts have their own limit: a place in a file.
+    /// The part of the object, if problems of its other parts have their own limit: a place in a file.
     pub part: Option<String>,
-    /// What happened and how to fix it.
+    /// The problem and its fix.
     pub detail: String,
     /// `info`, `warning` or `error`.
     pub severity: String,

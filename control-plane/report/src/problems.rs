@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_model::{FileProblem, Finding, Plan, VariantKey, unreachable_finding};
-use headgate_publisher::{LeftOut, ModuleProblem, Published, Rejected, SnapshotStore, Unreached};
+use headgate_publisher::{
+    LeftOut, ModuleProblem, Published, Rejected, SnapshotStore, UnreachableVersion,
+};
 use headgate_xds::loads::Reporter;
 
 use super::problem_log::LoggedProblem;
@@ -44,12 +46,12 @@ pub(super) fn findings(
 }
 
 /// The versions that proxies cannot reach, as far as they concern the query.
-pub(super) fn unreached(
+pub(super) fn unreachable(
     plan: &Plan,
-    unreached: &BTreeMap<VariantKey, Unreached>,
+    unreachable: &BTreeMap<VariantKey, UnreachableVersion>,
     filter: &FindingFilter<'_>,
 ) -> impl Iterator<Item = ProblemReport> {
-    unreached.iter().filter_map(|(variant, its)| {
+    unreachable.iter().filter_map(|(variant, its)| {
         let finding =
             unreachable_finding(plan, variant).filter(|finding| filter.matches(finding))?;
         Some(problem_of(&finding).since(seconds(its.since)))
@@ -114,7 +116,7 @@ pub fn logged_unreachable(
     reporters: &[Reporter],
 ) -> BTreeSet<LoggedProblem> {
     let Published { plan, observed, .. } = published;
-    let variants = headgate_publisher::unreached(plan, scopes, reporters);
+    let variants = headgate_publisher::unreachable_versions(plan, scopes, reporters);
     let findings = variants.keys().filter_map(|v| unreachable_finding(plan, v));
     findings
         .map(|finding| LoggedProblem {

@@ -115,7 +115,7 @@ mod tests {
             &(CARRIER.replace("NAME", "nor-this") + "---\n" + &POLICY.replace("NAME", "t")),
         );
         let (policies, of) = watch::channel(tags.clone());
-        let (remembered, models) = watch::channel(Arc::new(Observed {
+        let (memory_sender, models) = watch::channel(Arc::new(Observed {
             generation: 1,
             ..Observed::default()
         }));
@@ -158,7 +158,7 @@ mod tests {
         };
         let served = ModelRecord::default();
         memory.objects.served_models.insert(key.clone(), served);
-        remembered.send(Arc::new(memory)).unwrap();
+        memory_sender.send(Arc::new(memory)).unwrap();
         joined.changed().await.unwrap();
         let known = joined.borrow_and_update().clone();
         assert_eq!(known.change_since(&edited), Some(Change::Intent));

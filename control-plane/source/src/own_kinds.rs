@@ -11,7 +11,7 @@ use headgate_kubernetes::access::{INSTALL_CRDS, Watchable};
 use headgate_kubernetes::blocks::Blocks;
 use headgate_kubernetes::health::WatchHealth;
 use headgate_kubernetes::listing::Listing;
-use headgate_kubernetes::models::{ModelCache, Writable};
+use headgate_kubernetes::models::{ModelCache, ModelObjects};
 use headgate_kubernetes::object::MissingIdentity;
 use headgate_kubernetes::own_kinds::OwnKinds;
 use headgate_kubernetes::policies::{Controller, PolicyCache};
@@ -168,10 +168,10 @@ impl<C: OwnKinds> OwnKindsWatch<C> {
 impl Models {
     /// The interface for the writer of `ServedModel`s.
     #[must_use]
-    pub fn writable(&self) -> Writable {
-        Writable {
-            seen: self.cache.clone(),
-            unwritable: self.write_failure.clone(),
+    pub fn objects(&self) -> ModelObjects {
+        ModelObjects {
+            cache: self.cache.clone(),
+            write_failure: self.write_failure.clone(),
             controller: self.controller.to_string(),
         }
     }

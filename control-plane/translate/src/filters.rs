@@ -24,7 +24,7 @@ use crate::view::Accepted;
 pub struct Filter {
     /// Its ECDS name, also its root id and the filter's name.
     pub name: &'static str,
-    /// What it does.
+    /// The stages that it runs.
     pub stages: Stages,
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use headgate_kubernetes::faults::Faults;
-use headgate_kubernetes::models::Writable;
+use headgate_kubernetes::models::ModelObjects;
 use headgate_kubernetes::policies::{Controller, PolicyCache};
 use headgate_model::{LabelKeys, Planned, ReplicaCounts, policy_revision};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -56,7 +56,7 @@ pub struct Sources {
     /// The stored policies, if they are objects of the API server.
     pub policies: Option<watch::Receiver<Option<Arc<PolicyCache>>>>,
     /// The `ServedModel`s.
-    pub models: Writable,
+    pub models: ModelObjects,
     /// True once the process is shutting down.
     pub shutting_down: watch::Receiver<bool>,
 }
@@ -187,7 +187,7 @@ impl Writer {
     pub async fn end(mut self) {
         self.resign.send_replace(true);
         let ended = async {
-            // The elector ends by itself. If it panicked, nothing is written any more either.
+            // The elector ends by itself. If it panicked, nothing is written either.
             let _ = (&mut self.elector).await;
             self.leading.send_replace(false);
             self.tasks.shutdown().await;

@@ -172,17 +172,17 @@ fn id(name: &str) -> PolicyId {
     }
 }
 
-fn standing(acked: u32) -> PolicyStates {
-    standing_of("", acked)
+fn policy_states(acked: u32) -> PolicyStates {
+    policy_states_of("", acked)
 }
 
-fn standing_of(uid: &str, acked: u32) -> PolicyStates {
-    let standing = PolicyState {
+fn policy_states_of(uid: &str, acked: u32) -> PolicyStates {
+    let state = PolicyState {
         uid: uid.to_owned(),
         outcome: accepted(1),
         counts: counts(acked, 9),
     };
-    [(id("a"), standing)].into()
+    [(id("a"), state)].into()
 }
 
 fn stored(
@@ -207,7 +207,7 @@ fn there(scheduler: &mut StatusScheduler, conditions: &[Condition]) {
 #[test]
 fn an_object_is_written_at_once_then_at_most_every_ten_seconds_and_the_newest_wins() {
     let mut scheduler = StatusScheduler::default();
-    scheduler.want(standing(0));
+    scheduler.want(policy_states(0));
     assert!(
         scheduler.due(at(0), Duration::ZERO).writes.is_empty(),
         "nothing is known to be there"
@@ -216,7 +216,7 @@ fn an_object_is_written_at_once_then_at_most_every_ten_seconds_and_the_newest_wi
     let second = Duration::from_secs;
     assert_eq!(scheduler.due(at(0), second(100)).writes.len(), 1);
     for (clock, acked) in [(101, 1), (104, 2), (109, 3)] {
-        scheduler.want(standing(acked));
+        scheduler.want(policy_states(acked));
         let due = scheduler.due(at(0), second(clock));
         assert!(due.writes.is_empty());
         assert_eq!(due.next, Some(second(100) + MIN_INTERVAL));
@@ -235,7 +235,7 @@ fn a_new_leader_keeps_the_write_interval_of_the_previous_one() {
     let second = Duration::from_secs;
     let takes_over = |wrote: i64| {
         let mut scheduler = StatusScheduler::default();
-        scheduler.want(standing(0));
+        scheduler.want(policy_states(0));
         scheduler.stored(stored("", &[], Some(wrote)), at(1000), second(50));
         let due = scheduler.due(at(1000), second(50));
         (due.writes.len(), due.next)
@@ -246,7 +246,7 @@ fn a_new_leader_keeps_the_write_interval_of_the_previous_one() {
     // A clock that is ahead delays a write by one interval at most, however often it is due.
     assert_eq!(takes_over(2000), (0, Some(second(60))));
     let mut scheduler = StatusScheduler::default();
-    scheduler.want(standing(0));
+    scheduler.want(policy_states(0));
     for clock in [50, 55, 60] {
         scheduler.stored(stored("", &[], Some(2000)), at(1000), second(clock));
     }
@@ -256,7 +256,7 @@ fn a_new_leader_keeps_the_write_interval_of_the_previous_one() {
 #[test]
 fn an_untried_write_is_due_at_once() {
     let mut scheduler = StatusScheduler::default();
-    scheduler.want(standing(0));
+    scheduler.want(policy_states(0));
     there(&mut scheduler, &[]);
     assert_eq!(scheduler.due(at(0), Duration::ZERO).writes.len(), 1);
     scheduler.skipped(&id("a"));
@@ -266,7 +266,7 @@ fn an_untried_write_is_due_at_once() {
 #[test]
 fn a_failed_write_is_tried_again_after_the_write_interval() {
     let mut scheduler = StatusScheduler::default();
-    scheduler.want(standing(0));
+    scheduler.want(policy_states(0));
     there(&mut scheduler, &[]);
     assert_eq!(scheduler.due(at(0), Duration::ZERO).writes.len(), 1);
     scheduler.failed(&id("a"));
@@ -280,7 +280,7 @@ fn a_failed_write_is_tried_again_after_the_write_interval() {
 #[test]
 fn a_failed_write_keeps_the_times_of_unchanged_conditions() {
     let mut scheduler = StatusScheduler::default();
-    scheduler.want(standing(0));
+    scheduler.want(policy_states(0));
     there(&mut scheduler, &[]);
     let first = scheduler
         .due(at(0), Duration::ZERO)
@@ -288,7 +288,7 @@ fn a_failed_write_keeps_the_times_of_unchanged_conditions() {
         .remove(0)
         .conditions;
     there(&mut scheduler, &first);
-    scheduler.want(standing(2));
+    scheduler.want(policy_states(2));
     assert_eq!(scheduler.due(at(100), MIN_INTERVAL).writes.len(), 1);
     scheduler.failed(&id("a"));
     let again = scheduler
@@ -307,14 +307,14 @@ fn a_failed_write_keeps_the_times_of_unchanged_conditions() {
 fn the_status_of_an_object_is_never_written_to_a_recreated_one() {
     let second = Duration::from_secs;
     let mut scheduler = StatusScheduler::default();
-    scheduler.want(standing_of("old", 9));
+    scheduler.want(policy_states_of("old", 9));
     scheduler.stored(stored("old", &[], None), at(0), second(0));
     assert_eq!(scheduler.due(at(0), second(0)).writes[0].uid, "old");
     // It was recreated, and the new object has no outcome yet.
     scheduler.stored(stored("new", &[], None), at(1), second(1));
     assert_eq!(scheduler.due(at(1), second(1)), Default::default());
     // Its first status is written at once, whenever the status of the old object was written.
-    scheduler.want(standing_of("new", 0));
+    scheduler.want(policy_states_of("new", 0));
     let due = scheduler.due(at(2), second(2));
     assert_eq!((due.writes[0].uid.as_str(), due.next), ("new", None));
     assert!(lines(&due.writes[0].conditions)[2].starts_with("Programmed=False"));

@@ -74,11 +74,11 @@ pub struct FleetEvent {
     pub stream: StreamId,
     /// The proxy's node id.
     pub node: String,
-    /// What happened.
+    /// The event.
     pub event: ProxyEvent,
 }
 
-/// What can happen to a proxy.
+/// An event of a proxy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProxyEvent {
     /// It opened a stream and was admitted.

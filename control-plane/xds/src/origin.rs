@@ -19,7 +19,7 @@ pub struct OriginObject {
     pub namespace: String,
     /// Name.
     pub name: String,
-    /// What the resource takes from the object. Equal revisions mean that it takes the same.
+    /// The revision of the part of the object that the resource uses. Equal revisions mean equal parts.
     pub revision: String,
 }
 

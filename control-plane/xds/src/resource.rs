@@ -209,7 +209,7 @@ impl Resource {
         self
     }
 
-    /// Marks a version that takes away what routes or filters may still use, such as endpoints of which none is left. A client
+    /// Marks a version that removes something that routes or filters may still use, such as the last endpoint. A client
     /// that has another version keeps it until it has acknowledged the routes and filters of the same snapshot.
     #[must_use]
     pub fn after_routes(mut self) -> Self {

@@ -174,7 +174,7 @@ async fn during_a_drain_new_connections_are_refused_and_open_ones_get_a_goaway()
     running.stop.send(()).unwrap();
     assert_eq!(proxies[0].end().await.1, Code::Unavailable);
 
-    // Nothing listens any more, and no stream can be opened on a connection that was open before.
+    // Nothing listens, and no stream can be opened on a connection that was open before.
     let again = Channel::from_shared(running.address.clone()).unwrap();
     within(again.connect()).await.expect_err("it still listens");
     let channel = proxies[1].channel.clone();

@@ -1,4 +1,4 @@
-//! Endpoints of which none is left are sent after the routes and filters that no longer send traffic to them (rule 3, removing).
+//! The removal of the last endpoint is sent after the routes and filters that no longer send traffic to them (rule 3, removing).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod common;

@@ -23,7 +23,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 const HEAD: &str = "\
 # The functions that a request runs, in the order in which it does: they come first in a module (see tools/layout).
-# Written by `make order`, from what a real Envoy runs; one that is not there any more does no harm.
+# Written by `make order`, from what a real Envoy runs; one that no longer exists does no harm.
 ";
 
 fn list() -> PathBuf {

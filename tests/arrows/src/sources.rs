@@ -20,7 +20,7 @@ pub struct Line {
 /// Files that cargo writes itself are left out.
 ///
 /// # Errors
-/// What git printed, or which file could not be read.
+/// The output of git, or the file that could not be read.
 pub fn lines() -> Result<Vec<Line>, String> {
     let output = Command::new("git")
         .args([

@@ -87,7 +87,7 @@ struct Dependency {
 /// Reads the workspace.
 ///
 /// # Errors
-/// What cargo printed, if it failed or answered something else than its documented format.
+/// The output of cargo, if it failed or answered something else than its documented format.
 pub fn read() -> Result<Workspace, String> {
     let output = cargo(&["metadata", "--format-version=1", "--no-deps"])?;
     let metadata: Metadata = serde_json::from_str(&output).map_err(|error| error.to_string())?;
@@ -107,7 +107,7 @@ pub fn read() -> Result<Workspace, String> {
 /// are when this package alone is built, which is how the modules are built.
 ///
 /// # Errors
-/// What cargo printed, if it failed.
+/// The output of cargo, if it failed.
 pub fn closure(package: &str, target: &str) -> Result<BTreeSet<String>, String> {
     let tree = cargo(&[
         "tree",

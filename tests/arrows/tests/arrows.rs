@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_test_arrows::workspace::{Kind, Member, Workspace, closure, read};
 
-/// What one crate may name in `[dependencies]`.
+/// The crates that one crate may name in `[dependencies]`.
 struct Rule {
     name: &'static str,
     /// Crates of this repository.

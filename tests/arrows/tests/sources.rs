@@ -94,6 +94,27 @@ fn every_path_that_a_document_names_exists() {
     assert!(missing.is_empty(), "\n{}", missing.join("\n"));
 }
 
+/// CONTRIBUTING, "Language": a module head is a noun phrase.
+#[test]
+fn every_module_head_says_what_the_module_is() {
+    let lines = lines().expect("the repository's files");
+    let heads: Vec<&Line> = lines.iter().filter(|line| is_head(line)).collect();
+    assert!(heads.len() > 800, "only {} module heads", heads.len());
+    let questions = ["What ", "Which ", "Who ", "Whom ", "Whose ", "How "];
+    let asks = |line: &&&Line| {
+        let text = line.text.trim_start_matches("//! ");
+        questions.iter().any(|question| text.starts_with(question))
+    };
+    let found: Vec<&Line> = heads.iter().filter(asks).copied().collect();
+    assert!(found.is_empty(), "\n{}", report(&found));
+}
+
+/// Whether the line is the first one of its file and documents the module.
+fn is_head(line: &Line) -> bool {
+    let rust = line.file.extension().is_some_and(|e| e == "rs");
+    rust && line.number == 1 && line.text.starts_with("//! ")
+}
+
 #[test]
 fn a_link_without_a_file_or_a_heading_is_found() {
     let file = "docs/page.md";

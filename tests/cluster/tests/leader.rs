@@ -78,7 +78,7 @@ async fn after_the_leader_is_killed_another_replica_leads_within_the_lease_and_n
         .unwrap();
     leads(&kubectl, "first", SOON).await;
 
-    // Two Envoys at the leader, one of which also knows the other replica, which does not serve yet; one Envoy at the other replica.
+    // Two Envoys at the leader: one of them also knows the other replica, which does not serve yet; one Envoy at the other replica.
     let mut second = ControlPlane::start(cluster.kube.kubeconfig(), &flags("second")).unwrap();
     second.process().kill().unwrap();
     let (one, two) = (cluster.control_plane.xds(), second.xds());

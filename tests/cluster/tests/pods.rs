@@ -116,9 +116,9 @@ async fn turn(cluster: &TestCluster, pod: &str, address: SocketAddr, ready: bool
 
 /// A pod of another model that is never ready and changes its address all the time, so that batched endpoint changes never find a
 /// quiet moment. Until dropped.
-struct Restless(AbortHandle);
+struct PodChurn(AbortHandle);
 
-impl Restless {
+impl PodChurn {
     async fn start(cluster: &TestCluster) -> Self {
         let other = deployment("other", "other", "one", 1);
         cluster.roll_out(&other).await.unwrap();
@@ -145,7 +145,7 @@ impl Restless {
     }
 }
 
-impl Drop for Restless {
+impl Drop for PodChurn {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -212,7 +212,7 @@ async fn an_unready_pod_gets_no_requests_until_it_is_ready_again() {
     ends_whole(answer).await;
 
     // Also while other endpoints change all the time.
-    let _restless = Restless::start(&cluster).await;
+    let _churn = PodChurn::start(&cluster).await;
     let mut left = Vec::new();
     for _ in 0..TIMES {
         left.push(turn(&cluster, &pod, address, false).await);

@@ -7,7 +7,7 @@ use std::fmt::{self, Display};
 pub struct BrokenClaim {
     /// The claim, as a sentence.
     pub claim: &'static str,
-    /// What was measured instead.
+    /// The measured value instead.
     pub why: String,
 }
 

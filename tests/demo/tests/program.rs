@@ -82,7 +82,7 @@ impl Home {
         directories.path().join(format!("{part}.pid"))
     }
 
-    /// Asserts that nothing listens any more.
+    /// Asserts that nothing listens now.
     #[track_caller]
     fn assert_free(&self) {
         for (name, addresses) in &self.addresses {

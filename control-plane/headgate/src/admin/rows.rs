@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use headgate_kubernetes::faults::{Failing, FaultPlace};
-use headgate_kubernetes::health::{ApiState, Lost, Undefined, WatchState};
+use headgate_kubernetes::health::{ApiState, LostWatch, MissingKind, WatchState};
 use headgate_report::{ApiReport, PeerReport, ProblemReport, UnreadReport, reason, unix};
 use headgate_writer::Peer;
 
@@ -46,7 +46,7 @@ pub(crate) fn api_problems(api: &ApiState) -> Vec<ProblemReport> {
         .into_iter()
         .chain(api.unread().map(unread))
         .chain(missing)
-        .chain(api.undefined().map(undefined))
+        .chain(api.missing_kinds().map(missing_kind))
         .collect()
 }
 
@@ -70,14 +70,14 @@ fn away(api: &ApiState) -> Option<ProblemReport> {
 }
 
 /// A kind that cannot be read, and the effect.
-fn unread((kind, watch, lost): (&str, &WatchState, &Lost)) -> ProblemReport {
+fn unread((kind, watch, lost): (&str, &WatchState, &LostWatch)) -> ProblemReport {
     let effect = watch.effect();
     let message = format!("the kind cannot be read, {effect}: {}", lost.message);
     ProblemReport::new("error", reason::KIND_UNREAD, kind, message).since(unix(lost.since))
 }
 
 /// A kind that the API server does not have, and the command that installs it.
-fn undefined(it: Undefined<'_>) -> ProblemReport {
+fn missing_kind(it: MissingKind<'_>) -> ProblemReport {
     let message = if it.counts {
         "the kind was removed from the Kubernetes API, so its objects count as deleted until it is installed again"
     } else {

@@ -78,7 +78,7 @@ enum Document {
     Rbac,
 }
 
-/// What a schema command prints.
+/// The output of a schema command.
 pub(crate) enum Printed {
     /// A document that is independent of the command line.
     Schema(SchemaOf),

@@ -38,7 +38,7 @@ pub(crate) enum ModuleError {
     Truncated {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem with it.
         why: String,
     },
     /// The named copy cannot be written.

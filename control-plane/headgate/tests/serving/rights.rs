@@ -18,7 +18,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// The ServiceAccount it runs as.
 const ACCOUNT: &str = "keeper";
 
-/// What `headgate schema rbac` prints for a control plane that watches `default`.
+/// The output of `headgate schema rbac` for a control plane that watches `default`.
 fn printed() -> String {
     let of = ["--namespace", "default", "--service-account", ACCOUNT];
     let out = headgate(&[["schema", "rbac"].as_slice(), &of].concat());

@@ -324,8 +324,8 @@ async fn a_state_directory_stores_the_base_of_files_and_is_written_again() {
     let file = files.path("state/default.m.yaml");
     let flags = ["--state", state.as_str()];
     let mut server = Server::start_with(&files, &flags).await;
-    let remembered = |s: &Value| s["models"][0]["base"][0]["versions"][0] == "v1";
-    server.until("the base to be read back", remembered).await;
+    let stored = |s: &Value| s["models"][0]["base"][0]["versions"][0] == "v1";
+    server.until("the base to be read back", stored).await;
     let written = std::fs::read_to_string(&file).unwrap();
     assert!(
         written.contains("kind: ServedModel") && written.contains("v1"),

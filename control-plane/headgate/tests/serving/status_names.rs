@@ -56,7 +56,6 @@ fn fields(at: &str, value: &Value, found: &mut BTreeSet<String>) {
 
 const NAMES: &str = "\
 api: null
-ending: bool
 models[].acked.current: number
 models[].acked.total: number
 models[].base[].carrier: text
@@ -133,17 +132,18 @@ publication: number
 publishedAt: number
 replica: null
 replicas[].address: text
-replicas[].ending: bool
 replicas[].error: null
 replicas[].error: text
 replicas[].publication: number
 replicas[].publishedAt: number
 replicas[].replica: null
+replicas[].shuttingDown: bool
 replicas[].startedAt: number
 replicas[].synced: bool
 replicas[].syncedAt: number
 replicas[].tookMs: number
 replicas[].version: text
+shuttingDown: bool
 startedAt: number
 synced: bool
 syncedAt: number

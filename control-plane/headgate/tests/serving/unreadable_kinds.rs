@@ -131,29 +131,29 @@ async fn a_replica_starts_despite_an_unreadable_kind_and_names_it() {
 /// A base of an unread kind outlives its grace, which begins once the kind is read and the base is missing.
 async fn its_base_is_not_forgotten(cluster: &Cluster) {
     let kubectl = cluster.kube.kubectl();
-    let remembered = json!({
+    let stored = json!({
         "apiVersion": "headgate.dev/v1alpha1", "kind": "ServedModel",
         "metadata": {"name": "big", "annotations": {"headgate.dev/base": "leaderworkerset/big=zero"}},
         "spec": {"baseGrace": "1s"},
     });
-    kubectl.apply(&remembered.to_string()).await.unwrap();
+    kubectl.apply(&stored.to_string()).await.unwrap();
     let other = deployment("big", "big-one", "one", 1);
     kubectl.apply_and_wait(&other).await.unwrap();
     let base = async || {
         let path = "jsonpath={.status.base[*].carrier} {.status.base[*].undeclaredSince} {.status.planned.one}";
         kubectl.run(["get", "smdl/big", "-o", path]).await.unwrap()
     };
-    let remembered = "leaderworkerset/big  100";
+    let stored = "leaderworkerset/big  100";
     for _ in 0..2 {
         eventually(SOON, "the base to be stored", async || {
             let now = base().await;
-            (now == remembered).then_some(()).ok_or(now)
+            (now == stored).then_some(()).ok_or(now)
         })
         .await
         .unwrap();
         tokio::time::sleep(Duration::from_secs(3)).await;
     }
-    assert_eq!(base().await, remembered);
+    assert_eq!(base().await, stored);
 
     let readable = r#"{"spec": {"conversion": {"strategy": "None", "webhook": null}}}"#;
     kubectl

@@ -14,11 +14,11 @@ mod manifest;
 mod qualified;
 mod rights;
 mod table;
-mod written;
+mod write_permissions;
 
 pub use self::account::Account;
 pub use self::manifest::rbac;
 pub use self::rights::{Missing, Needs, Right};
 pub use self::table::Watchable;
 pub use self::table::{INSTALL_CRDS, carriers, models, policies, policy};
-pub use self::written::{COUNTS, EVENTS, LEASES, MODEL_STATUS, MODELS, status_of};
+pub use self::write_permissions::{COUNTS, EVENTS, LEASES, MODEL_STATUS, MODELS, status_of};

@@ -8,7 +8,7 @@ use std::fmt;
 use super::account::Account;
 use super::qualified::qualified;
 use super::table;
-use super::written::{self, Place};
+use super::write_permissions::{self, Place};
 use crate::kinds::Kind;
 
 /// The verbs of a watched kind. A streamed list needs `watch` only; an API server without streamed lists needs both.
@@ -75,7 +75,7 @@ impl Needs {
                 let (group, resource) = (of.resource.group, of.resource.plural);
                 self.at(place, group, resource, READ, of.why)
             });
-        let written = written::all().filter(|row| self.policies || !row.of_policies());
+        let written = write_permissions::all().filter(|row| self.policies || !row.of_policies());
         let written = written.flat_map(|row| {
             let (group, resource) = (row.group.to_owned(), row.resource.clone().into_owned());
             self.at(row.place, group, resource, row.verbs, row.why)

@@ -4,7 +4,7 @@ use headgate_contract::{POLICY_DEFINITIONS, PolicyDefinition};
 use kube::CustomResourceExt as _;
 use kube::core::{ApiResource, DynamicObject, Request, Resource as _};
 
-use super::written::OWN_GROUP;
+use super::write_permissions::OWN_GROUP;
 use crate::kinds::Kind;
 use crate::models::ServedModel;
 use crate::watched_kind::WatchedKind;

@@ -60,7 +60,7 @@ impl ModelCache {
         self.objects.insert(key, Arc::new(object));
     }
 
-    /// An object was deleted. Its memory stays, unless no object declared its model any more.
+    /// An object was deleted. Its memory stays, unless no object declared its model.
     pub fn delete(&mut self, namespace: &str, name: &str) {
         let key = (namespace.to_owned(), name.to_owned());
         self.foreign.remove(&key);

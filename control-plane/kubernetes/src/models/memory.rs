@@ -22,20 +22,20 @@ pub fn memory_of(status: &ServedModelStatus) -> Memory {
     };
     let carriers = |carriers: &[Base]| -> BTreeMap<String, StoredCarrier> {
         let carriers = carriers.iter().map(|carrier| {
-            let remembered = StoredCarrier {
+            let stored = StoredCarrier {
                 versions: versions(&carrier.versions),
                 undeclared_since: carrier.undeclared_since.as_ref().map(seconds),
             };
-            (carrier.carrier.clone(), remembered)
+            (carrier.carrier.clone(), stored)
         });
         carriers.collect()
     };
     let names = status.names.iter().map(|name| {
-        let remembered = StoredName {
+        let stored = StoredName {
             carriers: name.carriers.iter().cloned().collect(),
             gone_since: name.gone_since.as_ref().map(seconds),
         };
-        (name.name.clone(), remembered)
+        (name.name.clone(), stored)
     });
     Memory {
         base: carriers(&status.base),
@@ -47,26 +47,22 @@ pub fn memory_of(status: &ServedModelStatus) -> Memory {
 }
 
 /// Stores a memory in a status.
-pub fn remember_in(status: &mut ServedModelStatus, memory: &Memory) {
+pub fn store_memory(status: &mut ServedModelStatus, memory: &Memory) {
     let carriers = |carriers: &BTreeMap<String, StoredCarrier>| -> Vec<Base> {
-        let carriers = carriers.iter().map(|(carrier, remembered)| Base {
+        let carriers = carriers.iter().map(|(carrier, stored)| Base {
             carrier: carrier.clone(),
-            versions: remembered
-                .versions
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            undeclared_since: remembered.undeclared_since.and_then(time),
+            versions: stored.versions.iter().map(ToString::to_string).collect(),
+            undeclared_since: stored.undeclared_since.and_then(time),
         });
         carriers.collect()
     };
     status.base = carriers(&memory.base);
     status.previous = carriers(&memory.previous);
     status.full_share = memory.full_share.iter().cloned().collect();
-    let names = memory.names.iter().map(|(name, remembered)| Name {
+    let names = memory.names.iter().map(|(name, stored)| Name {
         name: name.clone(),
-        carriers: remembered.carriers.iter().cloned().collect(),
-        gone_since: remembered.gone_since.and_then(time),
+        carriers: stored.carriers.iter().cloned().collect(),
+        gone_since: stored.gone_since.and_then(time),
     });
     status.names = names.collect();
     status.provisional_since = memory.provisional_since.and_then(time);
@@ -91,11 +87,11 @@ pub fn base_of(text: &str) -> BTreeMap<String, StoredCarrier> {
         let carrier = carrier.trim();
         let (kind, name) = carrier.split_once('/')?;
         let versions = versions.trim().split('+');
-        let remembered = StoredCarrier {
+        let stored = StoredCarrier {
             versions: versions.filter_map(|v| Version::try_from(v).ok()).collect(),
             undeclared_since: None,
         };
-        (!kind.is_empty() && !name.is_empty()).then(|| (carrier.to_owned(), remembered))
+        (!kind.is_empty() && !name.is_empty()).then(|| (carrier.to_owned(), stored))
     });
     carriers.collect()
 }
@@ -144,7 +140,7 @@ mod tests {
     #[test]
     fn a_memory_is_read_back_unchanged_also_through_json() {
         let mut status = ServedModelStatus::default();
-        remember_in(&mut status, &memory());
+        store_memory(&mut status, &memory());
         let json = serde_json::to_string(&status).unwrap();
         let read: ServedModelStatus = serde_json::from_str(&json).unwrap();
         assert_eq!(memory_of(&read), memory());

@@ -16,10 +16,10 @@ mod stored;
 
 pub use self::cache::ModelCache;
 pub use self::findings::findings;
-pub use self::memory::{base_of, memory_of, remember_in, set_carriers_gone, time};
+pub use self::memory::{base_of, memory_of, set_carriers_gone, store_memory, time};
 pub use self::naming::object_name;
 pub use self::resource::{
-    Base, Change, Name, Percent, Proxies, Served, ServedModel, ServedModelStatus, Shown,
+    Base, Change, Name, Percent, PrinterColumns, Proxies, Served, ServedModel, ServedModelStatus,
 };
 pub use self::stored::{ModelShape, StoredModel};
 
@@ -30,11 +30,11 @@ pub const UNCARRIED: i64 = 3600;
 
 /// The interface between the watch of `ServedModel`s and their writer: the cache, and the channel for write failures.
 #[derive(Debug, Clone)]
-pub struct Writable {
+pub struct ModelObjects {
     /// The stored objects; `None` until all are known.
-    pub seen: watch::Receiver<Option<Arc<ModelCache>>>,
+    pub cache: watch::Receiver<Option<Arc<ModelCache>>>,
     /// The reason why objects cannot be written; `None` while they can.
-    pub unwritable: watch::Sender<Option<String>>,
+    pub write_failure: watch::Sender<Option<String>>,
     /// The controller name of this installation.
     pub controller: String,
 }

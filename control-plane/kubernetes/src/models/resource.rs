@@ -30,11 +30,23 @@ use crate::conditions;
     printcolumn(
         name = "Versions",
         type_ = "string",
-        json_path = ".status.shown.versions"
+        json_path = ".status.printerColumns.versions"
     ),
-    printcolumn(name = "Base", type_ = "string", json_path = ".status.shown.base"),
-    printcolumn(name = "Canary", type_ = "string", json_path = ".status.shown.canary"),
-    printcolumn(name = "Acked", type_ = "string", json_path = ".status.shown.acked"),
+    printcolumn(
+        name = "Base",
+        type_ = "string",
+        json_path = ".status.printerColumns.base"
+    ),
+    printcolumn(
+        name = "Canary",
+        type_ = "string",
+        json_path = ".status.printerColumns.canary"
+    ),
+    printcolumn(
+        name = "Acked",
+        type_ = "string",
+        json_path = ".status.printerColumns.acked"
+    ),
     printcolumn(
         name = "Converged",
         type_ = "string",
@@ -91,9 +103,9 @@ pub struct ServedModelStatus {
     /// The last ten changes, the newest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<Change>,
-    /// Lines for `kubectl get`.
+    /// Columns of `kubectl get`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shown: Option<Shown>,
+    pub printer_columns: Option<PrinterColumns>,
     /// `Accepted`: the `spec` is valid, and so is a base that a person wrote. `Ready`: a version that takes new sessions has a ready endpoint. `Programmed`: every proxy
     /// accepted the model's resources. `Converged`: every proxy acknowledged the planned weights.
     #[serde(
@@ -154,10 +166,10 @@ pub struct Change {
     pub message: String,
 }
 
-/// Lines for `kubectl get`.
+/// Columns of `kubectl get`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
-pub struct Shown {
+pub struct PrinterColumns {
     /// The declared versions.
     pub versions: String,
     /// The versions of the base.

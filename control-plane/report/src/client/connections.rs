@@ -11,7 +11,7 @@ use super::{Failure, HostPort, fetch};
 use crate::view::peers::{check_replica, unqueried};
 use crate::{Query, Report};
 
-/// What the caller of [`Connections::next`] has to do.
+/// The next action of the caller of [`Connections::next`].
 pub(super) enum Step {
     /// An answer or the set of replicas changed.
     Changed,
@@ -124,7 +124,7 @@ impl Connections {
         self.by_address.entry(address).or_insert_with(start);
     }
 
-    /// Connects to the replicas that the answering ones know, and disconnects from those that none of them knows any more.
+    /// Connects to the replicas that the answering ones know, and disconnects from those that none of them knows.
     fn connect_peers(&mut self) {
         let peers = self.reports().flat_map(|report| &report.peers);
         let known: BTreeSet<String> = peers.map(|peer| peer.replica.clone()).collect();

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::problem_log::{LoggedProblem, ProblemLog};
 use crate::{Report, reason};
 
-/// What was logged.
+/// The logged problems.
 #[derive(Default)]
 pub(super) struct DifferenceLog(ProblemLog);
 

@@ -46,7 +46,7 @@ pub fn changes(before: Option<&Report>, after: &Report, now: f64) -> Vec<LogLine
         log.push(
             None,
             "gone",
-            "no object has the label of this model any more".to_owned(),
+            "no object has the label of this model".to_owned(),
         );
         lines.extend(log.lines);
     }
@@ -261,7 +261,7 @@ fn global(at: f64, kind: &str, text: String) -> LogLine {
 }
 
 fn is_shutting_down(replica: &ReplicaReport) -> bool {
-    replica.head.as_ref().is_some_and(|head| head.ending)
+    replica.head.as_ref().is_some_and(|head| head.shutting_down)
 }
 
 /// Control planes that stopped, started or no longer answer.

@@ -113,7 +113,7 @@ fn report(model: ModelReport) -> Report {
             version: "0.1.0".to_owned(),
             replica: None,
             started_at: 1.0,
-            ending: false,
+            shutting_down: false,
             synced: true,
             synced_at: Some(1.0),
             publication: 1,
@@ -255,7 +255,7 @@ fn refusals_problems_and_losses_are_shown_with_their_ends() {
     gone.models.clear();
     assert_eq!(
         change_lines(Some(&settled), &gone),
-        ["1000 gone no object has the label of this model any more"]
+        ["1000 gone no object has the label of this model"]
     );
 }
 

@@ -204,7 +204,7 @@ fn replicas(replicas: &[ReplicaReport], options: RenderOptions) -> String {
         let head = replica.head.as_ref();
         let state = match head {
             None => "AWAY",
-            Some(head) if head.ending => "ENDING",
+            Some(head) if head.shutting_down => "SHUTTING DOWN",
             Some(head) if head.synced => "answers",
             Some(_) => "NOT SYNCED",
         };

@@ -23,12 +23,12 @@ pub(super) enum PodUse {
     Portless,
 }
 
-/// Ports of which any one may serve.
+/// Candidate ports: any one of them may serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AmbiguousPort {
     /// The ports, for messages.
     pub(super) candidates: String,
-    /// Services of which an annotation may name one to decide it.
+    /// Services; an annotation may name one of them to decide it.
     pub(super) deciding_services: Vec<String>,
 }
 

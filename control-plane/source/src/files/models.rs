@@ -35,16 +35,16 @@ pub(super) fn read(meta: &Metadata, object: &Value) -> Result<StoredModel, Confi
 /// The models of all files.
 #[derive(Debug, Default)]
 pub(super) struct Models {
-    all: BTreeMap<ModelKey, Gathered>,
+    all: BTreeMap<ModelKey, FileModel>,
 }
 
 #[derive(Debug, Default)]
-struct Gathered {
+struct FileModel {
     served: ModelRecord,
     /// The file whose `spec` counts.
     origin: Option<String>,
     /// Whether its memory comes from the state directory.
-    remembered: bool,
+    has_state: bool,
 }
 
 impl Models {
@@ -60,19 +60,19 @@ impl Models {
     ) -> Option<String> {
         let id = object.model.clone().ok()?;
         let key = (object.namespace.clone(), id);
-        let gathered = self.all.entry(key).or_default();
+        let model = self.all.entry(key).or_default();
         let memory = || -> Memory { object.memory().unwrap_or_default() };
         if state {
-            (gathered.served.memory, gathered.remembered) = (memory(), true);
+            (model.served.memory, model.has_state) = (memory(), true);
             return None;
         }
-        if let Some(origin) = &gathered.origin {
+        if let Some(origin) = &model.origin {
             return Some(origin.clone());
         }
-        gathered.origin = Some(file.to_owned());
-        gathered.served.spec = object.spec.clone().unwrap_or_default();
-        if !gathered.remembered {
-            gathered.served.memory = memory();
+        model.origin = Some(file.to_owned());
+        model.served.spec = object.spec.clone().unwrap_or_default();
+        if !model.has_state {
+            model.served.memory = memory();
         }
         None
     }
@@ -80,6 +80,6 @@ impl Models {
     /// The records of all models, as input of the plan.
     pub(super) fn served(self) -> BTreeMap<ModelKey, ModelRecord> {
         let all = self.all.into_iter();
-        all.map(|(key, gathered)| (key, gathered.served)).collect()
+        all.map(|(key, model)| (key, model.served)).collect()
     }
 }

@@ -34,7 +34,7 @@ pub struct Reducer {
 #[derive(Debug, Clone, Default)]
 struct File {
     /// The last valid content.
-    valid: Vec<Placed>,
+    valid: Vec<LocatedManifest>,
     /// Problems of the last content.
     problems: Vec<FileProblem>,
     /// The objects of the last content that Headgate does not read.
@@ -42,7 +42,7 @@ struct File {
 }
 
 #[derive(Debug, Clone)]
-struct Placed {
+struct LocatedManifest {
     document: Option<usize>,
     path: String,
     manifest: Manifest,
@@ -52,8 +52,8 @@ struct Placed {
 
 /// The content of a file.
 #[derive(Default)]
-struct Read {
-    placed: Vec<Placed>,
+struct FileContent {
+    located: Vec<LocatedManifest>,
     problems: Vec<FileProblem>,
     unrelated: Vec<String>,
 }
@@ -88,12 +88,12 @@ impl Reducer {
 
     /// Whether a deleted file of the state directory is kept until it is written again, because its model is still in use.
     fn outlives(&self, file: &str) -> bool {
-        let placed = self
+        let located = self
             .files
             .get(file)
             .into_iter()
             .flat_map(|file| &file.valid);
-        let mut models = placed.filter_map(|placed| match &placed.manifest {
+        let mut models = located.filter_map(|located| match &located.manifest {
             Manifest::Model(model) => Some(model),
             _ => None,
         });
@@ -110,8 +110,8 @@ impl Reducer {
     /// Replaces the content of a file; `now` in Unix seconds.
     pub fn apply(&mut self, file: &str, bytes: &[u8], now: i64) {
         self.revision += 1;
-        let Read {
-            placed,
+        let FileContent {
+            located,
             problems,
             unrelated,
         } = self.read(file, bytes, now);
@@ -120,14 +120,14 @@ impl Reducer {
         let refused = problems.iter().any(|f| f.severity == Severity::Error);
         state.problems = keep_since(&state.problems, problems);
         if !refused {
-            state.valid = placed;
+            state.valid = located;
         } else if state.valid.is_empty() {
-            let rest = if placed.is_empty() {
+            let rest = if located.is_empty() {
                 "no object of the file is served"
             } else {
                 "the other objects of the file are served"
             };
-            state.valid = placed;
+            state.valid = located;
             note(&mut state.problems, rest);
         } else {
             note(
@@ -210,11 +210,11 @@ impl Reducer {
         })
     }
 
-    fn read(&self, file: &str, bytes: &[u8], now: i64) -> Read {
-        let mut read = Read::default();
+    fn read(&self, file: &str, bytes: &[u8], now: i64) -> FileContent {
+        let mut content = FileContent::default();
         if is_kustomization(file) {
-            read.unrelated.push("Kustomization".to_owned());
-            return read;
+            content.unrelated.push("Kustomization".to_owned());
+            return content;
         }
         let documents = match split(bytes, file.ends_with(".json")) {
             Ok(documents) if documents.is_empty() => {
@@ -222,13 +222,13 @@ impl Reducer {
                     ".",
                     "contains no object. To remove its objects, remove the file",
                 );
-                read.problems.push(problem(file, None, empty, now));
-                return read;
+                content.problems.push(problem(file, None, empty, now));
+                return content;
             }
             Ok(documents) => documents,
             Err(e) => {
-                read.problems.push(problem(file, None, e, now));
-                return read;
+                content.problems.push(problem(file, None, e, now));
+                return content;
             }
         };
         for Document {
@@ -239,7 +239,7 @@ impl Reducer {
         } in documents
         {
             match self.reader.read(file, &value, &written) {
-                Ok(Manifest::Unrelated(object)) => read.unrelated.push(object),
+                Ok(Manifest::Unrelated(object)) => content.unrelated.push(object),
                 Ok(Manifest::Ignored(warning)) => {
                     let path = if prefix.is_empty() {
                         ".".to_owned()
@@ -247,24 +247,24 @@ impl Reducer {
                         prefix
                     };
                     let warning = problem(file, number, ConfigError::new(path, warning), now);
-                    read.problems.push(FileProblem {
+                    content.problems.push(FileProblem {
                         severity: Severity::Warning,
                         ..warning
                     });
                 }
-                Ok(manifest) => read.placed.push(Placed {
+                Ok(manifest) => content.located.push(LocatedManifest {
                     document: number,
                     path: prefix,
                     manifest,
                     since: now,
                 }),
-                Err(e) if prefix.is_empty() => read.problems.push(problem(file, number, e, now)),
-                Err(e) => read
+                Err(e) if prefix.is_empty() => content.problems.push(problem(file, number, e, now)),
+                Err(e) => content
                     .problems
                     .push(problem(file, number, e.under(&prefix), now)),
             }
         }
-        read
+        content
     }
 
     /// Whether unknown objects may exist: a file or a directory cannot be read, or the last valid content of a file is kept.
@@ -284,8 +284,8 @@ impl Reducer {
         let mut models = Models::default();
         for (file, state) in &self.files {
             problems.extend(state.problems.iter().cloned());
-            for placed in &state.valid {
-                let other = match &placed.manifest {
+            for located in &state.valid {
+                let other = match &located.manifest {
                     Manifest::IncompleteLabels(finding) => {
                         findings.push(finding.clone());
                         None
@@ -296,7 +296,7 @@ impl Reducer {
                     manifest => insert(&mut objects, manifest),
                 };
                 if let Some(other) = other {
-                    problems.push(duplicate(file, placed, &other));
+                    problems.push(duplicate(file, located, &other));
                 }
             }
         }
@@ -353,20 +353,24 @@ fn insert(objects: &mut Objects, manifest: &Manifest) -> Option<(String, String)
     }
 }
 
-fn duplicate(file: &str, placed: &Placed, (object, origin): &(String, String)) -> FileProblem {
-    let path = if placed.path.is_empty() {
+fn duplicate(
+    file: &str,
+    located: &LocatedManifest,
+    (object, origin): &(String, String),
+) -> FileProblem {
+    let path = if located.path.is_empty() {
         "."
     } else {
-        &placed.path
+        &located.path
     };
     let message = format!(
         "{object} is also in {origin}, which comes first and is used: remove one of the two"
     );
     problem(
         file,
-        placed.document,
+        located.document,
         ConfigError::new(path, message),
-        placed.since,
+        located.since,
     )
 }
 

@@ -19,7 +19,7 @@ use crate::declared::{is_external_name, is_service};
 use headgate_kubernetes::kinds::Kind;
 
 /// One document with its place.
-struct Placed {
+struct LocatedDocument {
     file: String,
     number: Option<usize>,
     prefix: String,
@@ -65,10 +65,12 @@ pub fn remarks(files: &[(String, Vec<u8>)], default_namespace: &str, keys: &Labe
     remarks
 }
 
-fn documents(files: &[(String, Vec<u8>)]) -> Vec<Placed> {
+fn documents(files: &[(String, Vec<u8>)]) -> Vec<LocatedDocument> {
     let documents = files.iter().flat_map(|(file, bytes)| {
         let documents = split(bytes, file.ends_with(".json")).unwrap_or_default();
-        documents.into_iter().map(|document| placed(file, document))
+        documents
+            .into_iter()
+            .map(|document| located(file, document))
     });
     documents.collect()
 }
@@ -100,7 +102,7 @@ fn has_no_pods(value: &Value, keys: &LabelKeys) -> bool {
 
 /// The findings that Kubernetes would cause on the endpoints of a labelled Service. Files accept every endpoint, so these remarks concern
 /// Kubernetes only.
-fn of_service(document: &Placed, namespace: &str, keys: &LabelKeys) -> Vec<FileProblem> {
+fn of_service(document: &LocatedDocument, namespace: &str, keys: &LabelKeys) -> Vec<FileProblem> {
     let value = &document.value;
     let Some(key) = key(value, namespace).filter(|_| is_labelled_service(value, keys)) else {
         return Vec::new();
@@ -128,8 +130,8 @@ fn of_service(document: &Placed, namespace: &str, keys: &LabelKeys) -> Vec<FileP
     refused.map(info).collect()
 }
 
-fn placed(file: &str, document: Document) -> Placed {
-    Placed {
+fn located(file: &str, document: Document) -> LocatedDocument {
+    LocatedDocument {
         file: file.to_owned(),
         number: document.number,
         prefix: document.prefix,
@@ -137,7 +139,7 @@ fn placed(file: &str, document: Document) -> Placed {
     }
 }
 
-impl Placed {
+impl LocatedDocument {
     fn problem(&self, path: &str, severity: Severity, message: String) -> FileProblem {
         let path = match self.prefix.as_str() {
             "" => path.to_owned(),
@@ -154,7 +156,11 @@ impl Placed {
     }
 }
 
-fn of_annotations(document: &Placed, namespace: &str, keys: &LabelKeys) -> Vec<FileProblem> {
+fn of_annotations(
+    document: &LocatedDocument,
+    namespace: &str,
+    keys: &LabelKeys,
+) -> Vec<FileProblem> {
     let value = &document.value;
     let Some(key) = key(value, namespace) else {
         return Vec::new();
@@ -185,7 +191,7 @@ fn is_job(value: &Value) -> bool {
 
 /// A model label on a kind that is not watched on Kubernetes. In files, an object of any kind is a carrier if an annotation lists its
 /// endpoints.
-fn of_kind(document: &Placed, keys: &LabelKeys) -> Option<FileProblem> {
+fn of_kind(document: &LocatedDocument, keys: &LabelKeys) -> Option<FileProblem> {
     let value = &document.value;
     let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
     let (version, kind) = (text("/apiVersion")?, text("/kind")?);
@@ -239,7 +245,7 @@ fn of_kind(document: &Placed, keys: &LabelKeys) -> Option<FileProblem> {
 
 /// A remark on the port that serves, if it is inferred or ambiguous.
 fn of_ports(
-    document: &Placed,
+    document: &LocatedDocument,
     near: &[&SelectingService],
     keys: &LabelKeys,
 ) -> Option<FileProblem> {

@@ -19,7 +19,7 @@ use super::scan::manifests;
 use headgate_kubernetes::clock::unix_now;
 use headgate_kubernetes::faults::{FaultPlace, Faults};
 use headgate_kubernetes::models::{
-    ServedModelStatus, StoredModel, UNCARRIED, object_name, remember_in, set_carriers_gone, time,
+    ServedModelStatus, StoredModel, UNCARRIED, object_name, set_carriers_gone, store_memory, time,
 };
 
 /// Period of checks, and longest wait until a written file is read back.
@@ -30,7 +30,7 @@ const LOST: &str =
 
 /// The content of a file.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Saved {
+struct StateFile {
     memory: Memory,
     /// Since when no object declares the model, in Unix seconds.
     gone_since: Option<i64>,
@@ -62,7 +62,7 @@ pub async fn keep(
             let outcome = state.follow(&planned, unix_now());
             let resource = format!("--state {}", state.directory.display());
             match outcome {
-                Ok(()) => faults.well(&resource),
+                Ok(()) => faults.succeeded(&resource),
                 Err(error) => {
                     let why = error.to_string();
                     faults.failed_in(FaultPlace::StateDirectory, &resource, LOST, &why);
@@ -87,7 +87,7 @@ fn due(planned: &Planned, now: i64) -> Duration {
 
 struct State {
     directory: PathBuf,
-    written: BTreeMap<ModelKey, Saved>,
+    written: BTreeMap<ModelKey, StateFile>,
 }
 
 impl State {
@@ -101,7 +101,7 @@ impl State {
         let written = objects.filter_map(|object| {
             let status = object.status.as_ref();
             let gone = status.and_then(|status| status.carriers_gone_since.as_ref());
-            let written = Saved {
+            let written = StateFile {
                 memory: object.memory().unwrap_or_default(),
                 gone_since: gone.map(|time| time.0.as_second()),
                 at: None,
@@ -144,7 +144,7 @@ impl State {
                 false if hidden => known.gone_since,
                 false => Some(known.gone_since.unwrap_or(now)),
             };
-            let after = Saved {
+            let after = StateFile {
                 memory: memory.unwrap_or(&known.memory).clone(),
                 gone_since,
                 at: known.at,
@@ -181,13 +181,14 @@ impl State {
         }
     }
 
-    fn write(&mut self, key: &ModelKey, written: Saved) -> io::Result<()> {
+    fn write(&mut self, key: &ModelKey, written: StateFile) -> io::Result<()> {
         let path = self.path(key);
         let _entered = span(key, &path).entered();
         replace(&path, &text(key, &written)?)?;
         tracing::debug!("memory written");
         let at = Some(Instant::now());
-        self.written.insert(key.clone(), Saved { at, ..written });
+        self.written
+            .insert(key.clone(), StateFile { at, ..written });
         Ok(())
     }
 }
@@ -198,9 +199,9 @@ fn span((namespace, id): &ModelKey, path: &Path) -> tracing::Span {
 }
 
 /// The object as a manifest.
-fn text((namespace, id): &ModelKey, written: &Saved) -> io::Result<String> {
+fn text((namespace, id): &ModelKey, written: &StateFile) -> io::Result<String> {
     let mut status = ServedModelStatus::default();
-    remember_in(&mut status, &written.memory);
+    store_memory(&mut status, &written.memory);
     set_carriers_gone(&mut status, written.gone_since.and_then(time));
     let name = object_name(id);
     let own = name != id.as_str();

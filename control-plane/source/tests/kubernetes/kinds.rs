@@ -239,7 +239,7 @@ async fn versions_are_discovered(plain: bool) {
     let mut source = Source::start(&client, quick()).await;
     let state = |source: &Source| source.state().watches[LLM].clone();
     assert!(state(&source).absent && state(&source).removed.is_none());
-    assert_eq!(source.state().undefined().count(), 0, "nobody needs it");
+    assert_eq!(source.state().missing_kinds().count(), 0, "nobody needs it");
     assert_eq!(
         count_requests(&fault_proxy.requests(), 0, "llminferenceservices"),
         0,
@@ -330,7 +330,7 @@ async fn versions_are_discovered(plain: bool) {
         let now = source.state();
         assert_eq!(now.away(), None, "{now:?}");
         let gone: Vec<_> = now
-            .undefined()
+            .missing_kinds()
             .map(|it| (it.kind.to_owned(), it.since))
             .collect();
         let well = gone

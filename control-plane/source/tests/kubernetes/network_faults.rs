@@ -14,7 +14,8 @@ const NOTICED: Duration = Duration::from_secs(60);
 /// Whether every watch of an existing kind is lost, because there is no answer.
 fn silent(state: &ApiState) -> Result<(), String> {
     let there = state.watches.values().filter(|watch| !watch.absent);
-    let says = |lost: &headgate_kubernetes::health::Lost| lost.message.contains("no answer within");
+    let says =
+        |lost: &headgate_kubernetes::health::LostWatch| lost.message.contains("no answer within");
     let all = there
         .clone()
         .all(|watch| watch.lost.as_ref().is_some_and(says));

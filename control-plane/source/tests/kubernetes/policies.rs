@@ -23,8 +23,8 @@ fn quick() -> Options {
 }
 
 /// The kinds without a definition.
-fn undefined(state: &ApiState) -> Vec<String> {
-    let all = state.undefined();
+fn missing_kinds(state: &ApiState) -> Vec<String> {
+    let all = state.missing_kinds();
     all.map(|it| format!("{}: {}", it.kind, it.install.unwrap_or_default()))
         .collect()
 }
@@ -37,16 +37,18 @@ async fn a_missing_definition_is_reported_with_the_command_and_its_policies_appe
     let command = "headgate schema crds | kubectl apply --server-side -f -";
     let both = [BUCKETS, "traffictagpolicies.headgate.dev"];
     let both = both.map(|kind| format!("{kind}: {command}"));
-    assert_eq!(undefined(&source.state()), both);
+    assert_eq!(missing_kinds(&source.state()), both);
 
     cluster.define().await;
     cluster.apply(policy("fair", 1)).await;
     source.policy("fair", |_| true).await;
     let defined = async |source: &Source, expected: usize| {
         eventually(SOON, "the definitions", async || {
-            let undefined = undefined(&source.state());
-            let well = undefined.len() == expected && source.state().lost().is_none();
-            well.then_some(()).ok_or(format!("{:?}", source.state()))
+            let missing_kinds = missing_kinds(&source.state());
+            let converged = missing_kinds.len() == expected && source.state().lost().is_none();
+            converged
+                .then_some(())
+                .ok_or(format!("{:?}", source.state()))
         })
         .await
         .unwrap();

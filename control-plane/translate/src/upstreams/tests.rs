@@ -292,7 +292,7 @@ fn context(socket: Option<TransportSocket>) -> UpstreamTlsContext {
     UpstreamTlsContext::decode(any.value.as_slice()).unwrap()
 }
 
-/// The names of which a certificate must have one.
+/// The accepted names: a certificate must have one of them.
 fn verified_names(context: &UpstreamTlsContext) -> Vec<String> {
     let common = context.common_tls_context.as_ref().unwrap();
     let Some(ValidationContextType::ValidationContext(validation)) =

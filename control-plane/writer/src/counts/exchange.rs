@@ -155,7 +155,7 @@ impl CountsExchange {
         let patch = Patch::Apply(&map);
         let written = self.api.patch(&self.own, &params, &patch);
         match tokio::time::timeout(ANSWER, written.instrument(span(&self.own))).await {
-            Ok(Ok(_)) => self.faults.well(&COUNTS.name()),
+            Ok(Ok(_)) => self.faults.succeeded(&COUNTS.name()),
             Ok(Err(error)) => {
                 let why = Fault::from(error).message();
                 self.faults.failed(&COUNTS.name(), lost, &why);
@@ -213,7 +213,7 @@ impl CountsExchange {
                 let lost = "the counts of expired replicas are not deleted";
                 self.faults.failed(&COUNTS.part(DELETE), lost, &why);
             }
-            None => self.faults.well(&COUNTS.part(DELETE)),
+            None => self.faults.succeeded(&COUNTS.part(DELETE)),
         }
     }
 }
@@ -249,7 +249,7 @@ async fn follow_within(timeout: Duration, exchange: CountsExchange, changed: wat
                     if !matches!(event, Event::Init) {
                         answered = true;
                         backoff.reset();
-                        exchange.faults.well(&COUNTS.part(WATCH));
+                        exchange.faults.succeeded(&COUNTS.part(WATCH));
                     }
                     follower.apply(event);
                 }
@@ -305,7 +305,7 @@ impl Follower {
         }
         let why: Vec<&str> = self.unreadable.values().map(String::as_str).collect();
         if why.is_empty() {
-            self.exchange.faults.well(&COUNTS.part(OTHERS));
+            self.exchange.faults.succeeded(&COUNTS.part(OTHERS));
         } else {
             let lost = "proxies of other replicas are not counted in the status of policies";
             self.exchange

@@ -1,7 +1,8 @@
 //! JSON format of the published counts of a replica.
 //!
 //! Invariant: `parse(render(c)) == c`. During a rolling upgrade, replicas of different versions read each other's counts: unknown
-//! fields, and rows about unknown kinds of objects, are skipped; policies of unknown kinds are kept by the name of the kind. Anything else that cannot be parsed is an error.
+//! fields, and rows about unknown kinds of objects, are skipped; policies of unknown kinds are kept by the name of the kind. Anything
+//! else that cannot be parsed is an error.
 
 use std::collections::BTreeMap;
 
@@ -48,11 +49,11 @@ struct Policy {
     kind: PolicyKind,
     namespace: String,
     name: String,
-    held: Vec<Held>,
+    revisions: Vec<RevisionRow>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Held {
+struct RevisionRow {
     uid: String,
     generation: i64,
     proxies: u32,
@@ -173,7 +174,7 @@ fn by_namespace(held: &WeightsHeld) -> BTreeMap<String, BTreeMap<ModelId, BTreeM
 /// # Errors
 /// The counts cannot be serialized, which would be a bug.
 pub fn render(counts: &ReplicaCounts) -> Result<String, FormatError> {
-    let held = |(revision, proxies): (&PolicyRevision, &u32)| Held {
+    let row = |(revision, proxies): (&PolicyRevision, &u32)| RevisionRow {
         uid: revision.uid.clone(),
         generation: revision.generation,
         proxies: *proxies,
@@ -194,7 +195,7 @@ pub fn render(counts: &ReplicaCounts) -> Result<String, FormatError> {
                 kind: id.kind.clone(),
                 namespace: id.namespace.clone(),
                 name: id.name.clone(),
-                held: revisions.iter().map(held).collect(),
+                revisions: revisions.iter().map(row).collect(),
             })
             .collect(),
         models: by_namespace(&counts.models),
@@ -227,12 +228,12 @@ pub fn render(counts: &ReplicaCounts) -> Result<String, FormatError> {
 /// [`FormatError`]: the text is not a document of counts.
 pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
     let document: Document = serde_json::from_str(text)?;
-    let revision = |held: Held| {
+    let revision = |row: RevisionRow| {
         let revision = PolicyRevision {
-            uid: held.uid,
-            generation: held.generation,
+            uid: row.uid,
+            generation: row.generation,
         };
-        (revision, held.proxies)
+        (revision, row.proxies)
     };
     Ok(ReplicaCounts {
         proxies: document
@@ -249,7 +250,7 @@ pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
                     namespace: policy.namespace,
                     name: policy.name,
                 };
-                (id, policy.held.into_iter().map(revision).collect())
+                (id, policy.revisions.into_iter().map(revision).collect())
             })
             .collect(),
         models: document
@@ -283,8 +284,8 @@ mod tests {
         let text = r#"{
             "proxies": [{"namespaces": ["default"], "connected": 3}],
             "policies": [
-                {"kind": "TokenBucketPolicy", "namespace": "default", "name": "p", "held": [{"uid": "u", "generation": 2, "proxies": 3}]},
-                {"kind": "FleetPolicy", "namespace": "default", "name": "f", "held": [{"uid": "u", "generation": 1, "proxies": 3}]}
+                {"kind": "TokenBucketPolicy", "namespace": "default", "name": "p", "revisions": [{"uid": "u", "generation": 2, "proxies": 3}]},
+                {"kind": "FleetPolicy", "namespace": "default", "name": "f", "revisions": [{"uid": "u", "generation": 1, "proxies": 3}]}
             ],
             "models": {"default": {"m": {"r": 3}}},
             "refused": [

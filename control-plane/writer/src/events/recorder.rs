@@ -210,7 +210,7 @@ impl EventRecorder {
         }
         match &why {
             Some(why) => self.faults.failed(&EVENTS.name(), LOST, why),
-            None => self.faults.well(&EVENTS.name()),
+            None => self.faults.succeeded(&EVENTS.name()),
         }
         let all_written = failed.is_empty();
         for PendingEvent { finding, tries, .. } in queue.retry(failed) {

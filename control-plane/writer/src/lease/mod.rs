@@ -126,7 +126,7 @@ impl LeaderElector {
             }
         };
         match outcome.map_err(|_| format!("no answer within {ANSWER:?}")) {
-            Ok(Ok(())) => faults.well(&LEASES.name()),
+            Ok(Ok(())) => faults.succeeded(&LEASES.name()),
             Ok(Err(error)) => faults.failed(&LEASES.name(), LOST, &Fault::from(error).message()),
             Err(timeout) => faults.failed(&LEASES.name(), LOST, &timeout),
         }

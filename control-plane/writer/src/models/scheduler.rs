@@ -80,7 +80,7 @@ pub(super) enum Write {
 }
 
 /// The inputs of a decision.
-pub(super) struct Now<'a> {
+pub(super) struct SchedulerInput<'a> {
     pub plan: &'a Plan,
     pub objects: &'a Objects,
     /// The plan and the memories that follow from the objects.
@@ -117,7 +117,7 @@ pub(super) struct StatusScheduler {
 
 impl StatusScheduler {
     /// The writes that are due. They count as done: report each failure with [`Self::failed`].
-    pub(super) fn due(&mut self, now: &Now<'_>) -> Due {
+    pub(super) fn due(&mut self, now: &SchedulerInput<'_>) -> Due {
         let mut due = Due::default();
         let objects = now.cache.by_model();
         let planned = planned(now.plan);
@@ -145,7 +145,7 @@ impl StatusScheduler {
         key: &ModelKey,
         planned: Option<&PlannedModel>,
         object: Option<&StoredModel>,
-        now: &Now<'_>,
+        now: &SchedulerInput<'_>,
         due: &mut Due,
     ) -> Option<Duration> {
         let Some((write, urgency)) = write_of(key, planned, object, now) else {
@@ -212,7 +212,7 @@ fn planned(plan: &Plan) -> BTreeMap<ModelKey, &PlannedModel> {
 }
 
 /// Whether a carrier of a model without known carriers may exist unread.
-fn is_hidden(key: &ModelKey, object: &StoredModel, now: &Now<'_>) -> bool {
+fn is_hidden(key: &ModelKey, object: &StoredModel, now: &SchedulerInput<'_>) -> bool {
     let memory = now.cache.memory(key, Some(object));
     now.objects.unread.may_hide_any(&key.0, &memory)
 }
@@ -222,7 +222,7 @@ fn removal(
     key: &ModelKey,
     object: &StoredModel,
     planned: Option<&PlannedModel>,
-    now: &Now<'_>,
+    now: &SchedulerInput<'_>,
 ) -> Option<Duration> {
     let since = object.status.as_ref()?.carriers_gone_since.as_ref()?;
     let left = seconds(since) + UNCARRIED - now.time.as_second();
@@ -234,7 +234,7 @@ fn write_of(
     key: &ModelKey,
     planned: Option<&PlannedModel>,
     object: Option<&StoredModel>,
-    now: &Now<'_>,
+    now: &SchedulerInput<'_>,
 ) -> Option<(Write, Urgency)> {
     // A memory is written only over the one that it follows from: the plan may not include the newest object yet.
     let current = now.cache.record(key, object);
@@ -309,7 +309,7 @@ fn write_of(
 }
 
 /// The name and the spec of a model's new object.
-fn created((namespace, id): &ModelKey, now: &Now<'_>) -> (String, ServedModelSpec) {
+fn created((namespace, id): &ModelKey, now: &SchedulerInput<'_>) -> (String, ServedModelSpec) {
     let mut name = object_name(id);
     if now.cache.is_taken(namespace, &name) {
         name = alternative_name(id, now.controller);

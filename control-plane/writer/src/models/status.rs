@@ -12,8 +12,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::conditions::{condition, short};
 use headgate_kubernetes::models::StoredModel;
-use headgate_kubernetes::models::{Change, Percent, Proxies, ServedModelStatus, Shown};
-use headgate_kubernetes::models::{memory_of, remember_in, set_carriers_gone};
+use headgate_kubernetes::models::{Change, Percent, PrinterColumns, Proxies, ServedModelStatus};
+use headgate_kubernetes::models::{memory_of, set_carriers_gone, store_memory};
 
 /// Condition: the spec is valid, and so is the base that somebody wrote.
 pub(super) const ACCEPTED: &str = "Accepted";
@@ -90,7 +90,7 @@ fn wanted(
         proxies: facts.proxies.or(before.proxies),
         ..ServedModelStatus::default()
     };
-    remember_in(&mut status, facts.memory);
+    store_memory(&mut status, facts.memory);
     if facts.planned.is_none() {
         let since = before.carriers_gone_since.clone();
         set_carriers_gone(&mut status, since.or_else(|| Some(now.clone())));
@@ -113,7 +113,7 @@ fn wanted(
         None => BTreeMap::new(),
     };
     status.changes = changes(before, &status, &now);
-    status.shown = Some(shown(&status, facts));
+    status.printer_columns = Some(printer_columns(&status, facts));
     let conditions = [
         accepted(object, facts),
         ready(facts),
@@ -290,7 +290,7 @@ fn weight_changes(before: &BTreeMap<String, Percent>, now: &BTreeMap<String, Per
     format!("weights: {}", parts.join(", "))
 }
 
-fn shown(status: &ServedModelStatus, facts: &Facts<'_>) -> Shown {
+fn printer_columns(status: &ServedModelStatus, facts: &Facts<'_>) -> PrinterColumns {
     let list = |weights: &BTreeMap<String, Percent>| -> String {
         let weights = weights.iter();
         let parts: Vec<String> = weights
@@ -319,7 +319,7 @@ fn shown(status: &ServedModelStatus, facts: &Facts<'_>) -> Shown {
         first.is_some_and(|carrier| canaries.contains(&carrier))
     });
     let canary = canary.map(|(version, v)| (version.to_string(), Percent(v.share)));
-    Shown {
+    PrinterColumns {
         versions: versions.join(","),
         base: base.join(","),
         canary: list(&canary.collect()),

@@ -18,14 +18,14 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
-use super::scheduler::{Annotations, Due, Now, StatusScheduler, Write};
+use super::scheduler::{Annotations, Due, SchedulerInput, StatusScheduler, Write};
 use crate::counts::WeightCounts;
 use headgate_kubernetes::access::{MODEL_STATUS, MODELS};
 use headgate_kubernetes::fault::Fault;
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::models::ModelCache;
 use headgate_kubernetes::models::ServedModel;
-use headgate_kubernetes::models::{MANAGER, Writable};
+use headgate_kubernetes::models::{MANAGER, ModelObjects};
 use headgate_model::ModelKey;
 use headgate_model::{Planned, same_weights};
 
@@ -44,7 +44,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 /// Inputs of the writer.
 pub(crate) struct ModelWriter {
     pub(crate) client: Client,
-    pub(crate) objects: Writable,
+    pub(crate) objects: ModelObjects,
     pub(crate) plans: watch::Receiver<Option<Arc<Planned>>>,
     pub(crate) counts: watch::Receiver<Option<Arc<WeightCounts>>>,
     pub(crate) leading: watch::Receiver<bool>,
@@ -52,7 +52,7 @@ pub(crate) struct ModelWriter {
 }
 
 /// When to plan writes again without a change.
-struct Next {
+struct Wakeup {
     at: Option<Duration>,
     /// As [`Due::awaits_echo`]; also where another writer came first and its object is not seen yet.
     awaits_echo: bool,
@@ -83,7 +83,7 @@ pub(crate) async fn write_models(mut writer: ModelWriter) {
         };
         let (changed, is_urgent) = tokio::select! {
             changed = writer.plans.changed() => (changed, false),
-            changed = writer.objects.seen.changed() => (changed, awaits_echo),
+            changed = writer.objects.cache.changed() => (changed, awaits_echo),
             changed = writer.counts.changed() => (changed, true),
             changed = writer.leading.changed() => (changed, true),
             () = wait => (Ok(()), true),
@@ -92,13 +92,13 @@ pub(crate) async fn write_models(mut writer: ModelWriter) {
             return;
         }
         if !is_urgent {
-            let cache = awaits_echo.then_some(&mut writer.objects.seen);
+            let cache = awaits_echo.then_some(&mut writer.objects.cache);
             collect_changes(&mut writer.plans, last_plan.as_deref(), cache).await;
         }
         let began = Instant::now();
         (next, awaits_echo) = (None, false);
         let plan = writer.plans.borrow_and_update().clone();
-        let cache = writer.objects.seen.borrow_and_update().clone();
+        let cache = writer.objects.cache.borrow_and_update().clone();
         let counts = writer.counts.borrow_and_update().clone();
         last_plan.clone_from(&plan);
         if !*writer.leading.borrow_and_update() {
@@ -116,7 +116,7 @@ pub(crate) async fn write_models(mut writer: ModelWriter) {
             started,
         );
         let pause = began.elapsed().clamp(PAUSE.0, PAUSE.1);
-        Next {
+        Wakeup {
             at: next,
             awaits_echo,
         } = writer.perform(&mut scheduler, due, started).await;
@@ -185,7 +185,7 @@ fn plan_writes(
     let (time, clock) = (Timestamp::now(), started.elapsed());
     let objects = &plan.observed.objects;
     let memories = next_memories(&plan.plan, objects, time.as_second());
-    let mut due = scheduler.due(&Now {
+    let mut due = scheduler.due(&SchedulerInput {
         plan: &plan.plan,
         objects,
         memories: &memories,
@@ -210,8 +210,8 @@ impl ModelWriter {
         scheduler: &mut StatusScheduler,
         due: Due,
         started: Instant,
-    ) -> Next {
-        let mut next = Next {
+    ) -> Wakeup {
+        let mut next = Wakeup {
             at: due.next,
             awaits_echo: due.awaits_echo,
         };
@@ -260,7 +260,7 @@ impl ModelWriter {
         for (resource, failure) in tried {
             match failure {
                 Some(failure) => self.faults.failed(resource, LOST, &failure.why),
-                None => self.faults.well(resource),
+                None => self.faults.succeeded(resource),
             }
         }
         if tried.is_empty() {
@@ -268,11 +268,13 @@ impl ModelWriter {
         }
         let refused = tried.values().flatten().find(|failure| failure.code == 403);
         let refused = refused.map(|failure| failure.why.clone());
-        self.objects.unwritable.send_if_modified(|unwritable| {
-            let changed = *unwritable != refused;
-            *unwritable = refused;
-            changed
-        });
+        self.objects
+            .write_failure
+            .send_if_modified(|write_failure| {
+                let changed = *write_failure != refused;
+                *write_failure = refused;
+                changed
+            });
     }
 }
 
@@ -342,7 +344,7 @@ async fn perform(client: &Client, key: &ModelKey, write: &Write) -> Result<(), F
             let object = format!("ServedModel {}/{name}", key.0);
             tracing::info!(
                 object,
-                "no object has the label of the model any more; deleting its ServedModel"
+                "no object has the label of the model; deleting its ServedModel"
             );
             answer(&MODELS.name(), api.delete(name, &params)).await?;
             Ok(())

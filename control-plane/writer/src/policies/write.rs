@@ -76,7 +76,7 @@ pub async fn write_statuses(
             // Everything is written, including earlier failures.
             POLICY_DEFINITIONS
                 .iter()
-                .for_each(|definition| faults.well(&status_of(definition).name()));
+                .for_each(|definition| faults.succeeded(&status_of(definition).name()));
         }
         let writes = due.writes.into_iter().map(|due| {
             let (client, leading, controller) = (client.clone(), leading.clone(), &controller);
@@ -118,7 +118,7 @@ pub async fn write_statuses(
         for (resource, failed) in tried {
             match failed {
                 Some(why) => faults.failed(&resource, LOST, &why),
-                None => faults.well(&resource),
+                None => faults.succeeded(&resource),
             }
         }
     }

@@ -360,7 +360,7 @@ async fn writes_use_exactly_the_remaining_rights_of_the_table() {
     let needs = needs(&[]);
     let (client, fault_proxy) = account(&cluster, &needs).await;
     let watches = Watches::start(&client, Options::default());
-    let (policies, models) = (watches.policies(), watches.models.writable());
+    let (policies, models) = (watches.policies(), watches.models.objects());
     let mut source = Source::of(watches).await;
     let (state_sender, state_receiver) = watch::channel(None);
     let (publish_plans, plans) = watch::channel(None);

@@ -16,7 +16,7 @@ use crate::session::{Protocol, StreamHistory};
 /// Names that are kept over all proxies; beyond it the proxies with the oldest streams are forgotten.
 const MAX_NAMES: usize = 200_000;
 
-/// What identifies a proxy from one stream to the next.
+/// The identity of a proxy from one stream to the next.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ProxyKey {
     id: String,

@@ -27,7 +27,7 @@ struct State {
 }
 
 impl LastGoodByScope {
-    /// What proxies of a scope have accepted.
+    /// The resources that proxies of a scope have accepted.
     pub(super) fn of(&self, scope: &Scope) -> Arc<LastGood> {
         let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = state.scopes.get(scope);

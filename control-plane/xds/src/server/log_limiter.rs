@@ -22,7 +22,7 @@ const MAX_CONNECTIONS: usize = 10;
 /// Windows that are kept. Beyond it the one that ends first is dropped.
 const MAX_WINDOWS: usize = 4096;
 
-/// What a limited line is about.
+/// The subject of a limited line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Topic<'a> {
     /// A rejected response with several resources.

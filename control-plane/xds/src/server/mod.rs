@@ -135,7 +135,7 @@ impl<S: SnapshotProvider> XdsServer<S> {
     /// connection is sent a GOAWAY, so a proxy whose stream ended opens the next one on another connection.
     ///
     /// # Errors
-    /// The error of the transport if it cannot accept connections any more.
+    /// The error of the transport if it can no longer accept connections.
     pub async fn serve<T>(
         &self,
         connections: impl Stream<Item = io::Result<Connection<T>>>,

@@ -256,7 +256,7 @@ impl<'a> ActiveStream<'a> {
                     None => return Ok(()),
                 },
                 changed = snapshots.changed(), if has_provider => {
-                    // Traffic and proxies go on with the last snapshot when there is no provider of new ones any more.
+                    // Traffic and proxies go on with the last snapshot when the provider of new ones is gone.
                     has_provider = changed.is_ok();
                     if let Some(snapshot) = snapshots.borrow_and_update().clone() {
                         self.session.with(|session| session.set_snapshot(snapshot));

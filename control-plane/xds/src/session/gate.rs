@@ -7,7 +7,7 @@
 //! any route. (Not while another version of the rejected cluster is in flight or warming, because the exception is not needed
 //! then.)
 //!
-//! Endpoints of which none is left wait for the routes and filters that no longer send traffic to them: the client keeps the
+//! A removal of the last endpoint waits for the routes and filters that no longer send traffic to them: the client keeps the
 //! endpoints it has until it has acknowledged those, at most for `warm_timeout`.
 //!
 //! Removing: a cluster that left the snapshot is removed `linger` after the last resource that routes to it, or may route to it,
@@ -22,7 +22,7 @@ use crate::resource::{Kind, Resource};
 
 use super::Session;
 
-/// What a resource waits for.
+/// The event that a resource waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// The clusters that the client has not acknowledged; empty where endpoints wait for routes and filters.
@@ -84,7 +84,7 @@ impl Session {
     /// Whether a resource may be sent now.
     ///
     /// # Errors
-    /// What it waits for, if it must not be sent yet.
+    /// The event that it waits for, if it must not be sent yet.
     pub(super) fn may_send(&self, resource: &Resource, now: Instant) -> Result<(), Wait> {
         if self.waits_for_routes(resource, now) {
             return Err(Wait {

@@ -73,7 +73,7 @@ impl Session {
         self.last_good = last_good;
     }
 
-    /// What the client has accepted since the last call, for [`LastGood::accept`].
+    /// The resources that the client has accepted since the last call, for [`LastGood::accept`].
     pub fn take_accepted(&mut self) -> Vec<Arc<Resource>> {
         std::mem::take(&mut self.accepted)
     }

@@ -88,9 +88,9 @@ pub struct Session {
     is_returning: bool,
     /// Routes or filters were acknowledged or found to be unchanged: endpoints that waited for them may be due.
     endpoints_released: bool,
-    /// What other clients of the scope accepted.
+    /// The versions that other clients of the scope accepted.
     last_good: Arc<LastGood>,
-    /// What this client accepted, for other clients of the scope.
+    /// The versions that this client accepted, for other clients of the scope.
     accepted: Vec<Arc<Resource>>,
 }
 
@@ -202,7 +202,7 @@ impl Session {
         self.deadline
     }
 
-    /// What was sent and answered since the last call.
+    /// The responses and answers since the last call.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
     }

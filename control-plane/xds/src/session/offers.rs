@@ -1,4 +1,4 @@
-//! What is due: the difference between the snapshot and what the client has, after every rule that holds something back.
+//! The resources that are due: the difference between the snapshot and what the client has, after every rule that holds something back.
 //! Read-only; [`Session::poll`] records what is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +12,7 @@ use super::ledger::ResourceVersion;
 use super::message::Protocol;
 use super::{KindState, Session};
 
-/// What is due of one kind.
+/// The due resources of one kind.
 #[derive(Debug, Default)]
 pub(super) struct Due {
     /// The resources to send.
@@ -79,7 +79,7 @@ pub(super) enum Decision {
 }
 
 impl Session {
-    /// What is due of `kind`. Names in `probe` are offered although they are suspects; of a kind that is not sent in full,
+    /// The due resources of `kind`. Names in `probe` are offered although they are suspects; of a kind that is not sent in full,
     /// nothing else is offered then.
     pub(super) fn due(&self, kind: Kind, probe: &BTreeSet<String>, now: Instant) -> Due {
         if self.protocol == Protocol::StateOfTheWorld && kind.is_full_state() {
@@ -279,7 +279,7 @@ impl Session {
 }
 
 impl KindState {
-    /// What the client has under this name, to be repeated in a full response.
+    /// The client's version of this name, to be repeated in a full response.
     fn repeat(&self, name: &str) -> Option<Offer> {
         let acked = self.ledger.acked(name);
         let newest = self.ledger.newest(name)?;

@@ -22,7 +22,7 @@ pub struct KindStatus {
     pub nacked: BTreeMap<String, Nacked>,
     /// The wanted resources that are held back, by name, and what they wait for. Shared: with many models the lists are long.
     pub waiting: Arc<BTreeMap<String, Wait>>,
-    /// The resources that it has acknowledged, by name. Empty for clusters and endpoints, of which there are many.
+    /// The resources that it has acknowledged, by name. Empty for clusters and endpoints, because there are many of them.
     pub resources: BTreeMap<String, Acked>,
 }
 

@@ -1,4 +1,4 @@
-//! What outlives a stream: the versions that its client rejected, and what a state-of-the-world client had.
+//! The history that outlives a stream: the versions that its client rejected, and what a state-of-the-world client had.
 //!
 //! A client says little when it reconnects. Without its history, each new stream would offer a rejected version again (and Envoy
 //! *acknowledges* a filter configuration that it rejected, without applying it, when the same bytes come a second time), and a
@@ -42,7 +42,7 @@ struct KindHistory {
     full_state: Option<FullState>,
 }
 
-/// What a state-of-the-world client had, of a kind whose responses replace everything.
+/// The resources that a state-of-the-world client had, of a kind whose responses replace everything.
 #[derive(Clone, Debug)]
 struct FullState {
     /// The versions that the client may name: the one that it last accepted, and those that were in flight.

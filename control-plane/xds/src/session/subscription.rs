@@ -1,4 +1,4 @@
-//! What a client subscribes to, of one kind (server rules 1 and 4).
+//! The subscription of a client to one kind of resources (server rules 1 and 4).
 //!
 //! A wildcard has two forms: `*` among the names, and the legacy form, an empty list in the first request of a kind that has it
 //! (clusters, listeners). In state of the world the legacy form ends with the first list that is not empty; after that an empty

@@ -4,7 +4,7 @@
 //! name settles it. Where none is to come, because the route left the snapshot or the wanted version is rejected itself, the
 //! unconfirmed version would keep the clusters it routes to for as long as the stream lives. Then it is offered once more, in a
 //! response of its own: if the client accepts it, the client runs it; if the client rejects it, nothing routes to those
-//! clusters any more.
+//! clusters.
 //!
 //! This applies to routes only. Filter configurations are sent alone, so their rejection leaves nothing unconfirmed, and
 //! resources of the other kinds that left the snapshot are removed anyway.

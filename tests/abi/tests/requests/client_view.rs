@@ -288,7 +288,7 @@ async fn baggage_never_exceeds_8192_bytes_or_64_members() {
     .unwrap();
 }
 
-/// Three buckets, any of which may admit last: a client that waits for `retry-after` is admitted.
+/// Three buckets; any of them may admit last: a client that waits for `retry-after` is admitted.
 #[tokio::test]
 async fn retry_after_is_the_longest_wait_and_never_too_early() {
     let named = |name: &str, capacity: u64, refill: f64| {

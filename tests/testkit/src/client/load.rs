@@ -20,7 +20,7 @@ use crate::share::{self, Assignments};
 pub struct Job {
     /// The session key, for the record.
     pub session: String,
-    /// What to send.
+    /// The request to send.
     pub request: HttpRequest,
 }
 

@@ -18,7 +18,7 @@ use super::programs::Programs;
 /// Deadline of one call; `kubectl wait` and `rollout status` have shorter ones.
 const TIMEOUT: Duration = Duration::from_secs(120);
 
-/// What `kubectl wait` says, at once, of an object whose controller has not written conditions yet (kubernetes/kubernetes#66439).
+/// The output of `kubectl wait`, at once, of an object whose controller has not written conditions yet (kubernetes/kubernetes#66439).
 const NO_CONDITIONS: &str = ".status.conditions accessor error";
 /// Time between two calls that fail for that reason.
 const RETRY: Duration = Duration::from_millis(100);

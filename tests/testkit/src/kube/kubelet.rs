@@ -24,7 +24,7 @@ use super::node::{Node, has_node};
 /// Interval between two tries of a failed report.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// A running kubelet. Dropping it freezes the node: no pod is started, reported or removed any more. Servers that its runtime
+/// A running kubelet. Dropping it freezes the node: no pod is started, reported or removed after that. Servers that its runtime
 /// started end with the runtime.
 #[derive(Debug)]
 pub struct Kubelet {

@@ -100,7 +100,7 @@ pub fn bootstrap(xds: SocketAddr, admin: Option<SocketAddr>) -> Result<String, T
     }
 }
 
-/// The shipped bootstrap with several control plane replicas, of which Envoy uses one that responds.
+/// The shipped bootstrap with several control plane replicas: Envoy uses one that responds.
 ///
 /// # Errors
 /// As [`bootstrap`].

@@ -32,7 +32,7 @@ async fn shares(namespace: &TestNamespace, percents: &[i64]) {
 /// One version that serves and is the stored base, and one held version.
 async fn one_and_held(namespace: &TestNamespace) {
     apply(namespace, "v1").await;
-    namespace.remembers("deployment/m-v1").await;
+    namespace.wait_stored("deployment/m-v1").await;
     apply(namespace, "v2").await;
     shares(namespace, &[100, 0]).await;
 }
@@ -82,7 +82,7 @@ fn a_promoted_version_with_one_of_ten_pods_ready_takes_the_share_of_one_pod() {
         namespace
             .run("rollout status deploy/m-v1 --timeout=60s")
             .await;
-        namespace.remembers("deployment/m-v1").await;
+        namespace.wait_stored("deployment/m-v1").await;
         namespace.apply(second).await;
         let pods = namespace.pods("app=m-v2", 10).await;
         namespace.ready(&pods[0], true).await;
@@ -119,7 +119,7 @@ fn a_promoted_version_with_one_of_ten_pods_ready_takes_the_share_of_one_pod() {
         };
         namespace.until("all of it", whole).await;
         // A carrier that had its full share keeps it: a pod that flaps around `minReadyPercent` moves no session.
-        namespace.remembers("deployment/m-v2").await;
+        namespace.wait_stored("deployment/m-v2").await;
         namespace.ready(&pods[4], false).await;
         namespace
             .until("four of ten", |view| view.ready("m").contains(&(4, 10)))
@@ -146,8 +146,8 @@ fn a_name_of_a_deleted_carrier_stays_with_the_model_and_is_reported_as_undeclare
             })
         };
         namespace.until("the name", named).await;
-        let remembered = "wait smdl/m --timeout=60s --for=jsonpath={.status.names[0].name}=meta-llama/Llama-3-70B-Instruct";
-        namespace.run(remembered).await;
+        let stored = "wait smdl/m --timeout=60s --for=jsonpath={.status.names[0].name}=meta-llama/Llama-3-70B-Instruct";
+        namespace.run(stored).await;
         namespace.run("delete deploy m-v1 --wait=true").await;
         let orphaned = |view: &super::StatusView| view.reasons().contains(&"NameOrphaned");
         let view = namespace
@@ -182,7 +182,7 @@ fn if_every_carrier_is_dark_the_last_base_continues_alone() {
             weigh(&namespace, &format!("m-{version}"), weight).await;
         }
         shares(&namespace, &[100, 0, 0]).await;
-        namespace.remembers("deployment/m-v1").await;
+        namespace.wait_stored("deployment/m-v1").await;
         weigh(&namespace, "m-v1", 0).await;
         let dark_serves =
             |view: &super::StatusView| view.message("deployment/m-v1", "DarkServes").is_some();
@@ -211,7 +211,7 @@ fn a_promoted_version_without_its_weight_label_stays_the_base_and_the_way_back_i
             "delete deployment/m-v1",
         ];
         namespace.event("deploy/m-v2", "Promoted", &finish).await;
-        namespace.remembers("deployment/m-v2").await;
+        namespace.wait_stored("deployment/m-v2").await;
         namespace.run("label deploy/m-v2 canary-weight-").await;
         let back = ["kubectl label deployment/m-v2 -n label-off canary-weight=0"];
         namespace.event("deploy/m-v2", "StaysBase", &back).await;
@@ -227,11 +227,11 @@ fn a_base_restored_from_a_backup_counts_at_running_replicas() {
         one_and_held(&namespace).await;
         let base = "annotate smdl/m headgate.dev/base=deployment/m-v2=v2 --overwrite";
         namespace.run(base).await;
-        namespace.remembers("deployment/m-v2").await;
+        namespace.wait_stored("deployment/m-v2").await;
         shares(&namespace, &[0, 100]).await;
         // From then on the control plane writes it again.
         weigh(&namespace, "m-v1", 100).await;
-        namespace.remembers("deployment/m-v1").await;
+        namespace.wait_stored("deployment/m-v1").await;
         shares(&namespace, &[100, 0]).await;
     });
 }
@@ -253,7 +253,7 @@ fn a_model_with_hold_answers_503_while_its_base_is_lost_and_serves_once_it_retur
         for pod in &pods {
             namespace.ready(pod, true).await;
         }
-        namespace.remembers("deployment/m-v1").await;
+        namespace.wait_stored("deployment/m-v1").await;
         namespace.apply(&two).await;
         namespace
             .run("rollout status deploy/m-v2 --timeout=60s")

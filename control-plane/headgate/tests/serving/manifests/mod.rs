@@ -347,7 +347,7 @@ impl TestNamespace {
     }
 
     /// Waits until the only model has stored a carrier as its base.
-    pub(crate) async fn remembers(&self, carrier: &str) {
+    pub(crate) async fn wait_stored(&self, carrier: &str) {
         let has = |view: &StatusView| view.models[0]["base"][0]["carrier"] == carrier;
         self.until(&format!("{carrier} to be stored"), |view| {
             !view.models.is_empty() && has(view)

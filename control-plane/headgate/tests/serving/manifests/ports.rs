@@ -75,7 +75,7 @@ fn a_weight_on_a_deployment_below_a_labelled_service_is_a_finding_with_the_comma
         namespace
             .run("rollout status deploy/hm-v1 --timeout=60s")
             .await;
-        namespace.remembers("service/hm-v1").await;
+        namespace.wait_stored("service/hm-v1").await;
         namespace.apply(&manifests[at..]).await;
         namespace
             .until("the held version", |view| view.percents("hm") == [100, 0])

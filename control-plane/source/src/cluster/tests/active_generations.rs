@@ -190,7 +190,7 @@ fn an_active_generation_without_pods_is_reported_with_the_object_that_chooses_it
     );
     owner["status"] = json!({"pendingServiceStatus": {"rayClusterName": "ray-aaa"}});
     assert_eq!(store(&of(&owner)).findings(), []);
-    // The active one, of which the operator has marked no pod.
+    // The active one; the operator has marked no pod of it.
     owner["status"] = json!({"activeServiceStatus": {"rayClusterName": "ray-aaa"}});
     let mut heads = of(&owner);
     heads.truncate(3);

@@ -337,7 +337,7 @@ fn pods_that_are_not_endpoints_are_left_out() {
     assert_eq!(all, ["good", "grpc", "unready"]);
     assert_eq!(
         it.desired, 4,
-        "one that ends is not wanted any more, and one without a port never served"
+        "one that ends is not wanted, and one without a port never served"
     );
     assert_eq!(reasons(&state.findings()), [reason::NO_PORT]);
 }

@@ -85,7 +85,7 @@ impl Fixture {
 
     fn due(&mut self, clock: Duration) -> Due {
         let time = self.time + i64::try_from(clock.as_secs()).unwrap();
-        self.scheduler.due(&Now {
+        self.scheduler.due(&SchedulerInput {
             plan: &self.plan,
             objects: &self.objects,
             memories: &next_memories(&self.plan, &self.objects, time),
@@ -275,7 +275,7 @@ fn an_undeclared_model_is_deleted_after_an_hour_unless_a_person_wrote_its_object
     fixture.plan = Plan::default();
     let gone = fixture.write(2 * SECOND).unwrap();
     assert!(gone.carriers_gone_since.is_some() && gone.planned.is_empty());
-    assert_eq!(gone.base[0].carrier, "deployment/v1", "it is remembered");
+    assert_eq!(gone.base[0].carrier, "deployment/v1", "it is stored");
     assert_eq!(gone.base[0].undeclared_since, gone.carriers_gone_since);
     let hour = Duration::from_secs(3600);
     let due = fixture.due(hour);

@@ -1,4 +1,4 @@
-//! What a client has of one kind, which responses are in flight, and what it rejected (server rule 2).
+//! The ledger of one kind of resources: the client's versions, the responses in flight, and the rejections (server rule 2).
 //!
 //! A NACK rejects a *response*, and clients differ in what they do with the rest of it: Envoy applies the good clusters and
 //! listeners of a rejected response, but may have stopped half-way through endpoints, routes or filter configurations. Its
@@ -31,7 +31,7 @@ pub(super) use rejections::{Rejection, Rejections};
 pub(super) struct Ledger {
     pub(super) held: BTreeMap<String, HeldResource>,
     in_flight: VecDeque<PendingResponse>,
-    /// What the client rejected, on this stream and on earlier ones.
+    /// The rejections of the client, on this stream and on earlier ones.
     pub(super) rejections: Rejections,
     /// Versions that a rejected response contained and that are offered again in probes only.
     suspects: BTreeMap<String, Arc<str>>,
@@ -311,7 +311,7 @@ impl Ledger {
             .map(|response| response.version.clone())
     }
 
-    /// What the client accepted, including what an unanswered response may have removed.
+    /// The versions that the client accepted, including those that an unanswered response may have removed.
     pub(super) fn accepted(&self) -> BTreeMap<String, ResourceVersion> {
         let held = self.held.iter();
         let acked = held.filter_map(|(name, held)| Some((name.clone(), held.acked.clone()?)));
@@ -319,7 +319,7 @@ impl Ledger {
         left_out.chain(acked).collect()
     }
 
-    /// What the client may have applied of responses that it rejected or has not answered.
+    /// The versions that the client may have applied, of responses that it rejected or has not answered.
     pub(super) fn possibly_applied(&self) -> BTreeMap<String, Vec<ResourceVersion>> {
         let mut unconfirmed = self.unconfirmed.clone();
         for (name, version) in self.unanswered() {

@@ -21,9 +21,9 @@ pub(super) enum Place {
     Own,
 }
 
-/// A resource that is written.
+/// The permission to write a resource.
 #[derive(Debug, Clone)]
-pub struct Written {
+pub struct WritePermission {
     pub(super) group: &'static str,
     pub(super) resource: Cow<'static, str>,
     pub(super) verbs: &'static [&'static str],
@@ -35,7 +35,7 @@ pub struct Written {
 pub(super) const OWN_GROUP: &str = "headgate.dev";
 
 /// Events on objects, and on the Lease for findings without an object.
-pub static EVENTS: Written = Written {
+pub static EVENTS: WritePermission = WritePermission {
     group: "events.k8s.io",
     resource: Cow::Borrowed("events"),
     verbs: &["create", "get", "patch"],
@@ -43,7 +43,7 @@ pub static EVENTS: Written = Written {
     why: "findings are reported as Events of their objects",
 };
 /// The `ServedModel`s.
-pub static MODELS: Written = Written {
+pub static MODELS: WritePermission = WritePermission {
     group: OWN_GROUP,
     resource: Cow::Borrowed("servedmodels"),
     verbs: &["create", "delete", "patch"],
@@ -51,7 +51,7 @@ pub static MODELS: Written = Written {
     why: "a ServedModel stores the base of a model, its weights and conditions",
 };
 /// The status of `ServedModel`s, which is replaced as a whole.
-pub static MODEL_STATUS: Written = Written {
+pub static MODEL_STATUS: WritePermission = WritePermission {
     group: OWN_GROUP,
     resource: Cow::Borrowed("servedmodels/status"),
     verbs: &["update"],
@@ -59,7 +59,7 @@ pub static MODEL_STATUS: Written = Written {
     why: "a ServedModel stores the base of a model, its weights and conditions",
 };
 /// The Lease of the replicas.
-pub static LEASES: Written = Written {
+pub static LEASES: WritePermission = WritePermission {
     group: "coordination.k8s.io",
     resource: Cow::Borrowed("leases"),
     verbs: &["create", "get", "update"],
@@ -67,7 +67,7 @@ pub static LEASES: Written = Written {
     why: "the replica that holds the Lease writes status and Events",
 };
 /// The ConfigMap with the proxy counts of each replica.
-pub static COUNTS: Written = Written {
+pub static COUNTS: WritePermission = WritePermission {
     group: "",
     resource: Cow::Borrowed("configmaps"),
     verbs: &["create", "delete", "list", "patch", "watch"],
@@ -76,7 +76,7 @@ pub static COUNTS: Written = Written {
 };
 
 /// All rows, in the order of the manifest.
-pub(super) fn all() -> impl Iterator<Item = Cow<'static, Written>> {
+pub(super) fn all() -> impl Iterator<Item = Cow<'static, WritePermission>> {
     let statuses = POLICY_DEFINITIONS.iter().map(status_of);
     let [events, others @ ..] = [&EVENTS, &MODELS, &MODEL_STATUS, &LEASES, &COUNTS];
     std::iter::once(Cow::Borrowed(events))
@@ -85,8 +85,8 @@ pub(super) fn all() -> impl Iterator<Item = Cow<'static, Written>> {
 }
 
 /// The row of the status of a kind of policies.
-pub fn status_of(definition: &PolicyDefinition) -> Written {
-    Written {
+pub fn status_of(definition: &PolicyDefinition) -> WritePermission {
+    WritePermission {
         group: OWN_GROUP,
         resource: format!("{}/status", definition.plural).into(),
         verbs: &["patch"],
@@ -95,7 +95,7 @@ pub fn status_of(definition: &PolicyDefinition) -> Written {
     }
 }
 
-impl Written {
+impl WritePermission {
     /// Its name for `headgate status` and `kubectl auth can-i`: `events.events.k8s.io`.
     pub fn name(&self) -> String {
         qualified(self.group, &self.resource)
