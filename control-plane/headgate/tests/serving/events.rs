@@ -334,7 +334,7 @@ async fn versions_that_change_their_share_fail_or_take_over_have_events() {
     ];
     wait_for_event(&kubectl, "deploy/v2", "Unreachable", &why).await;
     proxy.send("model/default/llama/two", 1, 0).await.unwrap();
-    wait_for_event(&kubectl, "deploy/v2", "Reachable", &["Normal", "no proxy"]).await;
+    wait_for_event(&kubectl, "deploy/v2", "Reachable", &["Normal", "no longer"]).await;
     let started = events(&kubectl, "v2", "CanaryStarted").await;
     assert_eq!(started.len(), 1, "it started once: {started:?}");
     assert!(started[0]["series"].is_null(), "{started:?}");
