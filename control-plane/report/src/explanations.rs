@@ -9,8 +9,8 @@ use crate::reason as global;
 pub struct Explanation {
     /// The reason, as in `headgate status`, Events, conditions and metrics.
     pub reason: &'static str,
-    /// The severity of the problem; `None` for a reason of Events alone.
-    pub severity: Option<&'static str>,
+    /// The severities that the problem can have; empty for a reason of Events and conditions alone.
+    pub severities: &'static [&'static str],
     /// The situation.
     pub cause: &'static str,
     /// The fix.
@@ -19,22 +19,24 @@ pub struct Explanation {
 
 const fn row(
     reason: &'static str,
-    severity: Option<&'static str>,
+    severities: &'static [&'static str],
     cause: &'static str,
     fix: &'static str,
 ) -> Explanation {
     Explanation {
         reason,
-        severity,
+        severities,
         cause,
         fix,
     }
 }
 
-const ERROR: Option<&str> = Some("error");
-const WARNING: Option<&str> = Some("warning");
-const INFO: Option<&str> = Some("info");
-const EVENT: Option<&str> = None;
+const ERROR: &[&str] = &["error"];
+const WARNING: &[&str] = &["warning"];
+const INFO: &[&str] = &["info"];
+const WARNING_OR_ERROR: &[&str] = &["warning", "error"];
+const ANY: &[&str] = &["info", "warning", "error"];
+const EVENT: &[&str] = &[];
 
 const NONE: &str = "None; this is for information.";
 
@@ -170,7 +172,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
     ),
     row(
         reason::STAYS_BASE,
-        INFO,
+        EVENT,
         "The weight label of a promoted version was removed. The version stays the base.",
         NONE,
     ),
@@ -378,7 +380,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
     ),
     row(
         reason::DUPLICATE_BUCKET,
-        WARNING,
+        WARNING_OR_ERROR,
         "Two buckets with one name apply to the same model. One of them takes precedence.",
         "Rename one of the buckets, or remove it.",
     ),
@@ -397,7 +399,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
     // Proxies.
     row(
         reason::REFUSED,
-        ERROR,
+        EVENT,
         "A proxy rejected the resources that follow from an object.",
         "The message is the error of Envoy; `headgate status` names the proxy. Correct the object.",
     ),
@@ -435,7 +437,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
     // Problems of the control plane.
     row(
         global::FILE,
-        ERROR,
+        ANY,
         "A file of `--models` or `--policies` cannot be read, or a part of it has no effect. The last good content stays in effect.",
         "Correct the file; `headgate validate -f FILE` checks it.",
     ),

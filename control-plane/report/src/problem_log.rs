@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use headgate_contract::ModelId;
 use headgate_model::{CarrierKey, Finding, Observed, Plan, Subject};
 
 use crate::ProblemReport;
@@ -44,16 +45,36 @@ pub struct LoggedProblem {
     pub scope: Option<String>,
 }
 
+/// The models of all carriers of a plan.
+#[derive(Debug)]
+pub struct CarriedModels<'a>(BTreeMap<&'a CarrierKey, &'a ModelId>);
+
+impl<'a> CarriedModels<'a> {
+    /// Those of this plan.
+    #[must_use]
+    pub fn new(plan: &'a Plan) -> Self {
+        let models = plan.namespaces.values().flat_map(|view| &view.models);
+        let carriers = models.flat_map(|(id, model)| {
+            let carriers = model.carriers.iter();
+            carriers.map(move |carrier| (&carrier.key, id))
+        });
+        Self(carriers.collect())
+    }
+}
+
 impl LoggedProblem {
     /// A finding on an object.
     #[must_use]
-    pub fn of_finding(finding: &Finding, plan: &Plan, observed: &Observed) -> Self {
+    pub fn of_finding(finding: &Finding, models: &CarriedModels<'_>, observed: &Observed) -> Self {
         let objects = &observed.objects;
         let (is_observed, model) = match &finding.object {
             Subject::ControlPlane => (false, None),
             Subject::Model { id, .. } => (false, Some(id.to_string())),
             Subject::Policy(id) => (objects.policies.contains_key(id), None),
-            Subject::Carrier(key) => (objects.carriers.contains_key(key), carried_model(key, plan)),
+            Subject::Carrier(key) => {
+                let model = models.0.get(key).map(ToString::to_string);
+                (objects.carriers.contains_key(key), model)
+            }
         };
         let is_file = is_observed && observed.references.get(&finding.object).is_none();
         Self {
@@ -83,13 +104,6 @@ impl From<ProblemReport> for LoggedProblem {
             ..Self::default()
         }
     }
-}
-
-fn carried_model(key: &CarrierKey, plan: &Plan) -> Option<String> {
-    let models = &plan.namespaces.get(&key.namespace)?.models;
-    let mut models = models.iter();
-    let found = models.find(|(_, model)| model.carriers.iter().any(|carrier| carrier.key == *key));
-    found.map(|(id, _)| id.to_string())
 }
 
 /// Reason, object, and part of the object.
@@ -183,6 +197,7 @@ impl Window {
     /// A problem ended because another one replaced it. If the line of that one was logged, it says enough.
     fn replaced(&mut self, problem: &LoggedProblem, is_logged: bool) {
         if self.pending.remove(problem).is_none() && !is_logged {
+            self.suppressed += 1;
             self.pending.insert(problem.clone(), Change::Gone);
         }
     }

@@ -8,7 +8,7 @@ use headgate_publisher::{
 };
 use headgate_xds::loads::Reporter;
 
-use super::problem_log::LoggedProblem;
+use super::problem_log::{CarriedModels, LoggedProblem};
 use super::query::FindingFilter;
 use super::{ProblemReport, reason, seconds, severity};
 
@@ -118,11 +118,12 @@ pub fn logged_unreachable(
     let Published { plan, observed, .. } = published;
     let variants = headgate_publisher::unreachable_versions(plan, scopes, reporters);
     let findings = variants.keys().filter_map(|v| unreachable_finding(plan, v));
+    let models = CarriedModels::new(plan);
     findings
         .map(|finding| LoggedProblem {
             // It comes from load reports.
             file: None,
-            ..LoggedProblem::of_finding(&finding, plan, observed)
+            ..LoggedProblem::of_finding(&finding, &models, observed)
         })
         .collect()
 }

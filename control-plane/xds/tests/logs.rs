@@ -174,7 +174,7 @@ async fn a_stream_is_one_line_each_for_connect_first_snapshot_and_disconnect() {
         assert_eq!(level, Level::INFO, "{message}");
         assert_eq!(span["node"], "proxy-1", "{message}");
     }
-    assert_eq!(disconnected.fields["reason"], "the proxy closed the stream");
+    assert_eq!(disconnected.fields["detail"], "the proxy closed the stream");
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,5 +212,5 @@ async fn a_denied_proxy_that_tries_again_and_again_is_logged_once_a_minute() {
     let Line { level, fields, .. } = line;
     assert_eq!(level, Level::WARN);
     assert_eq!(fields["node"], "proxy-1");
-    assert_eq!(fields["reason"], "no scope for theirs");
+    assert_eq!(fields["detail"], "no scope for theirs");
 }

@@ -36,7 +36,7 @@ pub(crate) struct RefusedRequest<'a> {
     pub(crate) tagging: Option<&'a Tagging>,
 }
 
-/// Refuses a request of which only the headers are known.
+/// Refuses a request that is known by its headers only.
 #[cold]
 pub(crate) fn refuse_unknown(
     refusal: Box<Refusal>,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use headgate_model::Finding;
 use headgate_publisher::Published;
-use headgate_report::problem_log::{LoggedProblem, ProblemLog};
+use headgate_report::problem_log::{CarriedModels, LoggedProblem, ProblemLog};
 use headgate_report::{logged_problems, logged_unreachable};
 
 use super::Admin;
@@ -69,7 +69,8 @@ impl Logs {
         let is_known = before == Some(&published.plan.findings);
         if !is_known || self.findings.due().is_some_and(|due| due <= now) {
             let Published { plan, observed, .. } = &*published;
-            let logged = |finding: &Finding| LoggedProblem::of_finding(finding, plan, observed);
+            let models = CarriedModels::new(plan);
+            let logged = |finding: &Finding| LoggedProblem::of_finding(finding, &models, observed);
             let findings = plan.findings.iter().map(logged).collect();
             for line in self.findings.observe(findings, now) {
                 line.log();

@@ -304,13 +304,12 @@ impl Current {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.problems.clear();
         for row in EXPLANATIONS {
-            let Some(severity) = row.severity else {
-                continue;
-            };
-            drop(self.problems.get_or_create(&ReasonLabels {
-                severity: severity.to_owned(),
-                reason: row.reason.to_owned(),
-            }));
+            for severity in row.severities {
+                drop(self.problems.get_or_create(&ReasonLabels {
+                    severity: (*severity).to_owned(),
+                    reason: row.reason.to_owned(),
+                }));
+            }
         }
         for problem in &report.problems {
             let labels = ReasonLabels {

@@ -76,6 +76,11 @@ impl Directories {
         self.unwatched.remove(directory)
     }
 
+    /// Forgets reports of directories that no longer exist.
+    pub(crate) fn prune(&mut self) {
+        self.unwatched.retain(|directory| directory.exists());
+    }
+
     /// Forgets a directory that is gone or cannot be read: if it returns, it is watched again.
     pub(crate) fn forget(&mut self, directory: &Path) {
         self.watched.remove(directory);
@@ -94,5 +99,7 @@ mod tests {
         assert!(!directories.failed(a), "each scan fails again");
         assert!(directories.recovered(a) && !directories.recovered(a));
         assert!(directories.failed(a));
+        directories.prune();
+        assert!(directories.unwatched.is_empty(), "neither exists");
     }
 }

@@ -273,6 +273,7 @@ impl FileWorker {
                 self.schedule.touch_idle(&file, FileState::Missing, now);
             }
         }
+        self.directories.prune();
     }
 
     /// Updates which directories of a tree cannot be read.

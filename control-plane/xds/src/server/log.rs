@@ -32,8 +32,8 @@ impl LogLimits {
     pub(super) fn denied(&self, peer: &Peer, denied: &PermissionDenied, now: Instant) {
         let admitted = self.lock().admit(&peer.id, None, Topic::Denied, now);
         if let Some(suppressed) = admitted {
-            let (node, peer, reason) = (&*peer.id, peer.remote(), &*denied.reason);
-            tracing::warn!(node, peer, reason, suppressed, "proxy denied");
+            let (node, peer, detail) = (&*peer.id, peer.remote(), &*denied.reason);
+            tracing::warn!(node, peer, detail, suppressed, "proxy denied");
         }
     }
 }
@@ -91,10 +91,10 @@ impl<'a> StreamLog<'a> {
     }
 
     /// Logs that the proxy has disconnected.
-    pub(super) fn disconnected(&self, reason: &str, now: Instant) {
+    pub(super) fn disconnected(&self, detail: &str, now: Instant) {
         if let Some(suppressed) = self.admit_connection(now) {
             let connected_ms = millis(now.saturating_duration_since(self.opened_at));
-            tracing::info!(reason, connected_ms, suppressed, "proxy disconnected");
+            tracing::info!(detail, connected_ms, suppressed, "proxy disconnected");
         }
     }
 
