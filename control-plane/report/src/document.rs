@@ -340,7 +340,7 @@ pub struct ProxyReport {
     /// Start of the stream, in Unix seconds.
     pub since: f64,
     /// Whether it ACKed the newest version of every resource that it subscribes to.
-    pub settled: bool,
+    pub current: bool,
     /// Progress by resource type: `cds`, `eds`, `lds`, `rds`, `ecds`.
     pub types: BTreeMap<String, TypeReport>,
 }

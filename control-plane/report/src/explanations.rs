@@ -472,7 +472,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
         "Make the directory writable.",
     ),
     row(
-        global::MISSING_RIGHT,
+        global::MISSING_PERMISSION,
         ERROR,
         "The ServiceAccount lacks a permission that the control plane uses.",
         "Apply the output of `headgate schema rbac`; the message has the command.",

@@ -13,7 +13,7 @@ pub(super) fn proxy(proxy: &Proxy) -> ProxyReport {
         address: proxy.peer.address.map(|a| a.to_string()),
         scope: proxy.scope.0.clone(),
         since: seconds(proxy.since),
-        settled: proxy.is_settled(),
+        current: proxy.is_current(),
         types: proxy
             .kinds
             .iter()

@@ -175,7 +175,7 @@ pub fn fingerprint(report: &Report, query: &Query) -> Result<String, serde_json:
     if !query.is_everything() {
         for proxy in &mut stable.proxies {
             proxy.types.clear();
-            proxy.settled = true;
+            proxy.current = true;
         }
     }
     let hash = Sha256::digest(serde_json::to_vec(&stable)?);

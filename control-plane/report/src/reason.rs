@@ -14,7 +14,7 @@ pub const KUBERNETES_WRITE: &str = "KubernetesWrite";
 /// The directory of `--state` cannot be written.
 pub const STATE_WRITE: &str = "StateWrite";
 /// The ServiceAccount lacks a permission that the control plane uses.
-pub const MISSING_RIGHT: &str = "MissingRight";
+pub const MISSING_PERMISSION: &str = "MissingPermission";
 /// The Kubernetes API does not have a kind that it should have, or no longer has it.
 pub const NO_DEFINITION: &str = "NoDefinition";
 /// The plan cannot be translated for a scope; the last good snapshot is served.
@@ -34,7 +34,7 @@ pub(super) const CONCERNING_ALL: [&str; 10] = [
     KIND_UNREAD,
     KUBERNETES_WRITE,
     STATE_WRITE,
-    MISSING_RIGHT,
+    MISSING_PERMISSION,
     NO_DEFINITION,
     NOT_TRANSLATED,
     LEFT_OUT,

@@ -45,10 +45,10 @@ pub struct Proxy {
 impl Proxy {
     /// Whether it runs everything that it should run.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub fn is_current(&self) -> bool {
         self.kinds
             .values()
-            .all(|progress| progress.status.is_settled())
+            .all(|progress| progress.status.is_current())
     }
 }
 

@@ -46,7 +46,7 @@ fn the_last_endpoints_stay_until_the_filters_that_no_longer_use_them_are_acked()
         );
         assert_eq!(harness.names_since(from, Kind::Extension), [["f"]]);
         let status = &harness.session.status()[&Kind::Endpoints];
-        assert!(status.waiting["c"].clusters.is_empty() && !status.is_settled());
+        assert!(status.waiting["c"].clusters.is_empty() && !status.is_current());
         harness.settle();
         assert_eq!(
             harness.client.applied(Kind::Extension, "f"),
@@ -58,7 +58,7 @@ fn the_last_endpoints_stay_until_the_filters_that_no_longer_use_them_are_acked()
             "{protocol:?}"
         );
         let status = harness.session.status();
-        assert!(status[&Kind::Endpoints].is_settled() && status[&Kind::Extension].is_settled());
+        assert!(status[&Kind::Endpoints].is_current() && status[&Kind::Extension].is_current());
 
         // In the other direction endpoints go first, as usual.
         let from = harness.log.len();

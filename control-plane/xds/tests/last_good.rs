@@ -110,7 +110,7 @@ fn rule_02_a_restarted_proxy_is_offered_the_last_good_version_of_a_resource_that
                 "{protocol:?}: the newest first"
             );
             let status = &harness.session.status()[&kind];
-            assert!(status.nacked.contains_key(name) && !status.is_settled());
+            assert!(status.nacked.contains_key(name) && !status.is_current());
             assert_eq!(harness.client.violations, Vec::<String>::new());
             // Next it gets the newest other version, as usual.
             scope.publish(&mut harness, snapshot_of(what, "2", &["c"]));
@@ -119,7 +119,7 @@ fn rule_02_a_restarted_proxy_is_offered_the_last_good_version_of_a_resource_that
                 Some("2"),
                 "{protocol:?} {kind}"
             );
-            assert!(harness.session.status()[&kind].is_settled());
+            assert!(harness.session.status()[&kind].is_current());
         }
     }
 }

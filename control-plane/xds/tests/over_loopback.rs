@@ -69,7 +69,7 @@ async fn rule_01_delta_over_ads_delivers_in_order_and_the_fleet_has_the_state_of
     );
     let nacked = &proxy.kinds[&Kind::Route].status.nacked["r"];
     assert_eq!(nacked.message, "not this one");
-    assert!(proxy.kinds[&Kind::Cluster].status.is_settled());
+    assert!(proxy.kinds[&Kind::Cluster].status.is_current());
     let running_filter = fleet
         .running(&ResourceKey::new(Kind::Extension, "f"))
         .pop()

@@ -125,7 +125,7 @@ async fn proxy(running: &Running, channel: &Channel, clusters: &[&str]) -> [Stre
         fleet
             .proxies()
             .iter()
-            .all(headgate_xds::fleet::Proxy::is_settled)
+            .all(headgate_xds::fleet::Proxy::is_current)
     };
     loopback::within(changes.wait_for(settled)).await.unwrap();
     [cds, eds, rds]

@@ -80,7 +80,7 @@ fn rule_03_a_cluster_is_removed_once_its_vanished_route_is_found_to_be_rejected(
             None,
             "{protocol:?}"
         );
-        assert!(harness.session.status()[&Kind::Route].is_settled());
+        assert!(harness.session.status()[&Kind::Route].is_current());
     }
 }
 

@@ -200,7 +200,7 @@ impl TestCluster {
             let ready = found.map_or(0, |version| version.endpoints.current);
             ready == endpoints
                 && status.proxies.len() == self.envoys.len()
-                && status.proxies.iter().all(|proxy| proxy.settled)
+                && status.proxies.iter().all(|proxy| proxy.current)
         };
         self.control_plane.wait_for_status(SOON, &what, there).await
     }

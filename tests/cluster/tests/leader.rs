@@ -50,7 +50,7 @@ async fn has(control_plane: &ControlPlane, ids: &[&str], percent: f64) -> Status
         let mut here: Vec<&str> = status.proxies.iter().map(|p| p.id.as_str()).collect();
         here.sort_unstable();
         here == ids
-            && status.proxies.iter().all(|p| p.settled)
+            && status.proxies.iter().all(|p| p.current)
             && status.all_acked(MODEL, "two", percent)
     };
     control_plane

@@ -57,7 +57,7 @@ fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
 /// The namespaces of the clusters that a proxy acknowledged.
 async fn namespaces_of(id: &str, control_plane: &ControlPlane) -> BTreeSet<String> {
     let proxy = AutoAckProxy::connect(id, control_plane.xds()).unwrap();
-    let settled = |status: &Status| status.proxy(id).is_some_and(|proxy| proxy.settled);
+    let settled = |status: &Status| status.proxy(id).is_some_and(|proxy| proxy.current);
     control_plane
         .wait_for_status(SOON, "the proxy to settle", settled)
         .await
@@ -103,7 +103,7 @@ async fn one_model_name_in_two_namespaces_is_two_models_and_a_proxy_sees_the_nam
         status.models.len() == 2
             && status.models.iter().all(ready)
             && status.proxies.len() == 2
-            && status.proxies.iter().all(|proxy| proxy.settled)
+            && status.proxies.iter().all(|proxy| proxy.current)
     };
     cluster
         .control_plane

@@ -115,7 +115,7 @@ async fn the_cluster_of_a_removed_version_lingers_after_the_acks_of_routes_and_f
         .map(|id| AutoAckProxy::connect(id, cluster.control_plane.xds()).unwrap());
     let all = [&prompt, &routes, &filters];
     let settled = |status: &headgate_testkit::testbed::Status| {
-        status.proxies.len() == 3 && status.proxies.iter().all(|p| p.settled)
+        status.proxies.len() == 3 && status.proxies.iter().all(|p| p.current)
     };
     cluster
         .control_plane

@@ -40,7 +40,12 @@ pub(crate) fn api_problems(api: &ApiState) -> Vec<ProblemReport> {
             "{missing}, but {}: {} | kubectl apply -f -",
             missing.why, api.grant
         );
-        ProblemReport::new("error", reason::MISSING_RIGHT, &missing.resource, message)
+        ProblemReport::new(
+            "error",
+            reason::MISSING_PERMISSION,
+            &missing.resource,
+            message,
+        )
     });
     away(api)
         .into_iter()

@@ -140,11 +140,11 @@ impl Server {
     }
 
     /// Waits until proxies are connected and all of them are settled.
-    pub(crate) async fn settled(&self) -> Value {
+    pub(crate) async fn all_current(&self) -> Value {
         self.until("every proxy to settle", |status| {
             let proxies = status["proxies"].as_array();
             proxies.is_some_and(|all| {
-                !all.is_empty() && all.iter().all(|proxy| proxy["settled"] == true)
+                !all.is_empty() && all.iter().all(|proxy| proxy["current"] == true)
             })
         })
         .await

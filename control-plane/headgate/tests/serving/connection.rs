@@ -252,7 +252,7 @@ async fn in_a_pod_it_uses_the_service_account_and_the_printed_rights_cover_an_ad
         .unwrap();
     let status = server.until("two of two", ready(2, 2)).await;
     let problems = status["problems"].to_string();
-    for reason in ["KubernetesApi", "MissingRight", "KubernetesWrite"] {
+    for reason in ["KubernetesApi", "MissingPermission", "KubernetesWrite"] {
         assert!(!problems.contains(reason), "{problems}");
     }
     // Its identity is the holder of a Lease in the namespace of its pod.

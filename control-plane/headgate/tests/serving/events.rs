@@ -229,7 +229,7 @@ async fn a_rejected_cluster_is_an_event_on_the_carrier_that_it_was_made_from() {
     let kubectl = cluster.kube.kubectl();
     let server = cluster.serve("a", &[]).await;
     let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
-    server.settled().await;
+    server.all_current().await;
     proxy.nack_type(type_url::CLUSTER);
     let third = workload("llama", "v3", "three", json!({}), json!({}));
     kubectl.apply_and_wait(&third).await.unwrap();
@@ -248,7 +248,7 @@ async fn rejected_routes_and_endpoints_are_events_on_the_carrier_that_changed_th
     let kubectl = cluster.kube.kubectl();
     let server = cluster.serve("a", &[]).await;
     let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
-    server.settled().await;
+    server.all_current().await;
     proxy.nack_type(type_url::ROUTES);
     let third = workload("llama", "v3", "three", json!({}), json!({}));
     kubectl.apply_and_wait(&third).await.unwrap();

@@ -74,7 +74,7 @@ async fn a_follower_writes_only_its_own_counts_until_it_leads() {
         .serve_as(fault_proxy.kubeconfig(), "follower", &lease)
         .await;
     let proxy = AutoAckProxy::connect("p", follower.xds).unwrap();
-    follower.settled().await;
+    follower.all_current().await;
     trigger_every_write(&kubectl, &proxy).await;
 
     // The follower reports all of it. The leader, which knows that proxy only from the counts, writes it.

@@ -105,7 +105,7 @@ async fn every_problem_is_one_line_at_its_severity_and_one_when_it_is_gone() {
     let args = ["--log-format", "json", "--log", "debug"];
     let server = Server::start_with(&files, &args).await;
     let _proxy = AutoAckProxy::connect("one", server.xds).unwrap();
-    server.settled().await;
+    server.all_current().await;
 
     let line = one(&server, "problem appeared", "NoDomain", "elsewhere").await;
     assert_eq!(

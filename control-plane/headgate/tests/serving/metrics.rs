@@ -21,7 +21,7 @@ async fn metrics_is_valid_openmetrics_with_proxies_rejections_and_weights() {
     files.model("m-v1.yaml", &manifest("m", "v1", &[9001]).render());
     let server = Server::start(&files).await;
     let proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
-    server.settled().await;
+    server.all_current().await;
     proxy.nack_type(type_url::CLUSTER);
     files.model(
         "m-v2.yaml",
@@ -44,7 +44,7 @@ async fn metrics_is_valid_openmetrics_with_proxies_rejections_and_weights() {
     let text = reply.text();
     let all = Exposition::parse(&text).unwrap_or_else(|why| panic!("{why}\n{text}"));
     assert_eq!(all.value("headgate_proxies", &[]), Some(1.0));
-    assert_eq!(all.value("headgate_proxies_settled", &[]), Some(0.0));
+    assert_eq!(all.value("headgate_proxies_current", &[]), Some(0.0));
     assert!(all.value("headgate_xds_nacks_total", &[("type", "cds")]) >= Some(1.0));
     let canary = [
         ("model_namespace", "default"),

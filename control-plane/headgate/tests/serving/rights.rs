@@ -96,7 +96,7 @@ async fn the_printed_rights_are_sufficient_and_a_missing_one_is_named() {
     .unwrap();
     drop(stubborn);
     let status = server.syncz().await;
-    assert_eq!(problems(&status, "MissingRight"), Vec::<String>::new());
+    assert_eq!(problems(&status, "MissingPermission"), Vec::<String>::new());
     assert_eq!(problems(&status, "KubernetesApi"), Vec::<String>::new());
 
     // Without a right to watch, the last objects stay in effect and everything else continues.
@@ -135,18 +135,23 @@ async fn the_printed_rights_are_sufficient_and_a_missing_one_is_named() {
         "traffictagpolicies.headgate.dev/status: may not patch traffictagpolicies.headgate.dev/status in namespace default",
     ];
     let command = "headgate schema rbac --namespace default --service-account keeper --install-namespace headgate-system | kubectl apply -f -";
-    until(&another, "the missing rights", "MissingRight", |problems| {
-        problems.len() == expected.len()
-            && problems.iter().zip(expected).all(|(problems, expected)| {
-                problems.starts_with(expected) && problems.ends_with(command)
-            })
-    })
+    until(
+        &another,
+        "the missing rights",
+        "MissingPermission",
+        |problems| {
+            problems.len() == expected.len()
+                && problems.iter().zip(expected).all(|(problems, expected)| {
+                    problems.starts_with(expected) && problems.ends_with(command)
+                })
+        },
+    )
     .await;
     grant(&kubectl, &all).await;
     until(
         &another,
         "all to be well",
-        "MissingRight",
+        "MissingPermission",
         <[String]>::is_empty,
     )
     .await;

@@ -268,7 +268,7 @@ async fn without_the_kind_age_decides_and_one_finding_reports_it() {
     run(&kubectl, "delete crd servedmodels.headgate.dev").await;
     let server = cluster.serve("a", &[]).await;
     let _proxy = AutoAckProxy::connect("p", server.xds).unwrap();
-    let status = server.settled().await;
+    let status = server.all_current().await;
     assert_eq!(not_stored(&status), 1, "{status}");
     let problems = status["problems"].to_string();
     assert!(

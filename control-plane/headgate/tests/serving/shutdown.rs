@@ -23,7 +23,7 @@ async fn proxies(server: &Server, n: usize) -> Vec<AutoAckProxy> {
             .until("the proxy to settle", |status| {
                 let all = status["proxies"].as_array();
                 all.is_some_and(|all| {
-                    all.len() == i + 1 && all.iter().all(|p| p["settled"] == true)
+                    all.len() == i + 1 && all.iter().all(|p| p["current"] == true)
                 })
             })
             .await;
@@ -36,7 +36,7 @@ async fn sigterm_ends_serve_with_code_0_within_seconds_although_a_proxy_is_conne
     let files = files();
     let mut server = Server::start(&files).await;
     let _proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
-    server.settled().await;
+    server.all_current().await;
     // A scraper that keeps its connection open, as Prometheus does.
     let scraper = HttpClient::new();
     let url = format!("http://{}/metrics", server.admin);

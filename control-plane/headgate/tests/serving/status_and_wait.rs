@@ -69,7 +69,7 @@ async fn wait_returns_once_every_proxy_has_acked_the_weight() {
         message.contains("of 2 proxies acked v2 at 10 %") || message.contains("1 of 1"),
         "{message}"
     );
-    server.settled().await;
+    server.all_current().await;
     let out = query(
         &server,
         &["wait", "m", "--for", "converged", "--timeout", "0"],
@@ -99,7 +99,7 @@ async fn status_prints_names_more_columns_and_yaml() {
     canary(&files, "10");
     let server = Server::start(&files).await;
     let _proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
-    server.settled().await;
+    server.all_current().await;
     let names = query(&server, &["status", "-o", "name"]);
     assert_eq!(text(&names.stdout), "default/m\n");
     let (plain, wide) = (

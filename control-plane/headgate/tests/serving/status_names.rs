@@ -115,7 +115,7 @@ proxies[].agent: text
 proxies[].id: text
 proxies[].replica: text
 proxies[].scope: text
-proxies[].settled: bool
+proxies[].current: bool
 proxies[].since: number
 proxies[].types.*.acked: text
 proxies[].types.*.ackedAt: number
@@ -163,7 +163,7 @@ async fn status_in_json_has_exactly_these_fields() {
     let state = files.path("state").display().to_string();
     let server = Server::start_with(&files, &["--state", &state]).await;
     let proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
-    server.settled().await;
+    server.all_current().await;
     // A NACK, a resource that waits for it, and an invalid file, so that every field has a value.
     proxy.nack_type(type_url::CLUSTER);
     files.model("n-v1.yaml", &manifest("n", "v1", &[9002]).render());

@@ -39,8 +39,8 @@ async fn status_of_one_replica_queries_all_replicas_and_names_one_that_does_not_
     first
         .until("the other replica", |s| s["peers"] == both)
         .await;
-    second.settled().await;
-    first.settled().await;
+    second.all_current().await;
+    first.all_current().await;
     let (document, text) = status(&first);
     let (mut proxies, mut replicas) = proxies_and_replicas(&document);
     proxies.sort_unstable();

@@ -80,7 +80,7 @@ async fn status_watch_shows_a_canary_from_its_labels_to_each_proxy_and_over_a_re
     files.model("m-v2.yaml", &canary("10"));
     let mut server = Server::start(&files).await;
     let proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
-    server.settled().await;
+    server.all_current().await;
     let mut watch = watch(server.admin, &["m"]);
     let first = [
         "seen     deployment/m-v2: canary-weight=10",
@@ -133,7 +133,7 @@ async fn status_watch_shows_a_canary_from_its_labels_to_each_proxy_and_over_a_re
     let server = Server::start_at(&files, server.xds, server.admin).await;
     let _proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
     let at = lines(&mut watch, at, &["back     control plane"]).await;
-    server.settled().await;
+    server.all_current().await;
     files.model("m-v2.yaml", &canary("20"));
     let edited = [
         "canary-weight=20 (was 100)",
@@ -197,8 +197,8 @@ async fn every_replica_is_queried_and_one_that_is_away_is_shown_as_away() {
     let (one, other) = (Server::start(&files).await, Server::start(&files).await);
     let _a = AutoAckProxy::connect("a", one.xds).unwrap();
     let _b = AutoAckProxy::connect("b", other.xds).unwrap();
-    one.settled().await;
-    other.settled().await;
+    one.all_current().await;
+    other.all_current().await;
     // Two addresses, as a name and as a list.
     let by_name = format!("localhost:{}", other.admin.port());
     let list = format!("{},{},{NOBODY}", one.admin, one.admin);
@@ -250,7 +250,7 @@ async fn a_long_poll_is_answered_once_the_model_changes() {
     files.model("n-v1.yaml", &manifest("n", "v1", &[9002]).render());
     let server = Server::start(&files).await;
     let _proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
-    // A proxy is settled once it runs everything that it requested, and it requests the filters last. The status of a model
+    // A proxy is current once it runs everything that it requested, and it requests the filters last. The status of a model
     // changes until the filters run its plan.
     server
         .until("the proxy's filters to run the plan of both", |s| {

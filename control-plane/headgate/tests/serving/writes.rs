@@ -229,8 +229,8 @@ async fn killing_the_leader_moves_the_lease_within_its_duration_and_affects_no_p
     let second = cluster.serve("second", &lease).await;
     let here = AutoAckProxy::connect("here", second.xds).unwrap();
     let there = AutoAckProxy::connect("there", first.xds).unwrap();
-    second.settled().await;
-    first.settled().await;
+    second.all_current().await;
+    first.all_current().await;
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();
     wait(&kubectl, "tbp/fair", "Programmed").await;
     let message = ["Programmed", "message"];
@@ -292,7 +292,7 @@ async fn killing_the_leader_moves_the_lease_within_its_duration_and_affects_no_p
     .unwrap();
 
     // The proxy of the other replica received only the edits.
-    let after = second.settled().await;
+    let after = second.all_current().await;
     assert_eq!(after["proxies"][0]["since"], since, "the same stream");
     assert!(here.accepted().contains_key(type_url::EXTENSION));
 
@@ -348,7 +348,7 @@ async fn while_the_api_is_away_proxies_are_served_and_missed_writes_follow_later
         "{messages}"
     );
     let proxy = AutoAckProxy::connect("p", server.xds).unwrap();
-    // A proxy counts as settled while the server has not read all its subscriptions.
+    // A proxy counts as current while the server has not read all its subscriptions.
     eventually(SOON, "the filter configuration", async || {
         let taken = proxy.accepted();
         let has = taken.contains_key(type_url::EXTENSION);
@@ -357,7 +357,7 @@ async fn while_the_api_is_away_proxies_are_served_and_missed_writes_follow_later
     })
     .await
     .unwrap();
-    server.settled().await;
+    server.all_current().await;
     assert!(proxy.accepted().contains_key(type_url::EXTENSION));
 
     cluster.kube.start_api().await.unwrap();

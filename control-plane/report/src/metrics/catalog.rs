@@ -82,7 +82,7 @@ pub const FAMILIES: &[MetricFamily] = &[
     ),
     family("headgate_proxies", "gauge", &[], "Connected proxies"),
     family(
-        "headgate_proxies_settled",
+        "headgate_proxies_current",
         "gauge",
         &[],
         "Connected proxies that ACKed the newest version of every resource",

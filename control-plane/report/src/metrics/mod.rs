@@ -85,7 +85,7 @@ pub struct Metrics {
     source_errors: Family<SourceLabels, Counter>,
     publications: Counter,
     proxies: Gauge,
-    settled: Gauge,
+    current_proxies: Gauge,
     synced: Gauge,
     away: Gauge,
     deliveries: Mutex<Deliveries>,
@@ -140,7 +140,7 @@ impl Metrics {
             source_errors: Family::default(),
             publications: Counter::default(),
             proxies: Gauge::default(),
-            settled: Gauge::default(),
+            current_proxies: Gauge::default(),
             synced: Gauge::default(),
             away: Gauge::default(),
             deliveries: Mutex::default(),
@@ -187,7 +187,7 @@ impl Metrics {
         );
         register(to, "headgate_publications", &self.publications);
         register(to, "headgate_proxies", &self.proxies);
-        register(to, "headgate_proxies_settled", &self.settled);
+        register(to, "headgate_proxies_current", &self.current_proxies);
         register(to, "headgate_synced", &self.synced);
         register(to, "headgate_source_errors", &self.source_errors);
         register(to, "headgate_kubernetes_api_away", &self.away);
@@ -285,8 +285,8 @@ impl Metrics {
     pub fn render(&self, report: &Report) -> Result<String, std::fmt::Error> {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.proxies.set(gauge(report.proxies.len()));
-        let settled = report.proxies.iter().filter(|p| p.settled).count();
-        self.settled.set(gauge(settled));
+        let current_proxies = report.proxies.iter().filter(|p| p.current).count();
+        self.current_proxies.set(gauge(current_proxies));
         self.synced.set(i64::from(report.head.synced));
         let api = report.api.as_ref();
         let away = api.is_some_and(|api| api.away_since.is_some());

@@ -102,7 +102,7 @@ fn proxy(id: &str) -> ProxyReport {
         address: None,
         scope: String::new(),
         since: 1.0,
-        settled: true,
+        current: true,
         types: BTreeMap::new(),
     }
 }

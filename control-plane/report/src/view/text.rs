@@ -145,14 +145,14 @@ fn proxies(report: &Report, options: RenderOptions) -> String {
             .flat_map(|m| &m.proxies)
             .any(|h| h.proxy == p.id && h.state != "acked")
     };
-    for proxy in all().filter(|p| !p.settled && (!options.detailed || is_shown(p))) {
+    for proxy in all().filter(|p| !p.current && (!options.detailed || is_shown(p))) {
         pending(&mut out, proxy, options);
     }
     out
 }
 
 fn state_of(proxy: &ProxyReport, options: RenderOptions) -> [String; 3] {
-    let state = if proxy.settled { "in step" } else { "BEHIND" };
+    let state = if proxy.current { "current" } else { "BEHIND" };
     [
         proxy.id.clone(),
         state.to_owned(),
@@ -278,7 +278,7 @@ mod tests {
                 address: None,
                 scope: String::new(),
                 since: 0.0,
-                settled: false,
+                current: false,
                 types: BTreeMap::from([(kind.to_owned(), of_type(message))]),
             };
             let report = Report {

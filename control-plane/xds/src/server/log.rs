@@ -135,7 +135,7 @@ impl<'a> StreamLog<'a> {
     /// Whether the proxy runs the snapshot: everything it subscribes to, on an aggregated stream something that routes among it.
     fn runs_snapshot(&self, status: &BTreeMap<Kind, KindStatus>) -> bool {
         let is_complete = |kind: &Kind| self.only.is_some() || kind.routes_to_clusters();
-        status.keys().any(is_complete) && status.values().all(KindStatus::is_settled)
+        status.keys().any(is_complete) && status.values().all(KindStatus::is_current)
     }
 
     fn acked(&self, kind: Kind, version: &str, latency: Duration, now: Instant) {

@@ -29,7 +29,7 @@ pub struct KindStatus {
 impl KindStatus {
     /// Whether the client runs what it should.
     #[must_use]
-    pub fn is_settled(&self) -> bool {
+    pub fn is_current(&self) -> bool {
         self.wanted == self.acked && self.nacked.is_empty() && self.waiting.is_empty()
     }
 }

@@ -65,7 +65,7 @@ fn rule_03_endpoints_follow_their_cluster_unchanged_and_without_waiting_for_its_
         assert_eq!(harness.names_since(from, Kind::Endpoints), [["c"]]);
         harness.settle();
         assert!(
-            harness.session.status()[&Kind::Cluster].is_settled(),
+            harness.session.status()[&Kind::Cluster].is_current(),
             "{protocol:?}: it never warmed"
         );
     }

@@ -126,7 +126,7 @@ fn rule_08_equal_content_is_not_pushed_again() {
             .session
             .status()
             .values()
-            .all(|status| status.is_settled())
+            .all(|status| status.is_current())
     );
 }
 
@@ -165,7 +165,7 @@ fn rule_09_a_rejected_filter_is_retried_in_other_bytes_after_30_s_doubling_to_10
         assert_eq!((versions.len(), distinct.len()), (9, 9));
         assert_eq!(harness.client.applied(Kind::Extension, "f"), Some("8"));
         let status = &harness.session.status()[&Kind::Extension];
-        assert!(status.is_settled());
+        assert!(status.is_current());
         assert_eq!(
             status.resources["f"].acked,
             format!("{}+r8", filter.version())

@@ -82,7 +82,7 @@ fn rule_01_a_nack_is_judged_by_error_detail_alone() {
     for protocol in BOTH {
         let mut harness = Harness::new(protocol, snapshot([route("1", &[])]), &ROUTE);
         harness.settle();
-        assert!(harness.session.status()[&Kind::Route].is_settled());
+        assert!(harness.session.status()[&Kind::Route].is_current());
         harness.set_snapshot(snapshot([route("2", &[])]));
         harness.send_response();
         harness.deliver_response();
@@ -95,7 +95,7 @@ fn rule_01_a_nack_is_judged_by_error_detail_alone() {
         harness.session.request(answer, harness.now).unwrap();
         let status = &harness.session.status()[&Kind::Route];
         assert_eq!(status.nacked["r"].message, "no", "{protocol:?}");
-        assert!(!status.is_settled());
+        assert!(!status.is_current());
     }
 }
 
@@ -138,7 +138,7 @@ fn rule_02_a_rejected_version_is_never_resent_and_the_newest_other_is() {
         harness.settle();
         assert_eq!(harness.client.applied(Kind::Cluster, "c"), Some("2"));
         assert!(
-            harness.session.status()[&Kind::Cluster].is_settled(),
+            harness.session.status()[&Kind::Cluster].is_current(),
             "{protocol:?}"
         );
     }

@@ -247,8 +247,8 @@ async fn a_health_check_with_a_model_goes_to_the_model() {
     let _envoy = Envoy::start(proxy_with(&testbed, "asker", &listeners))
         .await
         .unwrap();
-    let settled = testbed.wait_for_status(SOON, "the proxy to be in step", |s| {
-        s.proxy("asker").is_some_and(|p| p.settled)
+    let settled = testbed.wait_for_status(SOON, "the proxy to be current", |s| {
+        s.proxy("asker").is_some_and(|p| p.current)
     });
     settled.await.unwrap();
     let get = async |path: &str, model: &str| {

@@ -183,7 +183,7 @@ async fn a_filter_that_envoy_rejects_keeps_the_old_one_and_a_later_retry_succeed
     }
     let healed = |s: &headgate_testkit::testbed::Status| {
         s.proxy("envoy-0")
-            .is_some_and(|p| p.settled && p.types["ecds"].nacked.is_empty())
+            .is_some_and(|p| p.current && p.types["ecds"].nacked.is_empty())
     };
     testbed
         .wait_for_status(SOON * 3, "the retry to heal it", healed)

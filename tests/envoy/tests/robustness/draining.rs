@@ -65,7 +65,7 @@ async fn has(testbed: &Testbed, admin: SocketAddr, n: usize, also: impl Fn(&Valu
         let proxies = status["proxies"].as_array().cloned().unwrap_or_default();
         let settled = proxies
             .iter()
-            .filter(|proxy| proxy["settled"] == true)
+            .filter(|proxy| proxy["current"] == true)
             .count();
         if settled == n && proxies.len() == n && also(&status) {
             Ok(())

@@ -122,7 +122,7 @@ async fn thirty_module_updates_under_load_affect_no_request_and_refill_no_bucket
         let what = format!("module swap {swap} to be acked");
         let swapped = testbed.wait_for_status(SOON, &what, |status| {
             let proxy = status.proxy("envoy-0");
-            proxy.is_some_and(|p| p.settled && p.types["ecds"].acked != before)
+            proxy.is_some_and(|p| p.current && p.types["ecds"].acked != before)
         });
         swapped.await.unwrap();
         load.wait_for(10, SOON).await.unwrap();

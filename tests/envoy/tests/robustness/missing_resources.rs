@@ -125,8 +125,8 @@ async fn resources_that_do_not_exist_never_block_readiness() {
     // Live: every listener is bound, also the one of the control plane.
     let _envoy = Envoy::start(options).await.unwrap();
     testbed
-        .wait_for_status(SOON, "the proxy to be in step", |s| {
-            s.proxy("asker").is_some_and(|p| p.settled)
+        .wait_for_status(SOON, "the proxy to be current", |s| {
+            s.proxy("asker").is_some_and(|p| p.current)
         })
         .await
         .unwrap();

@@ -20,8 +20,8 @@ async fn separate_filters_tag_and_limit_like_the_fused_one() {
     let chain = listener("chain", address, ("rds", routes), filters.into());
     let options = proxy_with(&testbed, "chained", &[chain]);
     let _envoy = Envoy::start(options).await.unwrap();
-    let settled = testbed.wait_for_status(SOON, "the proxy to be in step", |s| {
-        s.proxy("chained").is_some_and(|p| p.settled)
+    let settled = testbed.wait_for_status(SOON, "the proxy to be current", |s| {
+        s.proxy("chained").is_some_and(|p| p.current)
     });
     settled.await.unwrap();
 

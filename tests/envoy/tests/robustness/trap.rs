@@ -33,7 +33,7 @@ async fn after_a_trap_the_charge_remains_and_requests_are_served_within_three_se
     std::fs::rename(&draft, testbed.files().wasm().join("headgate.wasm")).unwrap();
     let swapped = testbed.wait_for_status(SOON, "the trapping module to run", |s| {
         s.proxy("envoy-0")
-            .is_some_and(|p| p.settled && p.types["ecds"].acked != before)
+            .is_some_and(|p| p.current && p.types["ecds"].acked != before)
     });
     swapped.await.unwrap();
 

@@ -1,6 +1,6 @@
 //! The control plane of a testbed: `headgate serve` as a real process, queried over its admin port.
 //!
-//! Invariant: "settled" refers to the files or objects as they are now. `headgate translate` computes the expected state: the same
+//! Invariant: "current" refers to the files or objects as they are now. `headgate translate` computes the expected state: the same
 //! binary over the same directories or API, in its own process; equal content has equal versions.
 
 use std::ffi::OsString;
@@ -258,8 +258,8 @@ impl ControlPlane {
                     return Err(format!("{node} was not offered the newest {kind}"));
                 }
             }
-            if !proxy.settled {
-                return Err(format!("{node} is not settled: {:?}", proxy.types));
+            if !proxy.current {
+                return Err(format!("{node} is not current: {:?}", proxy.types));
             }
         }
         Ok(status)

@@ -93,7 +93,7 @@ pub struct ProxyStatus {
     /// Its scope.
     pub scope: String,
     /// Whether it runs everything that it should.
-    pub settled: bool,
+    pub current: bool,
     /// `cds`, `eds`, `lds`, `rds`, `ecds`.
     pub types: BTreeMap<String, TypeStatus>,
 }

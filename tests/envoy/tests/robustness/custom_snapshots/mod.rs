@@ -245,7 +245,7 @@ impl Fixture {
     async fn await_settled(&self) {
         let settled = eventually(SOON, "the Envoy to run everything", async || {
             match self.fleet().proxies().first() {
-                Some(proxy) if proxy.is_settled() => Ok(()),
+                Some(proxy) if proxy.is_current() => Ok(()),
                 other => Err(format!("{other:?}")),
             }
         });

@@ -98,7 +98,7 @@ async fn settled(fixture: &Fixture) {
         let proxies = fixture.fleet().proxies();
         let kinds = |kind: Kind| proxies.iter().any(|proxy| proxy.only == Some(kind));
         let all = [Kind::Cluster, Kind::Endpoints, Kind::Route, Kind::Extension];
-        let there = all.into_iter().all(kinds) && proxies.iter().all(|p| p.is_settled());
+        let there = all.into_iter().all(kinds) && proxies.iter().all(|p| p.is_current());
         there.then_some(()).ok_or(format!("{proxies:?}"))
     });
     settled.await.unwrap();
