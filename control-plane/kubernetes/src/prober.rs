@@ -88,7 +88,7 @@ mod tests {
                 request.write_all(NEVER_READY).await.unwrap();
             }
             let state = health.subscribe().borrow().clone();
-            assert_eq!(state.away(), None, "one of two is answered");
+            assert_eq!(state.unreachable(), None, "one of two is answered");
             assert_eq!(state.unread().count(), 1);
             health.report("pods", &WatchUpdate::<()>::Answered);
         };

@@ -36,8 +36,8 @@ impl ScopeRules {
         if !is_local && !matches_any(&self.allow, &peer.id) {
             return Err(PermissionDenied {
                 reason: format!(
-                    "node {:?} connects from another machine and no --allow-node pattern matches it",
-                    peer.id
+                    "node {id:?} connects from another machine, and no --allow-node pattern matches it: start Headgate with --allow-node {id:?}",
+                    id = peer.id
                 ),
             });
         }
@@ -75,7 +75,9 @@ impl ScopeRules {
             .filter(|(pattern, _)| matches(pattern, id));
         let seen: BTreeSet<&String> = matching.flat_map(|(_, namespaces)| namespaces).collect();
         if seen.is_empty() {
-            let reason = format!("no --node-namespaces pattern matches node {id:?}");
+            let reason = format!(
+                "no --node-namespaces pattern matches node {id:?}: start Headgate with --node-namespaces {id:?}=NAMESPACE"
+            );
             return Err(PermissionDenied { reason });
         }
         Ok(seen.into_iter().cloned().collect())

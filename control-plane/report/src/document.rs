@@ -92,8 +92,8 @@ pub struct ReplicaReport {
 pub struct ApiReport {
     /// Whether every watched kind was listed at least once.
     pub synced: bool,
-    /// Start of the outage of the API server, in Unix seconds; the objects shown are from before. `null` if it answers.
-    pub away_since: Option<f64>,
+    /// Start of the outage of the API server, in Unix seconds; the objects shown are the last known ones. `null` if it answers.
+    pub unreachable_since: Option<f64>,
     /// The watch that fails and its last error.
     pub message: Option<String>,
     /// Kinds that cannot be read although the API server answers for other kinds.

@@ -75,7 +75,8 @@ pub(crate) struct InputArgs {
     /// Largest request body the filter reads, in bytes (1024–67108864).
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u32).range(1024..=64 << 20))]
     max_body_bytes: u32,
-    /// Longest pause within a stream, in seconds. The first token of a long prompt can take long.
+    /// Longest time without a byte on a stream, in seconds (1–86400). Envoy then ends the stream. Set it above the time to the first
+    /// token of your longest prompt.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle_timeout: u64,
     /// CA file that verifies the certificates of model servers, as a path on the proxies. Used for carriers with
