@@ -303,9 +303,9 @@ pub struct PolicyReport {
     /// `metadata.generation` of the evaluated spec.
     pub generation: i64,
     /// Condition `Accepted`: whether any part of the policy takes effect. The message names the policy that overrides it.
-    pub accepted: VerdictReport,
+    pub accepted: ConditionReport,
     /// Condition `ResolvedRefs`: whether every object that it names exists.
-    pub resolved: VerdictReport,
+    pub resolved: ConditionReport,
     /// The models that it applies to: `namespace/model`, or `namespace/*` for all models of a namespace.
     pub models: Vec<String>,
 }
@@ -313,7 +313,7 @@ pub struct PolicyReport {
 /// Status of a condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct VerdictReport {
+pub struct ConditionReport {
     /// Whether the condition is True.
     pub holds: bool,
     /// Reason: a constant word such as `Overridden`.

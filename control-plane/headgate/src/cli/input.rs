@@ -153,7 +153,7 @@ pub(crate) struct OwnerArgs {
     /// Do not watch this default kind: LeaderWorkerSet, Rollout, InferenceService, LLMInferenceService, RayService, RayCluster,
     /// Deployment, ReplicaSet, StatefulSet or DaemonSet. Its pods count as pods without an owner. The other default kinds are
     /// watched as soon as they are installed, in the version that the API server prefers. Repeatable.
-    #[arg(long = "no-owner-kind", value_name = "KIND", value_delimiter = ',', value_parser = parse_usual)]
+    #[arg(long = "no-owner-kind", value_name = "KIND", value_delimiter = ',', value_parser = parse_default_kind)]
     no_owner_kinds: Vec<String>,
 }
 
@@ -164,8 +164,8 @@ impl OwnerArgs {
     }
 }
 
-fn parse_usual(name: &str) -> Result<String, String> {
-    Kind::usual(name).map_err(|error| error.to_string())
+fn parse_default_kind(name: &str) -> Result<String, String> {
+    Kind::default_kind(name).map_err(|error| error.to_string())
 }
 
 impl ClusterArgs {
