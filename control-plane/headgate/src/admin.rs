@@ -215,7 +215,7 @@ async fn readyz(State(admin): State<Admin>) -> Response {
         "the first read of the source is not complete\n"
     });
     if let Some(api) = api {
-        if let Some((watch, lost)) = api.away() {
+        if let Some((watch, lost)) = api.unreachable() {
             body += &format!(
                 "the Kubernetes API does not answer: {watch}: {}\n",
                 lost.message

@@ -22,7 +22,7 @@ pub(crate) struct LogConfig {
     pub json: bool,
 }
 
-/// Where models and policies come from, and what is made of them.
+/// The source of models and policies, and the settings of their translation.
 #[derive(Debug, Clone)]
 pub(crate) struct InputConfig {
     /// The source of models.

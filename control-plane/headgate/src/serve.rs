@@ -44,7 +44,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     let rules = ScopeRules {
         allow: config.allow_nodes.clone(),
         follow: config.follow_nodes.clone(),
-        reach: config.node_namespaces.clone(),
+        node_namespaces: config.node_namespaces.clone(),
         namespaces: options.domains.keys().cloned().collect(),
         listen: input.listen,
     };

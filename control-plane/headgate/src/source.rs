@@ -279,7 +279,7 @@ fn failed_watch(state: &ApiState) -> Option<(String, String)> {
         .iter()
         .filter(|(_, watch)| !watch.is_optional());
     let mut lost = required.filter_map(|(name, watch)| Some((name.as_str(), watch.lost.as_ref()?)));
-    let (name, lost) = lost.next().or_else(|| state.away())?;
+    let (name, lost) = lost.next().or_else(|| state.unreachable())?;
     Some((name.to_owned(), lost.message.clone()))
 }
 

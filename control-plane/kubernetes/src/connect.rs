@@ -33,7 +33,9 @@ pub enum ConnectError {
     )]
     Unknown(#[source] InferConfigError),
     /// The configuration is not valid for a client.
-    #[error("the kubeconfig is not valid for a client: {0}")]
+    #[error(
+        "Headgate cannot create a client from the kubeconfig: {0}. Correct it, or name another one with --kubeconfig"
+    )]
     Client(#[source] kube::Error),
 }
 

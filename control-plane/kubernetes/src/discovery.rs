@@ -14,7 +14,7 @@ use kube::core::ApiResource;
 use serde::Deserialize;
 use tokio::sync::{Notify, watch};
 
-use crate::fault::{ANSWER, Backoff, Cause, Failure, Fault};
+use crate::fault::{Backoff, Cause, Failure, Fault, REQUEST_TIMEOUT};
 use crate::probe::{ApiServerProbe, is_ready};
 
 /// Aggregated discovery of all groups where the API server supports it, else the list of groups.
@@ -196,7 +196,7 @@ async fn ask(
         return first;
     }
     let was_ready = std::mem::replace(ready, true);
-    if !was_ready && !is_ready(client, ANSWER).await {
+    if !was_ready && !is_ready(client, REQUEST_TIMEOUT).await {
         *ready = false;
         return Err(Fault::NotReady);
     }
@@ -267,7 +267,7 @@ async fn get<A: for<'a> Deserialize<'a>>(client: &Client, path: &str) -> Result<
     let request = request
         .body(Vec::new())
         .map_err(|error| Fault::Transport(kube::Error::HttpError(error)))?;
-    Ok(tokio::time::timeout(ANSWER, client.request(request)).await??)
+    Ok(tokio::time::timeout(REQUEST_TIMEOUT, client.request(request)).await??)
 }
 
 impl ServedKinds {

@@ -6,7 +6,7 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use kube::core::Status;
 
 /// Timeout of an answer, or of a page of it: a busy API server holds a request for 15 s before it refuses it.
-pub const ANSWER: Duration = Duration::from_secs(20);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// The longest wait between two attempts, without jitter.
@@ -79,7 +79,7 @@ impl From<kube::Error> for Fault {
 
 impl From<tokio::time::error::Elapsed> for Fault {
     fn from(_: tokio::time::error::Elapsed) -> Self {
-        Self::Timeout(ANSWER)
+        Self::Timeout(REQUEST_TIMEOUT)
     }
 }
 

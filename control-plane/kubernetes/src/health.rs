@@ -66,7 +66,7 @@ pub struct MissingKind<'a> {
     /// Since when the kind is gone, in Unix seconds, if it was served before.
     pub since: Option<i64>,
     /// Whether its objects still count, because the kind may come back soon.
-    pub counts: bool,
+    pub keeps_objects: bool,
 }
 
 impl WatchState {
@@ -108,9 +108,9 @@ impl ApiState {
 
     /// The watch that has been lost for the longest time, if the API server itself does not answer.
     #[must_use]
-    pub fn away(&self) -> Option<(&str, &LostWatch)> {
+    pub fn unreachable(&self) -> Option<(&str, &LostWatch)> {
         let mut watches = self.watches.values();
-        let away = match self.reach {
+        let unreachable = match self.reach {
             Reachability::Unreachable => true,
             Reachability::NotReady => watches.all(|watch| watch.lost.is_some() || watch.absent),
             Reachability::Unknown | Reachability::Ready => false,
@@ -120,13 +120,13 @@ impl ApiState {
             .filter(|(_, _, lost)| lost.cause == Cause::Unanswered);
         unanswered
             .min_by_key(|(_, _, lost)| lost.since)
-            .filter(|_| away)
+            .filter(|_| unreachable)
             .map(|(name, _, lost)| (name, lost))
     }
 
     /// The kinds that cannot be read while others can: name and state of their watch.
     pub fn unread(&self) -> impl Iterator<Item = (&str, &WatchState, &LostWatch)> {
-        let probed = self.reach != Reachability::Unknown && self.away().is_none();
+        let probed = self.reach != Reachability::Unknown && self.unreachable().is_none();
         self.all_lost()
             .filter(move |(_, _, lost)| probed || lost.cause == Cause::Refused)
     }
@@ -142,7 +142,7 @@ impl ApiState {
             install: watch.install,
             restore: watch.restore.as_deref(),
             since: watch.removed,
-            counts: !watch.absent,
+            keeps_objects: !watch.absent,
         })
     }
 

@@ -58,12 +58,12 @@ pub enum KindError {
     )]
     Twice(String),
     /// A kind that is to be left out is not a default kind.
-    #[error("{name:?} is not a default kind: the default kinds are {usual}")]
-    NotUsual {
+    #[error("{name:?} is not a default kind: the default kinds are {defaults}")]
+    NotDefault {
         /// The given name.
         name: String,
         /// The default kinds.
-        usual: String,
+        defaults: String,
     },
 }
 
@@ -109,28 +109,28 @@ impl Kind {
     /// The name of a default kind as manifests write it, from a name in any case.
     ///
     /// # Errors
-    /// [`KindError::NotUsual`], with the default kinds.
-    pub fn usual(name: &str) -> Result<String, KindError> {
+    /// [`KindError::NotDefault`], with the default kinds.
+    pub fn default_kind(name: &str) -> Result<String, KindError> {
         let all = names().into_iter();
-        let mut same = all.filter(|usual| usual.eq_ignore_ascii_case(name));
-        same.next().ok_or_else(|| KindError::NotUsual {
+        let mut same = all.filter(|kind| kind.eq_ignore_ascii_case(name));
+        same.next().ok_or_else(|| KindError::NotDefault {
             name: name.to_owned(),
-            usual: names().join(", "),
+            defaults: names().join(", "),
         })
     }
 
     /// The default kinds without those of these names, and `own`. A kind of `own` replaces the default kind of the same name.
     #[must_use]
     pub fn defaults_without_and(without: &[String], own: &[Self]) -> Vec<Self> {
-        let replaced = |usual: &Self| own.iter().any(|kind| kind.lower() == usual.lower());
-        let left_out = |usual: &Self| {
+        let replaced = |default: &Self| own.iter().any(|kind| kind.lower() == default.lower());
+        let left_out = |default: &Self| {
             without
                 .iter()
-                .any(|name| usual.kind.eq_ignore_ascii_case(name))
+                .any(|name| default.kind.eq_ignore_ascii_case(name))
         };
-        let usual = Self::defaults().into_iter();
-        let usual = usual.filter(|usual| !replaced(usual) && !left_out(usual));
-        usual.chain(own.iter().cloned()).collect()
+        let defaults = Self::defaults().into_iter();
+        let defaults = defaults.filter(|default| !replaced(default) && !left_out(default));
+        defaults.chain(own.iter().cloned()).collect()
     }
 
     /// Checks that the kinds have distinct names.
@@ -263,8 +263,8 @@ mod tests {
         assert_eq!(kinds.len(), DEFAULTS.len() - 2);
         assert_eq!(kinds.last(), Some(&own));
         assert!(kinds.iter().all(|kind| kind.discovered == (*kind != own)));
-        assert_eq!(Kind::usual("rayservice").unwrap(), "RayService");
-        let error = Kind::usual("Gang").unwrap_err().to_string();
+        assert_eq!(Kind::default_kind("rayservice").unwrap(), "RayService");
+        let error = Kind::default_kind("Gang").unwrap_err().to_string();
         assert!(
             error.contains("Gang") && error.contains("LeaderWorkerSet"),
             "{error}"

@@ -13,7 +13,7 @@ use crate::probe::{ApiServerProbe, Reachability, reachability};
 /// The shortest time between two requests.
 const EVERY: Duration = Duration::from_secs(1);
 /// Timeout of a request.
-const ANSWER: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Probes while a watch reports an outage, and reports the result to `health`.
 pub async fn probe(client: Client, health: WatchHealth) {
@@ -35,7 +35,7 @@ async fn recovered(probe: &ApiServerProbe, client: &Client, health: &WatchHealth
     loop {
         // A report that was made before the request is answered by it.
         probe.discard_report();
-        let reach = reachability(client, ANSWER).await;
+        let reach = reachability(client, REQUEST_TIMEOUT).await;
         if reach == Reachability::Ready {
             // The watches try again now, and their results replace this one.
             health.report_reachability(if away { Reachability::Unknown } else { reach });
@@ -88,7 +88,7 @@ mod tests {
                 request.write_all(NEVER_READY).await.unwrap();
             }
             let state = health.subscribe().borrow().clone();
-            assert_eq!(state.away(), None, "one of two is answered");
+            assert_eq!(state.unreachable(), None, "one of two is answered");
             assert_eq!(state.unread().count(), 1);
             health.report("pods", &WatchUpdate::<()>::Answered);
         };

@@ -16,15 +16,15 @@ use kube::api::{Api, PostParams};
 use tokio::time::timeout;
 
 use crate::access::{Missing, Needs, Right};
-use crate::fault::{ANSWER, Fault};
+use crate::fault::{Fault, REQUEST_TIMEOUT};
 use crate::health::WatchHealth;
 
 /// Concurrent requests.
 const AT_ONCE: usize = 4;
 /// Time between two reviews while nothing is missing. A right that is revoked then is noticed when its use fails.
-const WELL: Duration = Duration::from_secs(300);
+const INTERVAL_WHEN_COMPLETE: Duration = Duration::from_secs(300);
 /// Time between two reviews while a right is missing, or the last review failed.
-const MISSING: Duration = Duration::from_secs(10);
+const INTERVAL_WHEN_INCOMPLETE: Duration = Duration::from_secs(10);
 
 /// The verbs of these rights that the API server refuses now.
 ///
@@ -42,7 +42,7 @@ pub async fn review(client: &Client, rights: &[Right]) -> Result<BTreeSet<Missin
         let api = api.clone();
         async move {
             let params = PostParams::default();
-            let answer = timeout(ANSWER, api.create(&params, &question)).await??;
+            let answer = timeout(REQUEST_TIMEOUT, api.create(&params, &question)).await??;
             let allowed = answer.status.is_some_and(|status| status.allowed);
             Ok::<_, Fault>((!allowed).then_some(missing))
         }
@@ -81,7 +81,7 @@ fn question(right: &Right, verb: &str) -> SelfSubjectAccessReview {
 async fn account(client: &Client, namespace: &str) -> Option<String> {
     let api: Api<SelfSubjectReview> = Api::all(client.clone());
     let (params, question) = (PostParams::default(), SelfSubjectReview::default());
-    let answer = timeout(ANSWER, api.create(&params, &question)).await;
+    let answer = timeout(REQUEST_TIMEOUT, api.create(&params, &question)).await;
     let user = answer.ok()?.ok()?.status?.user_info?.username?;
     let account = user.strip_prefix("system:serviceaccount:")?;
     let (home, name) = account.split_once(':')?;
@@ -101,13 +101,17 @@ pub async fn keep_reviewing(client: Client, needs: Needs, health: WatchHealth) {
                     account(&client, &needs.own_namespace).await
                 };
                 let grant = needs.command(account.as_deref());
-                let wait = if missing.is_empty() { WELL } else { MISSING };
+                let wait = if missing.is_empty() {
+                    INTERVAL_WHEN_COMPLETE
+                } else {
+                    INTERVAL_WHEN_INCOMPLETE
+                };
                 health.set_missing_rights(missing, &grant);
                 wait
             }
             Err(error) => {
                 tracing::debug!(error, "the review of rights failed");
-                MISSING
+                INTERVAL_WHEN_INCOMPLETE
             }
         };
         tokio::time::sleep(wait).await;

@@ -19,7 +19,7 @@ use tracing::Instrument as _;
 
 use crate::access::Watchable;
 use crate::discovery::{Discovery, KindLookup, Served};
-use crate::fault::{ANSWER, Backoff, Fault};
+use crate::fault::{Backoff, Fault, REQUEST_TIMEOUT};
 use crate::log_limit::LogLimit;
 use crate::probe::{ApiServerProbe, is_ready};
 use crate::pruning::Shape;
@@ -203,7 +203,7 @@ where
         recovery: impl Future<Output = ()>,
     ) -> Result<(), Fault> {
         // An API server that starts answers 404 for kinds that it serves a moment later, and without policies there are no limits.
-        let missing = fault.code() == 404 && is_ready(&self.client, ANSWER).await;
+        let missing = fault.code() == 404 && is_ready(&self.client, REQUEST_TIMEOUT).await;
         if fault.code() == 404
             && let Some(lookup) = &self.lookup
         {
@@ -293,7 +293,7 @@ where
     /// The answer to a request, within the timeout.
     pub(super) async fn answer<A>(&self, request: impl Future<Output = A>) -> Result<A, Fault> {
         tokio::select! {
-            answer = timeout(ANSWER, request) => Ok(answer?),
+            answer = timeout(REQUEST_TIMEOUT, request) => Ok(answer?),
             () = self.probe.superseded() => Err(Fault::SentBeforeReady),
         }
     }

@@ -32,8 +32,8 @@ impl Model {
     /// Ready and desired replicas of the carriers that serve, or will once they are ready.
     ///
     /// Held, dark and standby carriers count neither as ready nor as desired. A promoted carrier that still shares with the previous
-    /// base counts with its ready replicas only, or a promotion would halve every budget. A canary misses at most its percent of all
-    /// replicas, or a canary of 5 % whose pods still load would halve every budget.
+    /// base counts with its ready replicas only, or a promotion would halve every budget. Unready replicas of
+    /// a canary lower the result by at most the weight of the canary, or a canary of 5 % whose pods still load would halve every budget.
     #[must_use]
     pub fn readiness(&self) -> Readiness {
         let levels = Levels::of(self);

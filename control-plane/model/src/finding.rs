@@ -256,6 +256,6 @@ pub mod reason {
     pub const UNREACHABLE: &str = "Unreachable";
     /// Proxies no longer report that they cannot connect to a version.
     pub const REACHABLE: &str = "Reachable";
-    /// A proxy rejected a resource made from an object.
+    /// A proxy rejected a resource that comes from an object: it answered with a NACK.
     pub const REFUSED: &str = "RefusedByProxy";
 }

@@ -16,7 +16,7 @@ pub struct Observed {
     /// Findings of the source on objects of a cluster, sorted.
     pub findings: Vec<Finding>,
     /// The models to which the objects of these findings relate, for objects that are not carriers.
-    pub concerned: BTreeMap<CarrierKey, BTreeSet<String>>,
+    pub related_models: BTreeMap<CarrierKey, BTreeSet<String>>,
     /// The objects on the API server, for Events; empty for files.
     pub references: References,
     /// The number of this publication, from 1.

@@ -147,7 +147,7 @@ fn a_policy_that_matches_nothing_has_a_finding() {
     );
     assert_eq!(
         unmatched[0].message,
-        "spec.models[0]: no carrier declares model lama"
+        "spec.models[0]: no carrier declares model lama: correct the id, or label a workload with it"
     );
     assert_eq!(unmatched[1].origin, "typo.yaml");
     assert!(!plan.namespaces.contains_key("empty"));

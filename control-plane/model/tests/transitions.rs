@@ -63,7 +63,7 @@ fn a_canary_is_reported_from_its_start_to_its_promotion_and_rollback() {
         message(&held, &ten),
         "version two of model llama is a canary and takes 10 % of new sessions. \
          To promote it: kubectl label deployment/v2 -n default canary-weight=100 --overwrite. \
-         To take it back: kubectl label deployment/v2 -n default canary-weight=0 --overwrite"
+         To end the canary: kubectl label deployment/v2 -n default canary-weight=0 --overwrite"
     );
     assert_eq!(reasons(&ten, &half), [(v2(), "CanaryMoved")]);
     assert_eq!(

@@ -420,19 +420,19 @@ fn unresolved_targets_are_reported_by_field() {
             "default",
             "none",
             condition_reason::MATCHES_NOTHING,
-            "spec.targetRefs[0]: no Service llama carries a model in namespace default. Declared models: llama, phi",
+            "spec.targetRefs[0]: no Service llama carries a model in namespace default: correct the name, or label the object with its model. Declared models: llama, phi",
         ),
         (
             "default",
             "half",
             condition_reason::PARTLY_RESOLVED,
-            "spec.models[1]: no carrier declares model lama",
+            "spec.models[1]: no carrier declares model lama: correct the id, or label a workload with it",
         ),
         (
             "default",
             "section",
             condition_reason::PARTLY_RESOLVED,
-            "spec.targetRefs[1].sectionName: no model of Deployment llama-v1 has version v9",
+            "spec.targetRefs[1].sectionName: no model of Deployment llama-v1 has version v9: write a declared version, or remove `sectionName`",
         ),
         (
             "empty",

@@ -21,7 +21,7 @@ use headgate_xds::session::Nacked;
 use headgate_xds::{Kind, OriginObject, Scope};
 
 /// The most rejections that are reported: one cause has many, and each is an Event.
-const MOST: usize = 32;
+const MAX_REJECTIONS: usize = 32;
 /// The longest quote of a proxy's message, in characters.
 const QUOTE: usize = 300;
 
@@ -54,7 +54,7 @@ pub(crate) fn rejections(plan: &Plan, proxies: &[Proxy]) -> BTreeSet<Refusal> {
             }));
         }
     }
-    while refusals.len() > MOST {
+    while refusals.len() > MAX_REJECTIONS {
         refusals.pop_last();
     }
     refusals

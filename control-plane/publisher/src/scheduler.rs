@@ -12,10 +12,12 @@ use headgate_xds::debounce::{Debouncer, Urgency};
 
 /// Time from a loss to its publication.
 const LOSS: Duration = Duration::from_millis(20);
-/// The least and the most time between two publications of losses, and that time as a multiple of the last publication's duration.
-const BETWEEN: Duration = Duration::from_millis(200);
-const AT_MOST: Duration = Duration::from_secs(1);
-const TIMES: u32 = 10;
+/// Shortest time between two publications of losses.
+const MIN_LOSS_INTERVAL: Duration = Duration::from_millis(200);
+/// Longest time between two publications of losses.
+const MAX_LOSS_INTERVAL: Duration = Duration::from_secs(1);
+/// The interval as a multiple of the duration of the last publication.
+const DURATION_FACTOR: u32 = 10;
 
 /// Changes that wait for publication, and when they are due.
 #[derive(Debug, Default)]
@@ -24,7 +26,7 @@ pub(crate) struct PublishScheduler {
     /// When the waiting losses are due.
     loss: Option<Instant>,
     /// The earliest time of the next publication of losses.
-    rests: Option<Instant>,
+    next_loss_allowed: Option<Instant>,
     /// Whether the last publication included losses.
     lost: bool,
 }
@@ -36,7 +38,7 @@ impl PublishScheduler {
             Some(Change::Churn) => self.debouncer.changed(Urgency::Churn, now),
             Some(Change::Loss) => {
                 let due = now + LOSS;
-                let due = self.rests.map_or(due, |rested| due.max(rested));
+                let due = self.next_loss_allowed.map_or(due, |rested| due.max(rested));
                 self.loss.get_or_insert(due);
             }
             Some(Change::Intent) | None => self.debouncer.changed(Urgency::Intent, now),
@@ -55,7 +57,7 @@ impl PublishScheduler {
             self.debouncer = Debouncer::default();
             self.lost = self.loss.take().is_some();
             if self.lost {
-                self.rests = Some(now + BETWEEN);
+                self.next_loss_allowed = Some(now + MIN_LOSS_INTERVAL);
             }
         }
         publish
@@ -64,8 +66,10 @@ impl PublishScheduler {
     /// Records that a publication ended at `now`, and its duration.
     pub(crate) fn published(&mut self, took: Duration, now: Instant) {
         if self.lost {
-            let rest = (took * TIMES).clamp(BETWEEN, AT_MOST).saturating_sub(took);
-            self.rests = self.rests.max(Some(now + rest));
+            let rest = (took * DURATION_FACTOR)
+                .clamp(MIN_LOSS_INTERVAL, MAX_LOSS_INTERVAL)
+                .saturating_sub(took);
+            self.next_loss_allowed = self.next_loss_allowed.max(Some(now + rest));
         }
     }
 }
@@ -105,7 +109,7 @@ mod tests {
             if scheduler.publish(now) {
                 published += 1;
                 let waited = now - waits.take().unwrap_or(now);
-                assert!(waited <= BETWEEN, "{waited:?}");
+                assert!(waited <= MIN_LOSS_INTERVAL, "{waited:?}");
             }
         }
         assert_eq!(published, 5);
@@ -114,14 +118,14 @@ mod tests {
     #[test]
     fn losses_cost_a_tenth_of_the_time_and_wait_for_a_second_at_most() {
         let t = Instant::now();
-        for (took, rests) in [(1, 200), (50, 500), (400, 1000)] {
+        for (took, next_loss_allowed) in [(1, 200), (50, 500), (400, 1000)] {
             let mut scheduler = PublishScheduler::default();
             scheduler.changed(Some(Change::Loss), t);
             assert!(scheduler.publish(t + LOSS));
             scheduler.published(took * MS, t + LOSS + took * MS);
             scheduler.changed(Some(Change::Loss), t + LOSS + took * MS);
             let begun = scheduler.due().map(|due| due - (t + LOSS));
-            assert_eq!(begun, Some(rests * MS), "{took} ms");
+            assert_eq!(begun, Some(next_loss_allowed * MS), "{took} ms");
         }
     }
 
@@ -147,7 +151,7 @@ mod tests {
         scheduler.changed(Some(Change::Loss), t);
         assert!(scheduler.publish(t + LOSS));
         scheduler.changed(Some(Change::Loss), t + 30 * MS);
-        assert_eq!(scheduler.due(), Some(t + LOSS + BETWEEN));
+        assert_eq!(scheduler.due(), Some(t + LOSS + MIN_LOSS_INTERVAL));
         scheduler.changed(Some(Change::Intent), t + 40 * MS);
         assert_eq!(scheduler.due(), Some(t + 60 * MS));
     }

@@ -18,7 +18,7 @@ pub struct ScopeRules {
     /// Patterns of node ids whose filters follow the decision of an earlier proxy.
     pub follow: Vec<String>,
     /// Patterns of node ids, with the namespaces that they see. Without any, every proxy sees all namespaces.
-    pub reach: Vec<(String, Vec<String>)>,
+    pub node_namespaces: Vec<(String, Vec<String>)>,
     /// Every namespace that has a domain, sorted.
     pub namespaces: Vec<String>,
     /// Listen address of proxies whose metadata has none.
@@ -36,8 +36,8 @@ impl ScopeRules {
         if !is_local && !matches_any(&self.allow, &peer.id) {
             return Err(PermissionDenied {
                 reason: format!(
-                    "node {:?} connects from another machine and no --allow-node pattern matches it",
-                    peer.id
+                    "node {id:?} connects from another machine, and no --allow-node pattern matches it: start Headgate with --allow-node {id:?}",
+                    id = peer.id
                 ),
             });
         }
@@ -48,12 +48,12 @@ impl ScopeRules {
         })
     }
 
-    /// Checks that every namespace of [`Self::reach`] is served.
+    /// Checks that every namespace of [`Self::node_namespaces`] is served.
     ///
     /// # Errors
     /// A message that names the flag and the fix.
     pub fn check(&self) -> Result<(), String> {
-        for (pattern, namespaces) in &self.reach {
+        for (pattern, namespaces) in &self.node_namespaces {
             if let Some(unknown) = namespaces.iter().find(|n| !self.namespaces.contains(n)) {
                 return Err(format!(
                     "--node-namespaces {pattern}: {unknown} has no domain, so no proxy serves it: \
@@ -66,16 +66,18 @@ impl ScopeRules {
 
     /// The namespaces that a node id sees, sorted, so that equal sets are one scope.
     fn seen_by(&self, id: &str) -> Result<Vec<String>, PermissionDenied> {
-        if self.reach.is_empty() {
+        if self.node_namespaces.is_empty() {
             return Ok(self.namespaces.clone());
         }
         let matching = self
-            .reach
+            .node_namespaces
             .iter()
             .filter(|(pattern, _)| matches(pattern, id));
         let seen: BTreeSet<&String> = matching.flat_map(|(_, namespaces)| namespaces).collect();
         if seen.is_empty() {
-            let reason = format!("no --node-namespaces pattern matches node {id:?}");
+            let reason = format!(
+                "no --node-namespaces pattern matches node {id:?}: start Headgate with --node-namespaces {id:?}=NAMESPACE"
+            );
             return Err(PermissionDenied { reason });
         }
         Ok(seen.into_iter().cloned().collect())
@@ -135,7 +137,7 @@ mod tests {
         ScopeRules {
             allow: vec!["edge-*".to_owned()],
             follow: vec!["sidecar-*".to_owned()],
-            reach: Vec::new(),
+            node_namespaces: Vec::new(),
             namespaces: vec!["default".to_owned()],
             listen: "127.0.0.1:10000".parse().unwrap(),
         }
@@ -153,7 +155,7 @@ mod tests {
             spec.map(|spec| spec.namespaces).map_err(|r| r.reason)
         };
         assert_eq!(seen(&rules, "any").unwrap(), ["a", "b", "c"]);
-        rules.reach = vec![
+        rules.node_namespaces = vec![
             ("edge-*".to_owned(), own(&["c", "a"])),
             ("edge-1".to_owned(), own(&["b", "a"])),
         ];
@@ -162,7 +164,9 @@ mod tests {
         assert_eq!(seen(&rules, "edge-2").unwrap(), ["a", "c"]);
         let refused = seen(&rules, "other").unwrap_err();
         assert!(refused.contains("--node-namespaces"), "{refused}");
-        rules.reach.push(("x".to_owned(), own(&["nowhere"])));
+        rules
+            .node_namespaces
+            .push(("x".to_owned(), own(&["nowhere"])));
         let error = rules.check().unwrap_err();
         assert!(error.contains("--domain nowhere="), "{error}");
     }

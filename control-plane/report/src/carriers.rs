@@ -194,7 +194,9 @@ fn why(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
             carrier.base_replicas, carrier.desired
         ),
         CarrierState::Standby if carrier.share > 0 => {
-            format!("no {key}; takes what the promoted carrier cannot carry yet")
+            format!(
+                "no {key}; takes new sessions until the promoted version has enough ready replicas"
+            )
         }
         CarrierState::Held { beside } if carrier.share > 0 => format!(
             "no {key}; stands in for {}, which has no ready endpoint",
@@ -202,7 +204,7 @@ fn why(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
         ),
         CarrierState::Canary(wanted) if (share - f64::from(*wanted)).abs() > 1e-9 => {
             format!(
-                "{cause}; the canaries share all there is, as no base is ready or they exceed 100"
+                "{cause}; the canaries take all new sessions, because no base is ready or the sum of their weights exceeds 100"
             )
         }
         CarrierState::Dark if carrier.share > 0 => {
@@ -216,7 +218,7 @@ fn cause(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
     if let Weight::Invalid(written) = weight {
         let shown: String = written.chars().take(40).collect();
         let counts = match carrier.state {
-            CarrierState::Dark => "0: by pin only",
+            CarrierState::Dark => "0: only a pin reaches it",
             _ => "absent",
         };
         return format!("{key} {shown:?} is refused and counts as {counts}");
@@ -224,19 +226,19 @@ fn cause(carrier: &PlannedCarrier, weight: &Weight, key: &str) -> String {
     match &carrier.state {
         CarrierState::Canary(percent) => format!("{key} {percent}"),
         CarrierState::Base if *weight == Weight::Percent(100) => {
-            format!("{key} 100: the rest after the canaries")
+            format!("{key} 100: new sessions that no canary takes")
         }
-        CarrierState::Base => format!("no {key}: the rest after the canaries"),
+        CarrierState::Base => format!("no {key}: new sessions that no canary takes"),
         CarrierState::Standby => {
             format!("no {key}: stands by while a promoted carrier is ready")
         }
         CarrierState::Held { beside } => {
             format!(
-                "no {key}, and {} is the base: by pin only",
+                "no {key}, and {} is the base: only a pin reaches it",
                 beside.identity()
             )
         }
-        CarrierState::Dark => format!("{key} 0: by pin only"),
+        CarrierState::Dark => format!("{key} 0: only a pin reaches it"),
     }
 }
 
@@ -250,7 +252,7 @@ fn without_version(key: &CarrierKey, planned: &PlannedModel, version_key: &str) 
         Some((version, variant)) => {
             let owner = variant.carriers.first().map(CarrierKey::identity);
             let owner = owner.unwrap_or_default();
-            format!("version {version} is that of {owner}: its weight counts")
+            format!("{owner} also declares version {version}, and the weight of {owner} applies")
         }
         None => format!("no {version_key} that can be read, neither here nor on a pod"),
     }

@@ -92,8 +92,8 @@ pub struct ReplicaReport {
 pub struct ApiReport {
     /// Whether every watched kind was listed at least once.
     pub synced: bool,
-    /// Start of the outage of the API server, in Unix seconds; the objects shown are from before. `null` if it answers.
-    pub away_since: Option<f64>,
+    /// Start of the outage of the API server, in Unix seconds; the objects shown are the last known ones. `null` if it answers.
+    pub unreachable_since: Option<f64>,
     /// The watch that fails and its last error.
     pub message: Option<String>,
     /// Kinds that cannot be read although the API server answers for other kinds.
@@ -303,9 +303,9 @@ pub struct PolicyReport {
     /// `metadata.generation` of the evaluated spec.
     pub generation: i64,
     /// Condition `Accepted`: whether any part of the policy takes effect. The message names the policy that overrides it.
-    pub accepted: VerdictReport,
+    pub accepted: ConditionReport,
     /// Condition `ResolvedRefs`: whether every object that it names exists.
-    pub resolved: VerdictReport,
+    pub resolved: ConditionReport,
     /// The models that it applies to: `namespace/model`, or `namespace/*` for all models of a namespace.
     pub models: Vec<String>,
 }
@@ -313,7 +313,7 @@ pub struct PolicyReport {
 /// Status of a condition.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct VerdictReport {
+pub struct ConditionReport {
     /// Whether the condition is True.
     pub holds: bool,
     /// Reason: a constant word such as `Overridden`.

@@ -82,7 +82,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
     row(
         reason::VERSION_MERGED,
         WARNING,
-        "Two objects have the same model and version. Their endpoints form one version, and the weight of the older object applies.",
+        "Two objects have the same model and version. Headgate merges their endpoints. The weight of an object of the stored base applies; without one, that of an object of the previous base; otherwise that of the older object.",
         "Give each object its own version, or remove the labels of one of them.",
     ),
     row(
@@ -119,7 +119,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
         reason::INVALID_CARRIER,
         WARNING,
         "The value of `headgate.dev/carrier` is unknown.",
-        "Use `owner`.",
+        "Use `owner` (or `prefer owner`, which means the same), or remove the annotation.",
     ),
     row(
         reason::UNKNOWN_ANNOTATION,

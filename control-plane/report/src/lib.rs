@@ -32,10 +32,9 @@ use headgate_xds::loads::Reporter;
 
 pub use self::ages::{AgeSample, AgeTracker};
 pub use self::document::{
-    ApiReport, BaseReport, CarrierReport, Count, Head, LastNack, ModelReport, NackReport,
-    PeerReport, PolicyReport, PortReport, ProblemReport, ProxyModelReport, ProxyReport,
-    ReplicaReport, Report, TypeReport, UnreachableReport, UnreadReport, VerdictReport,
-    VersionReport,
+    ApiReport, BaseReport, CarrierReport, ConditionReport, Count, Head, LastNack, ModelReport,
+    NackReport, PeerReport, PolicyReport, PortReport, ProblemReport, ProxyModelReport, ProxyReport,
+    ReplicaReport, Report, TypeReport, UnreachableReport, UnreadReport, VersionReport,
 };
 pub use self::problems::{in_file, logged_problems, logged_unreachable, unix};
 use self::query::FindingFilter;

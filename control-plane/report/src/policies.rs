@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use headgate_model::{NamespacePlan, Plan, PolicyCondition, PolicyId};
 
 use super::query::Query;
-use super::{PolicyReport, VerdictReport};
+use super::{ConditionReport, PolicyReport};
 
 /// The policies that apply to a selected model; all policies if the query selects everything.
 pub(super) fn policies(plan: &Plan, query: &Query) -> Vec<PolicyReport> {
@@ -25,8 +25,8 @@ pub(super) fn policies(plan: &Plan, query: &Query) -> Vec<PolicyReport> {
         .collect()
 }
 
-fn condition(condition: &PolicyCondition) -> VerdictReport {
-    VerdictReport {
+fn condition(condition: &PolicyCondition) -> ConditionReport {
+    ConditionReport {
         holds: condition.holds,
         reason: condition.reason.to_owned(),
         message: condition.message.clone(),

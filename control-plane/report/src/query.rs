@@ -134,12 +134,14 @@ impl<'a> FindingFilter<'a> {
     /// Models in the labels of an object, of the carriers of its group, and of the carrier that replaces it.
     fn models_of(&self, key: &CarrierKey) -> BTreeSet<&str> {
         let Observed {
-            objects, concerned, ..
+            objects,
+            related_models,
+            ..
         } = self.observed;
         let group = objects.groups.get(key).into_iter().flatten();
         let carriers = std::iter::once(key).chain(group);
         let named = carriers.filter_map(|key| objects.carriers.get(key)?.labels.get(self.label));
-        let related = concerned.get(key).into_iter().flatten();
+        let related = related_models.get(key).into_iter().flatten();
         named.chain(related).map(String::as_str).collect()
     }
 }
@@ -247,10 +249,10 @@ mod tests {
             groups: [(key("inferencepool", "pool"), [stable].into())].into(),
             ..Objects::default()
         };
-        let concerned = [(key("deployment", "mute"), ["llama".to_owned()].into())];
+        let related_models = [(key("deployment", "mute"), ["llama".to_owned()].into())];
         Observed {
             objects,
-            concerned: concerned.into(),
+            related_models: related_models.into(),
             ..Observed::default()
         }
     }

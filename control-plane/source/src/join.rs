@@ -74,7 +74,7 @@ fn joined(
         },
         problems,
         findings,
-        concerned: carriers.concerned.clone(),
+        related_models: carriers.related_models.clone(),
         references: carriers.references.and(&policies.references),
         generation,
         intent: at(change == Some(Change::Intent), before.intent),

@@ -93,12 +93,12 @@ fn a_policy_that_no_proxy_gets_has_the_reason_in_its_condition() {
     nothing.resolved = PolicyCondition {
         holds: false,
         reason: condition_reason::MATCHES_NOTHING,
-        message: "matches no model: spec.models[0]: no carrier declares model lama".into(),
+        message: "matches no model: spec.models[0]: no carrier declares model lama: correct the id, or label a workload with it".into(),
     };
     let line = programmed(&nothing, counts(2, 2));
     assert_eq!(
         line,
-        "Programmed=False MatchesNothing: matches no model: spec.models[0]: no carrier declares model lama"
+        "Programmed=False MatchesNothing: matches no model: spec.models[0]: no carrier declares model lama: correct the id, or label a workload with it"
     );
 }
 

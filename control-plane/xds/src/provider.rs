@@ -1,4 +1,4 @@
-//! The port to the rest of the control plane: which proxy may have which snapshots.
+//! The interface to the rest of the control plane: which proxy may have which snapshots.
 //!
 //! Invariant: a scope decides everything that differs between proxies, so a snapshot is built and encoded once per scope,
 //! however many proxies share it.

@@ -83,7 +83,7 @@ pub enum Profile {
     ),
     (
         "!(has(self.inputWeight) && self.inputWeight == 0.0 && has(self.outputWeight) && self.outputWeight == 0.0)",
-        "`inputWeight` and `outputWeight` are both 0, so nothing would ever cost anything: give one of them a value",
+        "`inputWeight` and `outputWeight` are both 0, so every request would be free: set one of them above 0",
     ),
 ]))))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

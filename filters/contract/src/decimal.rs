@@ -5,10 +5,10 @@ use std::fmt;
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A non-negative decimal with at most six digits behind the point, kept as integer millionths.
+/// A non-negative decimal with at most six digits after the decimal point, kept as integer millionths.
 ///
 /// Range: 0 to 9 000 000 000, under 2^53 millionths, so that every whole number survives a JSON reader that goes
-/// through `f64`, as Envoy's and Kubernetes' do; six digits behind the point survive it below 4 000 000 000.
+/// through `f64`, as Envoy's and Kubernetes' do; six digits after the decimal point survive it below 4 000 000 000.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Decimal(u64);
 
@@ -59,7 +59,7 @@ impl Decimal {
         // A seventh digit would be rounded away silently. A value with six digits is the double nearest to them.
         #[allow(clippy::float_cmp)]
         if millionths.as_f64() != x {
-            return Err("must have at most six digits behind the point");
+            return Err("must have at most six digits after the decimal point: round it");
         }
         Ok(millionths)
     }
@@ -92,7 +92,9 @@ impl<'de> Deserialize<'de> for Decimal {
         impl Visitor<'_> for Number {
             type Value = Decimal;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of at least 0 with at most six digits behind the point")
+                f.write_str(
+                    "a number of at least 0 with at most six digits after the decimal point",
+                )
             }
             fn visit_u64<E: de::Error>(self, n: u64) -> Result<Decimal, E> {
                 n.checked_mul(Decimal::UNIT)

@@ -57,7 +57,7 @@ pub struct VersionShare {
     pub endpoints: u32,
 }
 
-/// A carrier at weight 0, or held.
+/// A carrier that takes no new sessions, because its weight is 0 or it is held. Only a pin reaches it, unless it stands in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -18,7 +18,7 @@ pub(crate) const NOT_A_TAG: (&str, &str) = (
 /// The check of [`crate::Decimal`]: the value is the double nearest to a number of millionths.
 pub(crate) const SIX_DIGITS: (&str, &str) = (
     "double(int(self * 1000000.0 + 0.5)) / 1000000.0 == self",
-    "must have at most six digits behind the point",
+    "must have at most six digits after the decimal point: round it",
 );
 
 /// For a duration of at most a day.

@@ -254,7 +254,7 @@ impl Model {
                 received: received.received(namespace, id.as_str())?,
             })
         });
-        let picker = Picker::numbered(plan, numbers.versions);
+        let picker = Picker::with_counter_numbers(plan, numbers.versions);
         numbers.versions += picker.versions();
         Self {
             number: next(&mut numbers.models),

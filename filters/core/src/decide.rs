@@ -67,7 +67,7 @@ pub(crate) fn reads_bodies(config: &Compiled) -> bool {
     decides(config) || config.limits
 }
 
-/// Decides.
+/// Decides about a request whose headers and, if needed, body are complete. Reserves its cost if it is admitted.
 pub(crate) fn decide(vm: &mut Vm, host: &dyn Host, request: Request<'_>) -> Decision {
     with_config(vm, host, request, |decider, vm| decider.run(vm))
 }

@@ -21,14 +21,14 @@ use crate::ports::Cells;
 /// Key of the list in shared data.
 const KEY: &str = "headgate.outages/1";
 /// Failures in a row after which a version is passed over.
-pub(crate) const IN_A_ROW: u32 = 5;
+pub(crate) const FAILURES_TO_PASS_OVER: u32 = 5;
 /// Length of the first period, ns.
 const FIRST_NS: u64 = 10 * SECOND_NS;
 /// Length of the longest period, ns.
-const MOST_NS: u64 = 300 * SECOND_NS;
+const LONGEST_PERIOD_NS: u64 = 300 * SECOND_NS;
 /// How long a trial may take before another request may try the version, ns.
 const TRIAL_NS: u64 = 10 * SECOND_NS;
-/// Age at which failures expire, ns. Above [`MOST_NS`], so that a version that is passed over never expires.
+/// Age at which failures expire, ns. Above [`LONGEST_PERIOD_NS`], so that a version that is passed over never expires.
 const STALE_NS: u64 = 900 * SECOND_NS;
 const SECOND_NS: u64 = 1_000_000_000;
 /// Most versions in the list.
@@ -56,13 +56,13 @@ struct Outage {
     /// Failures in a row.
     failures: u32,
     /// Consecutive periods in which it was passed over; 0: none yet.
-    times: u32,
+    periods: u32,
     /// End of the current period, ns.
-    until: u64,
+    passed_over_until_ns: u64,
     /// Deadline of the current trial, ns.
-    trial: u64,
+    trial_deadline_ns: u64,
     /// Time of the last failure, ns.
-    at: u64,
+    last_failure_ns: u64,
 }
 
 /// The result of a change to one version.
@@ -85,7 +85,9 @@ impl Outages {
     /// Whether the version is passed over now.
     pub(crate) fn passes_over(&self, target: Target<'_>, now: u64) -> bool {
         let known = self.find(target);
-        known.is_some_and(|outage| outage.times > 0 && now < outage.until.max(outage.trial))
+        known.is_some_and(|outage| {
+            outage.periods > 0 && now < outage.passed_over_until_ns.max(outage.trial_deadline_ns)
+        })
     }
 
     /// Whether this request is to try a version whose period is over. Other requests pass the version over meanwhile.
@@ -96,7 +98,9 @@ impl Outages {
         now: u64,
         cells: &C,
     ) -> bool {
-        let due = |outage: &Outage| outage.times > 0 && now >= outage.until.max(outage.trial);
+        let due = |outage: &Outage| {
+            outage.periods > 0 && now >= outage.passed_over_until_ns.max(outage.trial_deadline_ns)
+        };
         if !self.find(target).is_some_and(due) {
             return false;
         }
@@ -104,7 +108,7 @@ impl Outages {
             if !due(outage) {
                 return Change::None;
             }
-            outage.trial = now.saturating_add(TRIAL_NS);
+            outage.trial_deadline_ns = now.saturating_add(TRIAL_NS);
             Change::Other
         });
         change == Change::Other
@@ -133,8 +137,8 @@ impl Outages {
         if for_ns == FIRST_NS {
             effects.push(Effect::Warn(format!(
                 "headgate: version {version} of model {model} in namespace {namespace} is passed over for new sessions for {} s, then \
-                 tried again: {IN_A_ROW} requests in a row could not be delivered to it. Check that its pods listen on their port; \
-                 a request that names the version still goes there",
+                 tried again: {FAILURES_TO_PASS_OVER} requests in a row could not be delivered to it. Check that its pods listen on their \
+                 port; a request that names the version still goes there",
                 for_ns / SECOND_NS
             )));
         }
@@ -184,7 +188,7 @@ impl Outages {
                 if after == 0 {
                     outage.failures = 0;
                 } else {
-                    outage.until = outage.until.min(now);
+                    outage.passed_over_until_ns = outage.passed_over_until_ns.min(now);
                 }
                 Change::Other
             });
@@ -209,7 +213,7 @@ impl Outages {
             let stored = cells.get(KEY);
             let (bytes, cas) = stored.map_or((Vec::new(), None), |(bytes, cas)| (bytes, Some(cas)));
             let mut known = read(&bytes);
-            known.retain(|o| o.version == name || now.saturating_sub(o.at) < STALE_NS);
+            known.retain(|o| o.version == name || now.saturating_sub(o.last_failure_ns) < STALE_NS);
             let place = known.iter().position(|o| o.version == name);
             let mut outage = match place {
                 Some(place) => known.swap_remove(place),
@@ -236,32 +240,32 @@ impl Outage {
         Self {
             version: version.to_owned(),
             failures: 0,
-            times: 0,
-            until: 0,
-            trial: 0,
-            at: 0,
+            periods: 0,
+            passed_over_until_ns: 0,
+            trial_deadline_ns: 0,
+            last_failure_ns: 0,
         }
     }
 
     fn fail(&mut self, now: u64) -> Change {
-        if self.times > 0 && now < self.until {
+        if self.periods > 0 && now < self.passed_over_until_ns {
             // From a pin, or from a request that was in progress when the period began.
             return Change::None;
         }
-        if now.saturating_sub(self.at) >= STALE_NS {
-            (self.failures, self.times) = (0, 0);
+        if now.saturating_sub(self.last_failure_ns) >= STALE_NS {
+            (self.failures, self.periods) = (0, 0);
         }
         self.failures = self.failures.saturating_add(1);
-        self.at = now;
-        if self.failures < IN_A_ROW {
+        self.last_failure_ns = now;
+        if self.failures < FAILURES_TO_PASS_OVER {
             return Change::Other;
         }
         let for_ns = FIRST_NS
-            .saturating_mul(1_u64 << self.times.min(16))
-            .min(MOST_NS);
-        self.times = self.times.saturating_add(1);
-        self.until = now.saturating_add(for_ns);
-        self.trial = 0;
+            .saturating_mul(1_u64 << self.periods.min(16))
+            .min(LONGEST_PERIOD_NS);
+        self.periods = self.periods.saturating_add(1);
+        self.passed_over_until_ns = now.saturating_add(for_ns);
+        self.trial_deadline_ns = 0;
         Change::Begun(for_ns)
     }
 }
@@ -287,10 +291,10 @@ fn read(bytes: &[u8]) -> Vec<Outage> {
         Some(Outage {
             version,
             failures: u32::try_from(number()?).ok()?,
-            times: u32::try_from(number()?).ok()?,
-            until: number()?,
-            trial: number()?,
-            at: number()?,
+            periods: u32::try_from(number()?).ok()?,
+            passed_over_until_ns: number()?,
+            trial_deadline_ns: number()?,
+            last_failure_ns: number()?,
         })
     };
     text.lines().filter_map(outage).collect()
@@ -300,7 +304,12 @@ fn write(outages: &[Outage]) -> Vec<u8> {
     let line = |o: &Outage| {
         format!(
             "{} {} {} {} {} {}\n",
-            o.version, o.failures, o.times, o.until, o.trial, o.at
+            o.version,
+            o.failures,
+            o.periods,
+            o.passed_over_until_ns,
+            o.trial_deadline_ns,
+            o.last_failure_ns
         )
     };
     outages.iter().map(line).collect::<String>().into_bytes()

@@ -23,7 +23,7 @@ const HEADER_REASON: &str = "x-headgate-reason";
 const STATE_RULE: &str = "headgate.rule";
 const STATE_REASON: &str = "headgate.reason";
 
-/// A refused request, as far as it is known.
+/// The known parts of a refused request.
 #[derive(Debug, Default)]
 pub(crate) struct RefusedRequest<'a> {
     pub(crate) labels: Labels<'a>,
@@ -36,7 +36,7 @@ pub(crate) struct RefusedRequest<'a> {
     pub(crate) tagging: Option<&'a Tagging>,
 }
 
-/// Refuses a request that is known by its headers only.
+/// Refuses a request when only its headers are known.
 #[cold]
 pub(crate) fn refuse_unknown(
     refusal: Box<Refusal>,

@@ -28,7 +28,7 @@ use crate::rendezvous::{Candidate, choose};
 
 /// Most versions a refusal names.
 const MAX_NEAR: usize = 20;
-/// Name of the base among the canaries: no carrier is called so (`kind/name`).
+/// Name of the base among the canaries: carrier names contain a slash, so none equals it.
 const BASE: &str = "base";
 
 /// How a request got its version.
@@ -72,7 +72,7 @@ pub enum Pinned {
 #[derive(Debug)]
 pub struct Picker {
     /// Canaries, then the base if it has a carrier.
-    first: Vec<Candidate>,
+    level_one: Vec<Candidate>,
     canaries: Vec<Carrier>,
     base: Vec<Carrier>,
     /// Dark carriers that act as the base while it cannot be reached.
@@ -110,12 +110,12 @@ impl Picker {
     /// Prepares a model's plan.
     #[must_use]
     pub fn new(plan: &ModelPlan) -> Self {
-        Self::numbered(plan, 0)
+        Self::with_counter_numbers(plan, 0)
     }
 
-    /// The same; the counters of its versions have numbers from `first` on.
-    pub(crate) fn numbered(plan: &ModelPlan, first: usize) -> Self {
-        let mut versions = versions(plan, first);
+    /// The same; the counters of its versions have numbers from `first_number` on.
+    pub(crate) fn with_counter_numbers(plan: &ModelPlan, first_number: usize) -> Self {
+        let mut versions = versions(plan, first_number);
         let carriers = |level, shares: &[CarrierShare]| -> Vec<_> {
             let carriers = shares.iter().filter_map(|c| {
                 let candidate = Candidate::new(level, &c.carrier, c.weight.as_f64());
@@ -146,7 +146,7 @@ impl Picker {
                 mark_alternatives(&mut versions, level, [&canaries, &base, &stand_ins]);
             }
         }
-        let mut first: Vec<_> = canaries.iter().map(|c| c.candidate).collect();
+        let mut level_one: Vec<_> = canaries.iter().map(|c| c.candidate).collect();
         if !base.is_empty() {
             let taken: u64 = plan
                 .canaries
@@ -155,14 +155,14 @@ impl Picker {
                 .map(|c| c.weight.millionths())
                 .sum();
             let left = (100 * Decimal::UNIT).saturating_sub(taken);
-            first.push(Candidate::new(
+            level_one.push(Candidate::new(
                 1,
                 BASE,
                 Decimal::from_millionths(left).as_f64(),
             ));
         }
         Self {
-            first,
+            level_one,
             canaries,
             base,
             stand_ins,
@@ -196,7 +196,7 @@ impl Picker {
 
     /// The same, as the entry of the plan.
     pub(crate) fn version(&self, session: u64) -> Option<(&Rc<Version>, Lane)> {
-        let first = choose(session, self.first.iter().copied())?;
+        let first = choose(session, self.level_one.iter().copied())?;
         let (carrier, lane) = match self.canaries.get(first) {
             Some(canary) => (canary, Lane::Canary),
             None => {
@@ -215,12 +215,12 @@ impl Picker {
     /// Sessions of other versions stay where they are. All sessions of a canary go to the base, so that the percents of other
     /// canaries stay exact.
     #[cold]
-    pub(crate) fn around(
+    pub(crate) fn pick_reachable(
         &self,
         session: u64,
         passed: &dyn Fn(&str) -> bool,
     ) -> Option<(&Rc<Version>, Lane)> {
-        let first = choose(session, self.first.iter().copied())?;
+        let first = choose(session, self.level_one.iter().copied())?;
         let own = self.canaries.get(first..=first).unwrap_or_default();
         let levels = [
             (own, Lane::Canary),
@@ -230,7 +230,7 @@ impl Picker {
         ];
         let reach = if self.holds { 2 } else { levels.len() };
         let left = levels.into_iter().take(reach).find_map(|(carriers, lane)| {
-            let version = self.among(session, carriers, passed)?;
+            let version = self.pick_among(session, carriers, passed)?;
             Some((version, lane))
         });
         left.or_else(|| self.version(session))
@@ -249,7 +249,7 @@ impl Picker {
     }
 
     /// The session's pick among the versions that are not passed over.
-    fn among(
+    fn pick_among(
         &self,
         session: u64,
         carriers: &[Carrier],
@@ -295,7 +295,7 @@ impl Picker {
 }
 
 /// Every version once, with its ready endpoints.
-fn versions(plan: &ModelPlan, first: usize) -> Vec<Version> {
+fn versions(plan: &ModelPlan, first_number: usize) -> Vec<Version> {
     let mut known: Vec<(&str, u32)> = Vec::new();
     for share in plan.versions() {
         let name = share.version.as_str();
@@ -310,7 +310,7 @@ fn versions(plan: &ModelPlan, first: usize) -> Vec<Version> {
         endpoints,
         has_others: false,
     };
-    (first..).zip(known).map(version).collect()
+    (first_number..).zip(known).map(version).collect()
 }
 
 /// Records for each version of these carriers whether its sessions have an alternative.

@@ -5,7 +5,7 @@
 //! its own weight alone, hence:
 //!
 //! - raising one weight moves sessions only *into* that candidate, lowering it only *out*;
-//! - a candidate that goes moves only its own sessions, one that comes only takes.
+//! - a removed candidate moves only its own sessions; an added one only receives sessions.
 //!
 //! The hash is SipHash-1-3 under a fixed key, the same on every proxy and in every build: one flipped bit
 //! here would move every session once. `ln` is the only floating-point function of this crate.
@@ -28,8 +28,8 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// A candidate known by `name` on a `level`. Levels hash apart: a session's luck on one says nothing of
-    /// the next. A weight that is not above 0 never wins.
+    /// A candidate known by `name` on a `level`. The level is part of the hash, so the choices of a session
+    /// on different levels are independent. A candidate with a weight of 0 or less is never chosen.
     #[must_use]
     pub fn new(level: u8, name: &str, weight: f64) -> Self {
         let mut hasher = SipHasher13::new_with_keys(KEY.0, KEY.1);

@@ -1,7 +1,8 @@
 //! Lifetime of a live capacity (`scale`).
 //!
 //! A scale other than 100 % expires 15 minutes after its reception. A new epoch in the content, every 7.5 minutes, renews it; an
-//! unrelated configuration update does not. So the throttling of a control plane that is gone ends.
+//! unrelated configuration update does not. So a scale stops limiting the buckets 15 minutes after the control
+//! plane stops.
 
 use std::collections::BTreeMap;
 

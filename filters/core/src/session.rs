@@ -51,7 +51,7 @@ fn read(
     present(field?.as_bytes())
 }
 
-/// An empty value names nobody.
+/// Returns the hash of a value, or `None` if it is empty: otherwise all clients with an empty value would share one session.
 fn present(value: &[u8]) -> Option<u64> {
     (!value.is_empty()).then(|| hash(&[value]))
 }
@@ -61,7 +61,7 @@ fn fingerprint(body: &Body, tenant: &str, model: &str) -> Option<u64> {
     Some(hash(&[tenant.as_bytes(), model.as_bytes(), &message]))
 }
 
-/// Parts keep their borders.
+/// Hashes the length of each part first, so (`ab`, `c`) and (`a`, `bc`) differ.
 fn hash(parts: &[&[u8]]) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(KEY.0, KEY.1);
     for part in parts {

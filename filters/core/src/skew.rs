@@ -4,14 +4,14 @@
 //! The algorithm finds the most frequent keys of a stream in constant space (Misra and Gries, 1982): with `K` counters, the count of a
 //! key is too low by at most `total / (K + 1)`, so a key with more than a ninth of the requests is always among them.
 
-/// Counters.
+/// Number of keys that are counted.
 const KEYS: usize = 8;
 /// Number of requests below which no key is heavy.
-const LEAST: u32 = 64;
+const MIN_REQUESTS: u32 = 64;
 /// A key is heavy if it has at least one of so many requests.
 const HEAVY: u32 = 16;
 /// Number of requests at which all counts are halved, so that recent ones count.
-const HORIZON: u32 = 4096;
+const HALVE_AT: u32 = 4096;
 
 /// The most frequent keys ("heavy hitters") of one model.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ pub(crate) struct HeavyHitters {
 impl HeavyHitters {
     /// Counts a request. Returns whether at least a sixteenth of the recent requests had its key.
     pub(crate) fn count(&mut self, key: u64) -> bool {
-        if self.total >= HORIZON {
+        if self.total >= HALVE_AT {
             self.total /= 2;
             self.keys.iter_mut().for_each(|k| k.1 /= 2);
         }
@@ -31,7 +31,7 @@ impl HeavyHitters {
         let known = self.keys.iter_mut().find(|k| k.1 > 0 && k.0 == key);
         if let Some((_, count)) = known {
             *count += 1;
-            return self.total >= LEAST && *count * HEAVY >= self.total;
+            return self.total >= MIN_REQUESTS && *count * HEAVY >= self.total;
         }
         match self.keys.iter_mut().find(|k| k.1 == 0) {
             Some(free) => *free = (key, 1),

@@ -47,7 +47,9 @@ impl Root {
             Err(Refused(status)) => Err(format!("it cannot be read (status {status})")),
         };
         if let Err(why) = &configured {
-            let line = format!("headgate: configuration refused, the active one stays: {why}");
+            let line = format!(
+                "headgate: the new configuration is not valid, so the filter keeps the active one: {why}"
+            );
             proxy.log(Severity::Error, &line);
         }
         configured.is_ok()

@@ -205,8 +205,8 @@ fn a_refused_configuration_changes_only_the_log() {
     assert_eq!(
         proxy.performed(),
         [
-            "log Error headgate: configuration refused, the active one stays: stages: is empty: list `tag`, `limit` or both, or remove it",
-            "log Error headgate: configuration refused, the active one stays: it cannot be read (status 3)",
+            "log Error headgate: the new configuration is not valid, so the filter keeps the active one: stages: is empty: list `tag`, `limit` or both, or remove it",
+            "log Error headgate: the new configuration is not valid, so the filter keeps the active one: it cannot be read (status 3)",
         ]
     );
     let mut exchange = root.open();

@@ -8,7 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext as ProxyRootContext};
 use proxy_wasm::types::{Action, ContextType};
 
 use crate::abi::{self, Buffer, Map, Status};
-use crate::host::{Call, complain};
+use crate::host::{Call, log_host_error};
 use crate::pairs;
 use crate::worker::{DEFAULT_STAGES, WORKER};
 
@@ -40,7 +40,7 @@ impl ProxyRootContext for RootContext {
         let json = abi::buffer(Buffer::Configuration, 0, size).map_err(Into::into);
         let configured = WORKER.with(|worker| self.root.configure(worker, &call, &name, json));
         if configured && let Err(status) = abi::tick_every(TICK) {
-            complain("tick", status);
+            log_host_error("tick", status);
         }
         configured
     }
@@ -178,7 +178,7 @@ pub(crate) fn new_bytes(buffer: Buffer, from: usize, size: usize) -> Vec<u8> {
 
 fn received(bytes: Result<Vec<u8>, Status>, action: &str) -> Vec<u8> {
     bytes.unwrap_or_else(|status| {
-        complain(action, status);
+        log_host_error(action, status);
         Vec::new()
     })
 }

@@ -24,7 +24,7 @@ impl Clock for Call {
     fn now(&self) -> u64 {
         *self.now.get_or_init(|| {
             abi::monotonic_ns().unwrap_or_else(|status| {
-                complain("read the clock", status);
+                log_host_error("read the clock", status);
                 // Long ago: nothing was refilled since, so nothing is given away.
                 0
             })
@@ -38,7 +38,7 @@ impl Cells for Call {
             Ok(found) => Some(found),
             Err(Status::NOT_FOUND) => None,
             Err(status) => {
-                complain("read a shared cell", status);
+                log_host_error("read a shared cell", status);
                 None
             }
         }
@@ -49,7 +49,7 @@ impl Cells for Call {
             // For whatever reason, nothing was written: bounded retries and the policy for contention apply in either case.
             match status {
                 Status::CAS_MISMATCH => WORKER.with(|worker| worker.count_lost_attempt()),
-                status => complain("write a shared cell", status),
+                status => log_host_error("write a shared cell", status),
             }
             CasMismatch
         })
@@ -59,7 +59,7 @@ impl Cells for Call {
 impl Entropy for Call {
     fn next(&self) -> u64 {
         abi::random().unwrap_or_else(|status| {
-            complain("draw a random number", status);
+            log_host_error("draw a random number", status);
             self.now().wrapping_mul(0x9E37_79B9_7F4A_7C15)
         })
     }
@@ -220,7 +220,7 @@ fn id(metric: &Metric) -> Result<u32, Status> {
 
 /// Logs that the host refused an action. The stream goes on; an operator should know.
 #[cold]
-pub(crate) fn complain(action: &str, status: Status) {
+pub(crate) fn log_host_error(action: &str, status: Status) {
     let line = format!(
         "headgate: the host refused to {action} (status {})",
         status.0

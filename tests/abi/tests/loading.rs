@@ -30,7 +30,7 @@ async fn a_broken_configuration_is_refused_at_load_with_path_and_fix() {
         let why = refused.err().unwrap_or_else(|| panic!("{module} took it"));
         let why = why.to_string();
         for part in [
-            "headgate: configuration refused",
+            "headgate: the new configuration is not valid",
             "namespaces.default.buckets[0].bucket: ",
             "`tokens.capacity` and `tokens.refillPerSecond` must be greater than 0",
         ] {
@@ -45,7 +45,8 @@ async fn a_configuration_that_is_not_json_is_refused() {
         let refused = try_start("headgate", text, 1).await;
         let why = refused.err().unwrap_or_else(|| panic!("took {text:?}"));
         assert!(
-            why.to_string().contains("headgate: configuration refused"),
+            why.to_string()
+                .contains("headgate: the new configuration is not valid"),
             "{text:?}: {why}"
         );
     }

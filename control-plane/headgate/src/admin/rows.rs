@@ -17,7 +17,7 @@ pub(crate) fn peer(peer: Peer) -> PeerReport {
 
 /// The state of the Kubernetes API.
 pub(crate) fn api(state: &ApiState) -> ApiReport {
-    let away = state.away();
+    let unreachable = state.unreachable();
     let unread = state.unread().map(|(kind, watch, lost)| UnreadReport {
         kind: kind.to_owned(),
         since: unix(lost.since),
@@ -27,8 +27,8 @@ pub(crate) fn api(state: &ApiState) -> ApiReport {
     });
     ApiReport {
         synced: state.synced(),
-        away_since: away.map(|(_, lost)| unix(lost.since)),
-        message: away.map(|(watch, lost)| format!("{watch}: {}", lost.message)),
+        unreachable_since: unreachable.map(|(_, lost)| unix(lost.since)),
+        message: unreachable.map(|(watch, lost)| format!("{watch}: {}", lost.message)),
         unread: unread.collect(),
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn api_problems(api: &ApiState) -> Vec<ProblemReport> {
             message,
         )
     });
-    away(api)
+    unreachable(api)
         .into_iter()
         .chain(api.unread().map(unread))
         .chain(missing)
@@ -56,8 +56,8 @@ pub(crate) fn api_problems(api: &ApiState) -> Vec<ProblemReport> {
 }
 
 /// An outage of the API server.
-fn away(api: &ApiState) -> Option<ProblemReport> {
-    let (watch, lost) = api.away()?;
+fn unreachable(api: &ApiState) -> Option<ProblemReport> {
+    let (watch, lost) = api.unreachable()?;
     let message = if api.synced() {
         "the Kubernetes API does not answer, so the last known objects stay in effect"
     } else {
@@ -83,10 +83,10 @@ fn unread((kind, watch, lost): (&str, &WatchState, &LostWatch)) -> ProblemReport
 
 /// A kind that the API server does not have, and the command that installs it.
 fn missing_kind(it: MissingKind<'_>) -> ProblemReport {
-    let message = if it.counts {
-        "the kind was removed from the Kubernetes API, so its objects count as deleted until it is installed again"
+    let message = if it.keeps_objects {
+        "the Kubernetes API no longer serves this kind; Headgate keeps its last known objects for now"
     } else {
-        "the Kubernetes API does not have this kind, so none of its objects are read"
+        "the Kubernetes API does not serve this kind, so Headgate reads none of its objects"
     };
     let fix = it
         .install

@@ -138,7 +138,7 @@ mod tests {
         let rules = ScopeRules {
             allow: Vec::new(),
             follow: Vec::new(),
-            reach: Vec::new(),
+            node_namespaces: Vec::new(),
             namespaces: Vec::new(),
             listen: "127.0.0.1:10000".parse().unwrap(),
         };

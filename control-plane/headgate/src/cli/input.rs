@@ -75,7 +75,8 @@ pub(crate) struct InputArgs {
     /// Largest request body the filter reads, in bytes (1024–67108864).
     #[arg(long, value_name = "BYTES", default_value_t = 8 << 20, value_parser = clap::value_parser!(u32).range(1024..=64 << 20))]
     max_body_bytes: u32,
-    /// Longest pause within a stream, in seconds. The first token of a long prompt can take long.
+    /// Longest time without a byte on a stream, in seconds (1–86400). Envoy then ends the stream. Set it above the time to the first
+    /// token of your longest prompt.
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     idle_timeout: u64,
     /// CA file that verifies the certificates of model servers, as a path on the proxies. Used for carriers with
@@ -152,7 +153,7 @@ pub(crate) struct OwnerArgs {
     /// Do not watch this default kind: LeaderWorkerSet, Rollout, InferenceService, LLMInferenceService, RayService, RayCluster,
     /// Deployment, ReplicaSet, StatefulSet or DaemonSet. Its pods count as pods without an owner. The other default kinds are
     /// watched as soon as they are installed, in the version that the API server prefers. Repeatable.
-    #[arg(long = "no-owner-kind", value_name = "KIND", value_delimiter = ',', value_parser = parse_usual)]
+    #[arg(long = "no-owner-kind", value_name = "KIND", value_delimiter = ',', value_parser = parse_default_kind)]
     no_owner_kinds: Vec<String>,
 }
 
@@ -163,8 +164,8 @@ impl OwnerArgs {
     }
 }
 
-fn parse_usual(name: &str) -> Result<String, String> {
-    Kind::usual(name).map_err(|error| error.to_string())
+fn parse_default_kind(name: &str) -> Result<String, String> {
+    Kind::default_kind(name).map_err(|error| error.to_string())
 }
 
 impl ClusterArgs {

@@ -35,7 +35,7 @@ struct RbacArgs {
     #[arg(long, value_name = "NAMESPACE", default_value = INSTALL_NAMESPACE, value_parser = parse_namespace)]
     install_namespace: String,
     /// ServiceAccount of the control plane.
-    #[arg(long, value_name = "NAME", default_value = Account::USUAL, value_parser = parse_name)]
+    #[arg(long, value_name = "NAME", default_value = Account::DEFAULT_NAME, value_parser = parse_name)]
     service_account: String,
 }
 
@@ -48,7 +48,7 @@ impl Default for RbacArgs {
             root_namespace: None,
             owners: OwnerArgs::default(),
             install_namespace: INSTALL_NAMESPACE.to_owned(),
-            service_account: Account::USUAL.to_owned(),
+            service_account: Account::DEFAULT_NAME.to_owned(),
         }
     }
 }

@@ -46,15 +46,15 @@ pub(crate) struct ServeArgs {
     /// Otherwise each proxy gets all namespaces that have a domain. Repeatable.
     #[arg(long = "node-namespaces", value_name = "PATTERN=NAMESPACE,…", value_parser = parse_node_namespaces)]
     node_namespaces: Vec<(String, Vec<String>)>,
-    /// How long a cluster stays after the last route to it is removed, in seconds.
+    /// How long a cluster stays after the last route to it is removed, in seconds (2–3600).
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=3600))]
     linger: u64,
-    /// Interval of the load reports of a proxy, in seconds. They show which versions the proxy cannot connect to. The bootstrap of
-    /// the proxy needs `load_stats_config`.
+    /// Interval of the load reports of a proxy, in seconds (1–60). They show which versions the proxy cannot connect to. The bootstrap
+    /// of the proxy needs `load_stats_config`.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=60))]
     load_report_interval: u64,
-    /// Duration of the drain after SIGTERM, in seconds: connected proxies are moved to other replicas one after another; 0 moves all at
-    /// once. During the drain /readyz answers 503 and new proxies are rejected. A second SIGTERM, or SIGINT, ends the process at once.
+    /// Duration of the drain after SIGTERM, in seconds (0–3600): connected proxies are moved to other replicas one after another; 0 moves
+    /// all at once. During the drain /readyz answers 503 and new proxies are rejected. A second SIGTERM, or SIGINT, ends the process at once.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600), env = "HEADGATE_DRAIN_TIME")]
     drain_time: u64,
     /// Writes to a Kubernetes API.
@@ -89,9 +89,9 @@ struct WriterArgs {
     /// Name of the Lease that the replicas share. Its holder writes status and Events. Each installation needs its own Lease.
     #[arg(long, value_name = "NAME", default_value = "headgate", env = "HEADGATE_LEASE_NAME", value_parser = parse_name)]
     lease_name: String,
-    /// Name of this installation, the same for all its replicas: a domain and a path. The installation with the default name
-    /// writes `status.conditions` of a policy; any other one writes its entry in `status.controllers`. An installation manages
-    /// the `ServedModels` that have its name in `spec.controllerName`; the one with the default name, those without the field.
+    /// Name of this installation, the same for all its replicas: a domain and a path. An installation manages the
+    /// `ServedModels` whose `spec.controllerName` is its name. The installation with the default name also manages those without
+    /// this field. It writes `status.conditions` of a policy; any other installation writes its own entry in `status.controllers`.
     #[arg(
         long,
         value_name = "DOMAIN/PATH",
@@ -103,7 +103,7 @@ struct WriterArgs {
     /// of the kubeconfig.
     #[arg(long, value_name = "NAMESPACE", env = "POD_NAMESPACE", value_parser = parse_namespace)]
     lease_namespace: Option<String>,
-    /// How long a Lease is valid without renewal, in seconds.
+    /// How long a Lease is valid without renewal, in seconds (3–240).
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u64).range(3..=240))]
     lease_duration: u64,
     /// Name of this replica, unique among those that share the Lease; the default is the name of the pod, or host name and process id.

@@ -1,4 +1,4 @@
-//! Commands that read, print and end.
+//! The commands `schema`, `translate` and `validate`, which print a result and end.
 
 pub(crate) mod schema;
 pub(crate) mod translate;

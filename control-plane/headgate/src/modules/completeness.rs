@@ -1,4 +1,4 @@
-//! Completeness check of a wasm module: a file that is still being written must not reach a proxy.
+//! Completeness check of a wasm module: a file that the writer has not finished must not reach a proxy.
 //!
 //! Only the section structure is checked. Envoy validates the code, and its rejection is shown in the status.
 

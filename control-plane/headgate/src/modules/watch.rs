@@ -1,7 +1,7 @@
 //! The watch of the module in `--wasm`: a new file replaces the module of running proxies.
 //!
 //! Invariant: every module that is offered is complete. A changed file is read after two checks in a row find it unchanged, because it
-//! may still be being written. A broken module changes nothing but the problem that `status` shows.
+//! may be incomplete. A broken module changes nothing but the problem that `status` shows.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -137,7 +137,11 @@ mod tests {
         let mut dir = Dir::new();
         let first = dir.check();
         dir.write(&module(b"the second"));
-        assert_eq!(dir.check(), first, "it may still be being written");
+        assert_eq!(
+            dir.check(),
+            first,
+            "it may be incomplete, because the writer has not finished it"
+        );
         dir.write(&module(b"the second, longer"));
         assert_eq!(dir.check(), first, "it was still being written");
         let second = dir.check();

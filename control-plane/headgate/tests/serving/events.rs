@@ -212,11 +212,7 @@ async fn refused_or_ineffective_settings_are_events_that_name_the_command() {
             "VersionHeld",
             &["kubectl label deployment/v2 -n default canary-weight=10 --overwrite"],
         ),
-        (
-            "deploy/v2",
-            "VersionHeld",
-            &["annotation `headgate.dev/join: share`"],
-        ),
+        ("deploy/v2", "VersionHeld", &["headgate.dev/join=share"]),
     ];
     for (object, reason, words) in rows {
         wait_for_event(&kubectl, object, reason, words).await;

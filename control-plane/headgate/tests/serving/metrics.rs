@@ -66,7 +66,10 @@ async fn metrics_is_valid_openmetrics_with_proxies_rejections_and_weights() {
     assert!(acks >= Some(1.0), "{text}");
     assert!(all.value("process_resident_memory_bytes", &[]) > Some(1e6));
     assert!(all.value("process_open_fds", &[]) > Some(3.0));
-    assert_eq!(all.value("headgate_kubernetes_api_away", &[]), Some(0.0));
+    assert_eq!(
+        all.value("headgate_kubernetes_api_unreachable", &[]),
+        Some(0.0)
+    );
     assert_eq!(
         all.value("headgate_xds_nacks_total", &[("type", "lds")]),
         Some(0.0)

@@ -149,7 +149,7 @@ async fn status_watch_shows_a_canary_from_its_labels_to_each_proxy_and_over_a_re
         "LABELS SEEN",
         "canary-weight=20 model-name=m model-version=v2",
         "v1               stable       80 %",
-        "no canary-weight: the rest after the canaries",
+        "no canary-weight: new sessions that no canary takes",
         "ACKED BY 1 OF 1",
         "v1 80 %, v2 20 %",
     ] {
@@ -392,9 +392,12 @@ async fn status_watch_shows_a_kubectl_label_at_each_proxy_and_an_api_that_is_awa
     let at = lines(&mut watch, at, &["error    KubernetesApi"]).await;
     let admin = server.admin.to_string();
     let (text, _) = unwrapped_output(&headgate(&["status", "llama", "--admin-address", &admin]));
-    assert!(text.starts_with("KUBERNETES API AWAY for "), "{text}");
     assert!(
-        words(&text).contains("and deployment/v1 is the base: by pin only"),
+        text.starts_with("KUBERNETES API DOES NOT ANSWER for "),
+        "{text}"
+    );
+    assert!(
+        words(&text).contains("and deployment/v1 is the base: only a pin reaches it"),
         "{text}"
     );
     kube.start_api().await.unwrap();

@@ -70,7 +70,7 @@ async fn a_replica_starts_despite_an_unreadable_kind_and_names_it() {
             s["api"]["unread"].to_string().contains("conversion")
         })
         .await;
-    assert_eq!(status["api"]["awaySince"], Value::Null);
+    assert_eq!(status["api"]["unreachableSince"], Value::Null);
     let unread = &status["api"]["unread"][0];
     assert_eq!(
         (&unread["kind"], &unread["wasRead"]),
@@ -89,7 +89,7 @@ async fn a_replica_starts_despite_an_unreadable_kind_and_names_it() {
     let shown = headgate(&["status", "--admin-address", &admin]);
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(
-        shown.contains("NOT READ for ") && !shown.contains("API AWAY"),
+        shown.contains("NOT READ for ") && !shown.contains("API DOES NOT ANSWER"),
         "{shown}"
     );
     one.until("the other replica to miss it too", |s| {
@@ -115,7 +115,7 @@ async fn a_replica_starts_despite_an_unreadable_kind_and_names_it() {
     }
     let scraped = Exposition::parse(&two.get("/metrics").await.text()).unwrap();
     assert_eq!(
-        scraped.value("headgate_kubernetes_api_away", &[]),
+        scraped.value("headgate_kubernetes_api_unreachable", &[]),
         Some(0.0)
     );
     let since = "headgate_kubernetes_kind_unread_since_timestamp_seconds";
@@ -186,7 +186,7 @@ async fn a_deleted_definition_is_not_reported_as_an_api_that_is_away() {
         .until("the missing definition", |s| !about(s, &reasons).is_empty())
         .await;
     assert_eq!(about(&status, &reasons), [("NoDefinition", kind)]);
-    assert_eq!(status["api"]["awaySince"], Value::Null);
+    assert_eq!(status["api"]["unreachableSince"], Value::Null);
     let problems = status["problems"].as_array().unwrap();
     let problem = problems
         .iter()

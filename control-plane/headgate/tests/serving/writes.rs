@@ -131,7 +131,7 @@ async fn each_step_of_a_canary_and_each_refused_label_is_an_event_with_the_comma
         "VersionHeld",
         &[
             "Normal",
-            "version two of model llama is held at 0 beside deployment default/v1",
+            "version two of model llama takes no new sessions, because it has no weight and deployment default/v1 is the base",
             &ten,
         ],
     )

@@ -11,5 +11,5 @@ pub struct Account {
 
 impl Account {
     /// The default name.
-    pub const USUAL: &str = "headgate";
+    pub const DEFAULT_NAME: &str = "headgate";
 }

@@ -135,7 +135,7 @@ impl Needs {
             .chain(left_out.map(|kind| format!(" --no-owner-kind {}", kind.kind)))
             .chain(
                 account
-                    .filter(|name| *name != Account::USUAL)
+                    .filter(|name| *name != Account::DEFAULT_NAME)
                     .map(|name| format!(" --service-account {name}")),
             );
         format!(

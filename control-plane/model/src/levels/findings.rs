@@ -182,11 +182,11 @@ fn same_endpoints(id: &str, model: &Model) -> Vec<Finding> {
 
 fn held(id: &str, member: &Member, beside: &CarrierKey, keys: &LabelKeys) -> String {
     format!(
-        "version {} of model {id} is held at 0 beside {beside}, which is the base: it is reachable by pin only. \
-         To give it 10 % of new sessions: {}. To let it join the base: annotation `{}: share`",
+        "version {} of model {id} takes no new sessions, because it has no weight and {beside} is the base. \
+         To give it 10 % of new sessions: {}. To let it share the base: {}",
         member.version_list(),
         member.key.label_command(&keys.weight, "10"),
-        names::ANNOTATION_JOIN
+        member.key.annotate_command(names::ANNOTATION_JOIN, "share")
     )
 }
 

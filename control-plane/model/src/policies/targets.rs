@@ -123,7 +123,7 @@ impl<'a> Index<'a> {
             }
             Target::Models(ids) => self.unknown(ids, &namespaces, unresolved),
             Target::Selector(_) if targeted.is_empty() => {
-                let message = "spec.selector: no carrier of a model has these labels";
+                let message = "spec.selector: no carrier of a model has these labels: correct the labels, or label a carrier";
                 unresolved.push(Unresolved {
                     hint: Some(self.hint(&namespaces)),
                     ..Unresolved::new(message.to_owned())
@@ -172,7 +172,7 @@ impl<'a> Index<'a> {
             let having: Vec<&ModelId> = models.into_iter().filter(has_version).collect();
             if having.is_empty() {
                 unresolved.push(Unresolved::new(format!(
-                    "spec.targetRefs[{i}].sectionName: no model of {} {} has version {version}",
+                    "spec.targetRefs[{i}].sectionName: no model of {} {} has version {version}: write a declared version, or remove `sectionName`",
                     target.kind.as_str(),
                     target.name
                 )));
@@ -203,7 +203,7 @@ impl<'a> Index<'a> {
             };
         }
         let message = format!(
-            "spec.targetRefs[{i}]: no {kind} {name} carries a model in namespace {namespace}"
+            "spec.targetRefs[{i}]: no {kind} {name} carries a model in namespace {namespace}: correct the name, or label the object with its model"
         );
         Unresolved {
             hint: Some(self.hint(&[namespace])),
@@ -233,7 +233,7 @@ impl<'a> Index<'a> {
             if !is_known {
                 unresolved.push(Unresolved {
                     hint: Some(self.hint(namespaces)),
-                    ..Unresolved::new(format!("spec.models[{i}]: no carrier declares model {id}"))
+                    ..Unresolved::new(format!("spec.models[{i}]: no carrier declares model {id}: correct the id, or label a workload with it"))
                 });
             }
         }

@@ -81,7 +81,7 @@ impl CarrierChange<'_> {
             (reason::CANARY_STARTED, "is a canary and takes")
         };
         let message = format!(
-            "{subject} {verb} {} of new sessions. To promote it: {}. To take it back: {}",
+            "{subject} {verb} {} of new sessions. To promote it: {}. To end the canary: {}",
             percent(now.share),
             self.command("100"),
             self.command("0")
@@ -133,9 +133,10 @@ impl CarrierChange<'_> {
 
     fn resumed(&self) -> Finding {
         let message = format!(
-            "no promoted version is ready to take all new sessions, so {}, which stood by, takes {} of them",
+            "the promoted version is not ready to take all new sessions, so the previous base, {}, takes {} of them; for the reason: headgate status {}",
             self.subject,
-            percent(self.now.share)
+            percent(self.now.share),
+            self.model
         );
         self.report(reason::RESUMED, Severity::Warning, message)
     }
@@ -155,10 +156,7 @@ impl CarrierChange<'_> {
         let standby: Vec<String> = standby.map(|c| c.key.identity()).collect();
         match standby.is_empty() {
             true => String::new(),
-            false => format!(
-                " To finish the promotion, delete {}, which stands by until then",
-                standby.join(", ")
-            ),
+            false => format!(" To finish the promotion, delete {}", standby.join(", ")),
         }
     }
 

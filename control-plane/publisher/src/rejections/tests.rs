@@ -85,7 +85,7 @@ impl Fixture {
         let rules = ScopeRules {
             allow: Vec::new(),
             follow: Vec::new(),
-            reach: Vec::new(),
+            node_namespaces: Vec::new(),
             namespaces: vec!["default".to_owned()],
             listen: "127.0.0.1:10000".parse().unwrap(),
         };

@@ -100,7 +100,7 @@ pub const FAMILIES: &[MetricFamily] = &[
         "Failures to read the source: a Kubernetes kind, or files",
     ),
     family(
-        "headgate_kubernetes_api_away",
+        "headgate_kubernetes_api_unreachable",
         "gauge",
         &[],
         "1 while the Kubernetes API does not answer, else 0",

@@ -87,7 +87,7 @@ pub struct Metrics {
     proxies: Gauge,
     current_proxies: Gauge,
     synced: Gauge,
-    away: Gauge,
+    unreachable: Gauge,
     deliveries: Mutex<Deliveries>,
     /// Gauges that are cleared and set at each scrape, one scrape at a time.
     current: Mutex<Current>,
@@ -142,7 +142,7 @@ impl Metrics {
             proxies: Gauge::default(),
             current_proxies: Gauge::default(),
             synced: Gauge::default(),
-            away: Gauge::default(),
+            unreachable: Gauge::default(),
             deliveries: Mutex::default(),
             current: Mutex::new(current),
         };
@@ -190,7 +190,7 @@ impl Metrics {
         register(to, "headgate_proxies_current", &self.current_proxies);
         register(to, "headgate_synced", &self.synced);
         register(to, "headgate_source_errors", &self.source_errors);
-        register(to, "headgate_kubernetes_api_away", &self.away);
+        register(to, "headgate_kubernetes_api_unreachable", &self.unreachable);
         let current = self
             .current
             .get_mut()
@@ -289,8 +289,8 @@ impl Metrics {
         self.current_proxies.set(gauge(current_proxies));
         self.synced.set(i64::from(report.head.synced));
         let api = report.api.as_ref();
-        let away = api.is_some_and(|api| api.away_since.is_some());
-        self.away.set(i64::from(away));
+        let unreachable = api.is_some_and(|api| api.unreachable_since.is_some());
+        self.unreachable.set(i64::from(unreachable));
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.set(report);
         let mut text = String::new();
@@ -362,7 +362,7 @@ mod tests {
             models: vec![ModelReport::default()],
             api: Some(ApiReport {
                 synced: true,
-                away_since: None,
+                unreachable_since: None,
                 message: None,
                 unread: vec![UnreadReport {
                     kind: "pods".to_owned(),

@@ -123,12 +123,12 @@ fn add(report: &mut Report, further: Report) {
             }
         }
     }
-    let since = |report: &Report| report.api.as_ref().and_then(|api| api.away_since);
+    let since = |report: &Report| report.api.as_ref().and_then(|api| api.unreachable_since);
     if since(report).is_none()
         && further
             .api
             .as_ref()
-            .is_some_and(|api| api.away_since.is_some())
+            .is_some_and(|api| api.unreachable_since.is_some())
     {
         let unread = report.api.take().map(|api| api.unread);
         report.api = further.api;

@@ -386,7 +386,7 @@ fn an_unread_kind_is_not_reported_as_an_api_that_is_away_and_names_its_replicas(
     let api = |unread: Vec<UnreadReport>| {
         Some(ApiReport {
             synced: true,
-            away_since: None,
+            unreachable_since: None,
             message: None,
             unread,
         })
@@ -441,7 +441,7 @@ fn a_page_fits_the_terminal_and_shows_since_when_the_api_is_away() {
     ));
     away.api = Some(ApiReport {
         synced: true,
-        away_since: Some(NOW - 34.0),
+        unreachable_since: Some(NOW - 34.0),
         message: Some(
             "pods: connection refused by a server that was there a moment ago".to_owned(),
         ),
@@ -469,7 +469,10 @@ fn a_page_fits_the_terminal_and_shows_since_when_the_api_is_away() {
                 wide: false,
             },
         );
-        assert!(page.starts_with("KUBERNETES API AWAY for 34s"), "{page}");
+        assert!(
+            page.starts_with("KUBERNETES API DOES NOT ANSWER for 34s"),
+            "{page}"
+        );
         let widest = page.lines().map(|line| line.chars().count()).max().unwrap();
         assert!(widest <= width, "{widest} columns of {width}:\n{page}");
     }

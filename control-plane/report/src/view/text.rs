@@ -44,11 +44,11 @@ fn warnings(out: &mut String, report: &Report, options: RenderOptions) {
         );
     }
     if let Some(api) = &report.api
-        && let Some(since) = api.away_since
+        && let Some(since) = api.unreachable_since
     {
         let message = api.message.as_deref().unwrap_or_default();
         let warning = format!(
-            "KUBERNETES API AWAY for {}: the objects below are from before ({message})",
+            "KUBERNETES API DOES NOT ANSWER for {}: the objects below are the last known ones ({message})",
             age(options.now - since)
         );
         for line in wrap(&warning, options.width) {

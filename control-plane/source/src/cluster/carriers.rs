@@ -381,7 +381,7 @@ impl Store {
             _ => Vec::new(),
         };
         let all: BTreeSet<String> = pods.flat_map(of).collect();
-        all.into_iter().take(unready::MOST).collect()
+        all.into_iter().take(unready::MAX_REASONS).collect()
     }
 
     /// Findings on an object that do not depend on a carrier: values that cannot be read and, unless its labels and annotations are

@@ -26,7 +26,7 @@ impl Store {
 
     /// The pods of a carrier whose generation takes traffic; `None`: all pods. Without generations of its own, the carrier uses those of
     /// the nearest owner above each pod, for example of the Rollout above a ReplicaSet.
-    pub(super) fn running(
+    pub(super) fn active_pods(
         &self,
         at: &Key,
         carrier: &Object,
@@ -34,13 +34,13 @@ impl Store {
         findings: &mut CarrierFindings<'_>,
     ) -> Option<BTreeSet<Key>> {
         if let Some(generations) = self.generations(at) {
-            return self.running_of(at, generations, findings);
+            return self.active_pods_of(at, generations, findings);
         }
         // A pod that is its own carrier was labelled on its own; the generations of its owner do not apply.
         if at.0 == WatchedKind::Pods {
             return None;
         }
-        let mut running = BTreeSet::new();
+        let mut active_pods = BTreeSet::new();
         let mut governed: BTreeMap<Key, BTreeSet<Key>> = BTreeMap::new();
         for (pod, _) in pods {
             let mut above = self.above(pod).into_iter();
@@ -50,7 +50,7 @@ impl Store {
             });
             match nearest {
                 Some(owner) => _ = governed.entry(owner).or_default().insert((*pod).clone()),
-                None => _ = running.insert((*pod).clone()),
+                None => _ = active_pods.insert((*pod).clone()),
             }
         }
         if governed.is_empty() {
@@ -58,12 +58,12 @@ impl Store {
         }
         for (owner, pods) in governed {
             let generations = self.generations(&owner);
-            match generations.and_then(|g| self.running_of(&owner, g, findings)) {
-                Some(active) => running.extend(pods.intersection(&active).cloned()),
-                None => running.extend(pods),
+            match generations.and_then(|g| self.active_pods_of(&owner, g, findings)) {
+                Some(active) => active_pods.extend(pods.intersection(&active).cloned()),
+                None => active_pods.extend(pods),
             }
         }
-        Some(running)
+        Some(active_pods)
     }
 
     /// Whether the Service that selects the active generation declares the same model and version as this Service. If not, the user
@@ -88,7 +88,7 @@ impl Store {
     }
 
     /// The pods of the generation that takes traffic; `None` if all generations do.
-    fn running_of(
+    fn active_pods_of(
         &self,
         at: &Key,
         generations: &Generations,
@@ -168,7 +168,7 @@ impl Store {
     }
 
     /// Decides which parts serve if no label does: those that certainly serve. The others are helpers, and a finding reports a doubt.
-    pub(super) fn weigh_parts(
+    pub(super) fn choose_serving_parts(
         &self,
         at: &Key,
         members: &mut [Member<'_>],

@@ -20,7 +20,10 @@ impl Store {
     }
 
     /// The models that are related to the objects of findings, where these objects are not carriers.
-    pub(crate) fn concerned(&self, findings: &[Finding]) -> BTreeMap<CarrierKey, BTreeSet<String>> {
+    pub(crate) fn related_models(
+        &self,
+        findings: &[Finding],
+    ) -> BTreeMap<CarrierKey, BTreeSet<String>> {
         let subjects = findings.iter().filter_map(|finding| match &finding.object {
             Subject::Carrier(key) => Some(key),
             _ => None,

@@ -41,15 +41,15 @@ impl Store {
         let pods = pods.filter_map(|member| Some((member, self.objects.get(member)?)));
         let classifier =
             self.classifier(at, carrier, pods.filter(|(_, pod)| pod.is_live()).collect());
-        let running = self.running(at, carrier, &classifier.pods, findings);
+        let active_pods = self.active_pods(at, carrier, &classifier.pods, findings);
         let mut members: Vec<Member<'_>> = Vec::new();
         // Equal pods have the same use, so it is decided once for a run of them.
         let mut last: Option<(&Object, PodUse)> = None;
         for (pod, object) in &classifier.pods {
             let role = classifier.role(object);
-            let idle = running
+            let idle = active_pods
                 .as_ref()
-                .is_some_and(|running| !running.contains(*pod));
+                .is_some_and(|active_pods| !active_pods.contains(*pod));
             let pod_use = if idle || role == Role::Helper {
                 PodUse::Helper
             } else if let Some((_, pod_use)) =
@@ -65,12 +65,12 @@ impl Store {
             members.push(Member { key, role, pod_use });
         }
         if classifier.parts {
-            self.weigh_parts(at, &mut members, findings);
+            self.choose_serving_parts(at, &mut members, findings);
         }
         let mut serving_pods = ServingPods {
             standby: self.generations(at).is_none()
                 && !members.is_empty()
-                && running.as_ref().is_some_and(BTreeSet::is_empty),
+                && active_pods.as_ref().is_some_and(BTreeSet::is_empty),
             ..ServingPods::default()
         };
         for member in &members {
@@ -84,7 +84,7 @@ impl Store {
             .iter()
             .all(|member| member.pod_use == PodUse::Helper);
         // Before a first generation takes traffic, there is nothing to report.
-        let starts = running.is_some_and(|running| running.is_empty());
+        let starts = active_pods.is_some_and(|active_pods| active_pods.is_empty());
         if helpers && !starts && !members.is_empty() && findings.findings.is_empty() {
             findings.unclear_roles(
                 "none of its pods serves, according to the labels of their operator",

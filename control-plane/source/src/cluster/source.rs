@@ -170,7 +170,7 @@ fn remedy(kinds: &[Kind], what: WatchedKind) -> String {
         | WatchedKind::Pools
         | WatchedKind::ExperimentalPools => None,
     };
-    match owner.map(|kind| (&kind.kind, Kind::usual(&kind.kind))) {
+    match owner.map(|kind| (&kind.kind, Kind::default_kind(&kind.kind))) {
         Some((kind, Ok(_))) => format!("{install}, or start with --no-owner-kind {kind}"),
         Some((kind, Err(_))) => format!("{install}, or start without the --owner-kind of {kind}"),
         None => install.to_owned(),
@@ -304,7 +304,7 @@ impl Reducer {
                 ..Objects::default()
             },
             problems: Vec::new(),
-            concerned: self.store.concerned(&findings),
+            related_models: self.store.related_models(&findings),
             findings,
             references: References::of(self.store.references()),
             generation,

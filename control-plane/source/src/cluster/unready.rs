@@ -11,7 +11,7 @@ use crate::declared::{list, text};
 /// Longest reason, in characters.
 const LONGEST: usize = 200;
 /// Most reasons of a carrier.
-pub(super) const MOST: usize = 3;
+pub(super) const MAX_REASONS: usize = 3;
 
 /// The reasons of a pod that is not ready.
 pub(super) fn of_pod(value: &Value) -> Vec<String> {

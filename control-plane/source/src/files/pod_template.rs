@@ -3,10 +3,10 @@
 use serde_json::Value;
 
 /// The place in most kinds.
-const USUAL: &str = "/spec/template";
+const DEFAULT_PLACE: &str = "/spec/template";
 
 /// Kinds with other places: JSON pointers; the first that exists counts.
-const UNUSUAL: [(&str, &[&str]); 1] = [(
+const EXCEPTIONS: [(&str, &[&str]); 1] = [(
     "LeaderWorkerSet",
     // Leaders serve, and are created from the workers' template if they have none.
     &[
@@ -18,15 +18,15 @@ const UNUSUAL: [(&str, &[&str]); 1] = [(
 /// JSON pointers of the pod templates of an object; the first is that of the pods that serve.
 pub(super) fn pod_templates(object: &Value) -> impl Iterator<Item = &'static str> {
     let kind = object.get("kind").and_then(Value::as_str);
-    let unusual = UNUSUAL.iter().filter(move |(of, _)| kind == Some(of));
-    let all = unusual.flat_map(|(_, pointers)| *pointers).copied();
-    let all = all.chain([USUAL]);
+    let exceptions = EXCEPTIONS.iter().filter(move |(of, _)| kind == Some(of));
+    let all = exceptions.flat_map(|(_, pointers)| *pointers).copied();
+    let all = all.chain([DEFAULT_PLACE]);
     all.filter(|pointer| object.pointer(pointer).is_some_and(Value::is_object))
 }
 
 /// JSON pointer of the template of the pods that serve; `/spec/template` if the object has none.
 pub(super) fn pod_template(object: &Value) -> &'static str {
-    pod_templates(object).next().unwrap_or(USUAL)
+    pod_templates(object).next().unwrap_or(DEFAULT_PLACE)
 }
 
 /// A JSON pointer in messages: `spec.template`.

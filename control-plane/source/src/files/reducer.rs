@@ -316,11 +316,11 @@ fn is_kustomization(file: &str) -> bool {
 
 /// The first names as one line.
 fn listed(names: &[String]) -> Option<String> {
-    const MOST: usize = 5;
-    let some = names.get(..MOST).unwrap_or(names).join(", ");
+    const MAX_NAMES: usize = 5;
+    let some = names.get(..MAX_NAMES).unwrap_or(names).join(", ");
     match names.len() {
         0 => None,
-        all if all > MOST => Some(format!("{some} and {} more", all - MOST)),
+        all if all > MAX_NAMES => Some(format!("{some} and {} more", all - MAX_NAMES)),
         _ => Some(some),
     }
 }

@@ -25,7 +25,7 @@ use headgate_kubernetes::models::{
 /// Period of checks, and longest wait until a written file is read back.
 const CHECK: Duration = Duration::from_secs(5);
 /// Consequence of a directory that cannot be written, for the problem's message.
-const LOST: &str =
+const CONSEQUENCE: &str =
     "the base of models is not saved, so after a restart the oldest carrier of a model is its base";
 
 /// The content of a file.
@@ -65,7 +65,7 @@ pub async fn keep(
                 Ok(()) => faults.succeeded(&resource),
                 Err(error) => {
                     let why = error.to_string();
-                    faults.failed_in(FaultPlace::StateDirectory, &resource, LOST, &why);
+                    faults.failed_in(FaultPlace::StateDirectory, &resource, CONSEQUENCE, &why);
                 }
             }
             state

@@ -90,7 +90,7 @@ async fn both_owned(cluster: &Cluster, owner: &str) {
 /// Checks that only this kind is unread, since a time and with a reason; returns the message.
 fn alone(source: &Source, kind: &str, cause: Cause) -> String {
     let state = source.state();
-    assert_eq!(state.away(), None, "{state:?}");
+    assert_eq!(state.unreachable(), None, "{state:?}");
     let unread: Vec<_> = state.unread().collect();
     assert_eq!(unread.len(), 1, "{state:?}");
     let (name, watch, lost) = unread[0];
@@ -133,7 +133,7 @@ async fn a_kind_without_conversion_holds_back_only_its_own_pods() {
     assert!(!there, "its owner is not known");
     // A running source continues too.
     before.carrier("pod/goes-on", |c| ready(c) == 1).await;
-    assert_eq!(before.state().away(), None);
+    assert_eq!(before.state().unreachable(), None);
 
     // The conversion works again.
     let none =
@@ -328,7 +328,7 @@ async fn versions_are_discovered(plain: bool) {
         .await;
     eventually(SOON, "the kind to be gone", async || {
         let now = source.state();
-        assert_eq!(now.away(), None, "{now:?}");
+        assert_eq!(now.unreachable(), None, "{now:?}");
         let gone: Vec<_> = now
             .missing_kinds()
             .map(|it| (it.kind.to_owned(), it.since))

@@ -99,7 +99,7 @@ async fn a_policy_attached_to_an_object_applies_to_its_models_and_versions() {
     }
     let nothing = |kind: &str, name: &str| {
         format!(
-            "MatchesNothing: matches no model: spec.targetRefs[0]: no {kind} {name} carries a model in namespace default. \
+            "MatchesNothing: matches no model: spec.targetRefs[0]: no {kind} {name} carries a model in namespace default: correct the name, or label the object with its model. \
              Declared models: gemma, llama, phi"
         )
     };
@@ -119,7 +119,7 @@ async fn a_policy_attached_to_an_object_applies_to_its_models_and_versions() {
             "Deployment",
             "phi-one",
             Some("nine"),
-            "MatchesNothing: matches no model: spec.targetRefs[0].sectionName: no model of Deployment phi-one has version nine".to_owned(),
+            "MatchesNothing: matches no model: spec.targetRefs[0].sectionName: no model of Deployment phi-one has version nine: write a declared version, or remove `sectionName`".to_owned(),
         ),
         ("pool", "InferencePool", "phi", None, nothing("InferencePool", "phi")),
         ("pool-of-a-version", "InferencePool", "llama", Some("one"), nothing("InferencePool", "llama")),

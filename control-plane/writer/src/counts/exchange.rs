@@ -39,7 +39,7 @@ const DELETE: &str = "delete";
 /// Counts of other replicas that cannot be parsed.
 const OTHERS: &str = "counts of other replicas";
 /// Timeout of a request.
-const ANSWER: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Duration of a watch request, in seconds.
 const WATCH_SECONDS: u32 = 15;
 /// Time without an event after which the connection counts as broken. The own heartbeat causes events more often, and two such
@@ -154,14 +154,14 @@ impl CountsExchange {
         let params = PatchParams::apply(MANAGER).force();
         let patch = Patch::Apply(&map);
         let written = self.api.patch(&self.own, &params, &patch);
-        match tokio::time::timeout(ANSWER, written.instrument(span(&self.own))).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, written.instrument(span(&self.own))).await {
             Ok(Ok(_)) => self.faults.succeeded(&COUNTS.name()),
             Ok(Err(error)) => {
                 let why = Fault::from(error).message();
                 self.faults.failed(&COUNTS.name(), lost, &why);
             }
             Err(_) => {
-                let why = format!("no answer within {ANSWER:?}");
+                let why = format!("no answer within {REQUEST_TIMEOUT:?}");
                 self.faults.failed(&COUNTS.name(), lost, &why);
             }
         }
@@ -172,7 +172,7 @@ impl CountsExchange {
         let params = DeleteParams::default();
         let span = span(&self.own);
         let deleted = self.api.delete(&self.own, &params);
-        let deleted = tokio::time::timeout(ANSWER, deleted.instrument(span.clone())).await;
+        let deleted = tokio::time::timeout(REQUEST_TIMEOUT, deleted.instrument(span.clone())).await;
         if let Ok(Err(error)) = deleted {
             tracing::debug!(parent: &span, %error, "counts cannot be deleted; the leader deletes them after they expire");
         }
@@ -192,7 +192,7 @@ impl CountsExchange {
             };
             let span = span(&name);
             let deleted = self.api.delete(&name, &params);
-            match tokio::time::timeout(ANSWER, deleted.instrument(span.clone())).await {
+            match tokio::time::timeout(REQUEST_TIMEOUT, deleted.instrument(span.clone())).await {
                 Ok(Ok(_)) => {
                     tracing::info!(parent: &span, "deleted the counts of an expired replica")
                 }
@@ -203,7 +203,7 @@ impl CountsExchange {
                     failure.get_or_insert_with(|| Fault::from(error).message());
                 }
                 Err(_) => {
-                    failure.get_or_insert_with(|| format!("no answer within {ANSWER:?}"));
+                    failure.get_or_insert_with(|| format!("no answer within {REQUEST_TIMEOUT:?}"));
                     break;
                 }
             }

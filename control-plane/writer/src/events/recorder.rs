@@ -26,11 +26,11 @@ use headgate_kubernetes::log_limit::LogLimit;
 use headgate_model::reference::Reference;
 
 /// Consequence of Events that cannot be written.
-const LOST: &str = "Events are not written to objects";
+const CONSEQUENCE: &str = "Events are not written to objects";
 /// The shortest time between two log lines on Events that are lost for one reason.
 const LOST_LOG: Duration = Duration::from_secs(60);
 /// Timeout of an Event.
-const ANSWER: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The task that writes Events.
 pub(crate) struct EventRecorder {
@@ -209,7 +209,7 @@ impl EventRecorder {
             );
         }
         match &why {
-            Some(why) => self.faults.failed(&EVENTS.name(), LOST, why),
+            Some(why) => self.faults.failed(&EVENTS.name(), CONSEQUENCE, why),
             None => self.faults.succeeded(&EVENTS.name()),
         }
         let all_written = failed.is_empty();
@@ -254,12 +254,12 @@ impl EventRecorder {
                 }
             }
         };
-        let error = match tokio::time::timeout(ANSWER, written.instrument(span)).await {
+        let error = match tokio::time::timeout(REQUEST_TIMEOUT, written.instrument(span)).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error,
             Err(_) => {
                 return Err(WriteError::Unavailable(format!(
-                    "no answer within {ANSWER:?}"
+                    "no answer within {REQUEST_TIMEOUT:?}"
                 )));
             }
         };

@@ -19,9 +19,10 @@ use headgate_kubernetes::fault::{Backoff, Fault};
 use headgate_kubernetes::faults::Faults;
 
 /// Consequence of a Lease that cannot be written.
-const LOST: &str = "this replica cannot become the leader, so it writes neither status nor Events";
+const CONSEQUENCE: &str =
+    "this replica cannot become the leader, so it writes neither status nor Events";
 /// Timeout of a request.
-const ANSWER: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest wait between two attempts.
 const MIN_RETRY: Duration = Duration::from_millis(100);
 
@@ -116,7 +117,7 @@ impl LeaderElector {
         let lapse = self.lapse();
         let (leading, name) = (self.leading.clone(), self.name.clone());
         let faults = self.faults.clone();
-        let attempt = tokio::time::timeout(ANSWER, self.attempt());
+        let attempt = tokio::time::timeout(REQUEST_TIMEOUT, self.attempt());
         tokio::pin!(attempt);
         let outcome = tokio::select! {
             outcome = &mut attempt => outcome,
@@ -125,10 +126,12 @@ impl LeaderElector {
                 attempt.await
             }
         };
-        match outcome.map_err(|_| format!("no answer within {ANSWER:?}")) {
+        match outcome.map_err(|_| format!("no answer within {REQUEST_TIMEOUT:?}")) {
             Ok(Ok(())) => faults.succeeded(&LEASES.name()),
-            Ok(Err(error)) => faults.failed(&LEASES.name(), LOST, &Fault::from(error).message()),
-            Err(timeout) => faults.failed(&LEASES.name(), LOST, &timeout),
+            Ok(Err(error)) => {
+                faults.failed(&LEASES.name(), CONSEQUENCE, &Fault::from(error).message())
+            }
+            Err(timeout) => faults.failed(&LEASES.name(), CONSEQUENCE, &timeout),
         }
     }
 
@@ -191,7 +194,7 @@ impl LeaderElector {
                 None => Ok(false),
             }
         };
-        match tokio::time::timeout(ANSWER, freed).await {
+        match tokio::time::timeout(REQUEST_TIMEOUT, freed).await {
             Ok(Ok(true)) => tracing::info!(object, "released the Lease"),
             Ok(Ok(false)) => {}
             Ok(Err(error)) => {

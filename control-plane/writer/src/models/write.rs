@@ -30,9 +30,9 @@ use headgate_model::ModelKey;
 use headgate_model::{Planned, same_weights};
 
 /// Consequence of objects that cannot be written, for the problem's message.
-const LOST: &str = "the base of models is not saved, so for a replica that starts the oldest carrier of a model is its base";
+const CONSEQUENCE: &str = "the base of models is not saved, so for a replica that starts the oldest carrier of a model is its base";
 /// Timeout of a request.
-const ANSWER: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest number of concurrent writes.
 const CONCURRENCY: usize = 8;
 /// Delay that batches changes other than of weights, such as the pods of a rollout. No write that waits for the watch to show the
@@ -259,7 +259,7 @@ impl ModelWriter {
     fn report(&self, tried: &BTreeMap<String, Option<Failure>>) {
         for (resource, failure) in tried {
             match failure {
-                Some(failure) => self.faults.failed(resource, LOST, &failure.why),
+                Some(failure) => self.faults.failed(resource, CONSEQUENCE, &failure.why),
                 None => self.faults.succeeded(resource),
             }
         }
@@ -406,7 +406,7 @@ async fn answer<T>(
         why,
         code,
     };
-    match tokio::time::timeout(ANSWER, request).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, request).await {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => {
             let fault = Fault::from(error);
@@ -418,6 +418,6 @@ async fn answer<T>(
             };
             Err(failure(fault.message(), code))
         }
-        Err(_) => Err(failure(format!("no answer within {ANSWER:?}"), 0)),
+        Err(_) => Err(failure(format!("no answer within {REQUEST_TIMEOUT:?}"), 0)),
     }
 }

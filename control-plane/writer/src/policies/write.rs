@@ -23,7 +23,7 @@ use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::policies::{Controller, PolicyCache};
 
 /// Consequence of a status that cannot be written.
-const LOST: &str = "the conditions of policies are not written";
+const CONSEQUENCE: &str = "the conditions of policies are not written";
 /// Timeout of a write.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Delay of the retry after a conflict. Usually the watch shows the newer object earlier.
@@ -117,7 +117,7 @@ pub async fn write_statuses(
         }
         for (resource, failed) in tried {
             match failed {
-                Some(why) => faults.failed(&resource, LOST, &why),
+                Some(why) => faults.failed(&resource, CONSEQUENCE, &why),
                 None => faults.succeeded(&resource),
             }
         }

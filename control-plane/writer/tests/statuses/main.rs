@@ -150,7 +150,7 @@ fn kubectl_waits_for_the_conditions_of_a_policy_and_shows_their_reasons() {
         wait(&kubectl, "tbp/typo", "ResolvedRefs=False").await;
         println!("a policy's first status, from kubectl apply: {:?}", written.elapsed());
         let why = condition(&kubectl, "tbp/typo", "Programmed", "message").await;
-        assert!(why.contains("matches no model: spec.models[0]: no carrier declares model lama. Declared models: gpt-4, llama3-70b, phi-3"), "{why}");
+        assert!(why.contains("matches no model: spec.models[0]: no carrier declares model lama: correct the id, or label a workload with it. Declared models: gpt-4, llama3-70b, phi-3"), "{why}");
 
         // Counts change often; they are written at most every ten seconds, the newest last.
         for acked in 0..=3 {

@@ -1,11 +1,10 @@
 //! Make before break (server rule 3): what waits for a cluster, and what keeps a cluster.
 //!
-//! Adding: a resource that routes to a cluster waits until the client has acknowledged some version of that cluster (for Envoy
-//! that means that the cluster is warm). If the client rejects the cluster, or does not acknowledge it within `warm_timeout`,
-//! it keeps the version of the resource that it has; the wait goes on and is reported as failed. A client that has *no* version
-//! of the resource is then sent it all the same: it has nothing to keep, and one bad cluster must not leave a new proxy without
-//! any route. (Not while another version of the rejected cluster is in flight or warming, because the exception is not needed
-//! then.)
+//! Adding: a resource that routes to a cluster waits until the client ACKs a version of that cluster (for Envoy that means that
+//! the cluster is warm). If the client rejects the cluster, or does not ACK it within `warm_timeout`, the client keeps its version
+//! of the resource; the wait goes on and is reported as failed. Exception: a client without any version of the resource gets it
+//! anyway, so that one bad cluster does not leave a new proxy without routes. The exception does not apply while another version
+//! of the cluster is in flight or warming.
 //!
 //! A removal of the last endpoint waits for the routes and filters that no longer send traffic to them: the client keeps the
 //! endpoints it has until it has acknowledged those, at most for `warm_timeout`.

@@ -64,7 +64,9 @@ use subscription::Subscription;
 
 /// A client subscribed to more names than a stream may; its stream is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("more than {limit} resource names on one stream")]
+#[error(
+    "the proxy subscribes to more than {limit} resource names on one stream: give it fewer namespaces with --node-namespaces"
+)]
 pub struct TooManyNames {
     /// The limit, [`Options::max_names`].
     pub limit: usize,

@@ -4,10 +4,10 @@
 //! *acknowledges* a filter configuration that it rejected, without applying it, when the same bytes come a second time), and a
 //! state-of-the-world client would lose clusters that left the snapshot meanwhile while its routes still use them.
 //!
-//! The rule, per kind and in the order of a stream's requests: as soon as a request names a version that the client accepted
-//! earlier, it is the process that rejected, and its rejections hold. Until then it may have restarted, with another binary,
-//! other files, a port that is free now: everything is offered, once. It runs nothing that the offer could hurt, and without
-//! the offer might have no listener at all.
+//! The rule, per kind and in the order of a stream's requests: a request that names an earlier accepted version proves that the
+//! client is the same process, so its rejections stay valid. Before that, the client may be a new process, with another binary,
+//! other files, a port that is free now, so the server offers every version once. This is safe: a new process runs nothing yet,
+//! and without the offer it might have no listener at all.
 //!
 //! Endpoints are the exception: only an answer about them distinguishes a warm cluster from one that still waits, so rejected
 //! endpoints are offered once more.

@@ -131,7 +131,7 @@ fn tokens(t: Tokens) -> Result<super::Profile, String> {
     )?;
     if t.input_weight.millionths() == 0 && t.output_weight.millionths() == 0 {
         return Err(
-            "`tokens.inputWeight` and `tokens.outputWeight` are both 0, so nothing would ever cost anything: give one of them a value"
+            "`tokens.inputWeight` and `tokens.outputWeight` are both 0, so every request would be free: set one of them above 0"
                 .into(),
         );
     }

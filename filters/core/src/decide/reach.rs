@@ -30,7 +30,7 @@ impl<'a> Decider<'a> {
             return (picked, lane);
         }
         let passed = |version: &str| vm.outages.passes_over(Target { version, ..own }, now);
-        let Some((version, lane)) = picker.around(session, &passed) else {
+        let Some((version, lane)) = picker.pick_reachable(session, &passed) else {
             return (picked, lane);
         };
         if version.name != picked.name {

@@ -1,9 +1,8 @@
 //! The cell of one key, and the changes that settlement makes to it.
 //!
-//! A cell is the theoretical arrival time (TAT) of GCRA: until then the bucket is paying off what it
-//! admitted. A reserve starts at the later of it and of now; settlement adds to it:
-//!
-//! `tat += δ`, no clamp and no lift, so settlements of one instant commute. Only a reserve lifts.
+//! A cell stores the theoretical arrival time (TAT) of GCRA in ns: the time at which the bucket is full
+//! again. A reserve starts at the later of TAT and now. A settlement only adds to TAT (`tat += δ`, δ may be
+//! negative) and never raises it to now. So the order of settlements at one instant does not matter.
 
 use super::encoding::word;
 use super::table::Payload;

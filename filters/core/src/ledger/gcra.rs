@@ -1,10 +1,12 @@
 //! The reserve itself: governor's rate limiter on one shared cell.
 //!
-//! governor decides; this module gives it the clock and the cell. Three of its properties matter here:
-//! it counts from its clock's *first* reading, so that reading is zero and the second is absolute;
-//! its store cannot report failure, so a lost write sets a flag; and it adds times
-//! unchecked, which [`super::window`] and the rule's ceiling keep far from overflowing.
-//! An idle bucket gives exactly its burst, no cell more: a regression test holds governor to that.
+//! `governor` decides; this module provides its clock and its cell.
+//!
+//! 1. `governor` measures time from the first reading of its clock, so the clock first returns 0, then now.
+//! 2. Its store cannot return an error, so a lost write sets a flag.
+//! 3. It adds times without overflow checks; [`super::window`] and the ceiling of the rule keep them small.
+//!
+//! An idle bucket gives exactly its burst, no cell more: a regression test checks this.
 
 use core::cell::Cell as Flag;
 use core::num::NonZeroU32;

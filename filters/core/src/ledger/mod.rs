@@ -3,12 +3,12 @@
 //! Place in the flow: `cost → **reserve** → upstream → usage → **settle**`. A reserve is governor's
 //! GCRA on a cell in shared memory; a settlement changes the same cell itself, because governor
 //! cannot take anything afterwards. Each of them is one compare-and-swap on that cell, and the balance that
-//! a client sees is computed from it: there is one truth per key.
+//! a client sees is computed from it: no worker keeps a balance of its own.
 //!
 //! Invariant: in any stretch of `t` ns, what a bucket reserved less what it gave back is at most
 //! `T + t`, whatever workers, races, VM deaths and configuration swaps do, as long as no live key is
-//! evicted. All rounding and loss goes against the client;
-//! what that costs is reported in [`Settled`].
+//! evicted. Rounding and lost writes never add budget;
+//! what that costs clients is reported in [`Settled`].
 //!
 //! ```text
 //! window   cost, capacity ⇄ cells ⇄ ns             worker   the Ledger of one VM: reserve, settle, flush

@@ -9,11 +9,11 @@
 //! 3. the way that ends first. That is a *live eviction*. The newcomer starts where the evicted payload
 //!    ends, but at most one window from now; what is dropped of it is reported as clipped.
 //!
-//! A table for `n` keys has at least `n/16` sets ([`super::placement`]): with a million live keys of a million,
-//! any set has more than 64 with a probability of 2·10⁻¹⁵. With more live keys than the sets hold, a bucket can
+//! A table for `n` keys has at least `n/16` sets ([`super::placement`]). With `maxKeys` = 1 000 000 and as many live
+//! keys, the probability that any set needs more than 64 ways is 2·10⁻¹⁵. With more live keys than the sets hold, a bucket can
 //! become stricter, by what it takes over, or fuller, by what others were refunded. The remedy is more sets.
 //!
-//! The table knows only when a payload ends, so rules other than GCRA can bring their own.
+//! The table reads only the end of a payload, so another algorithm can store another payload.
 
 use core::marker::PhantomData;
 

@@ -1,13 +1,13 @@
 //! The time line of the cells of one set, and its change when the window is edited.
 //!
-//! A cell is an instant. The share of the bucket that it stands for depends on the window, so a set has the
-//! window it is written in. When a rule's window changes, the first reserve under the new
-//! one moves every cell of the set so that each keeps its share. Streams that reserved before the edit
-//! still hold instants of the old line; [`Timeline::translate`] finds them on the new one.
+//! A cell is a time. Its distance from now, divided by the window, is the used share of the bucket, so a set
+//! stores the window of its cells. After an edit of the window, the first reserve moves every cell of the set so
+//! that each keeps its share. Streams that reserved before the edit hold times of the old window;
+//! [`Timeline::translate`] converts them.
 //!
-//! `refilled` makes that exact over any number of edits: it is the number of windows that were refilled until
-//! `since`. A cell's distance from now, in windows, is the same before and after an edit, so the number of
-//! windows that will have been refilled when it is reached never changes.
+//! `refilled` counts the windows refilled until `since`, so the conversion is exact over any number of edits. A
+//! cell's distance from now, in windows, is the same before and after an edit, so the number of windows that
+//! will have been refilled when it is reached never changes.
 
 use super::encoding::word;
 

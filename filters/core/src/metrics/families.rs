@@ -145,7 +145,7 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "passed_over_total",
         VERSION,
-        "Sessions that went to another version, because this proxy could not reach their own.",
+        "Requests that the filter sent to another version, because this proxy could not reach the version of the session.",
     ),
     counter(
         "outages_total",

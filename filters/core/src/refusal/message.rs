@@ -26,7 +26,10 @@ impl Refusal {
                 excerpt(path)
             ),
             Self::MethodNotAllowed { allow, path } => {
-                format!("the path `{}` answers {allow} only", excerpt(path))
+                format!(
+                    "the path `{}` does not accept this method; use {allow}",
+                    excerpt(path)
+                )
             }
             Self::OriginNotAllowed { origin } => format!(
                 "no policy allows pages of `{}` to call the models of this host: add the origin to `cors.allowOrigins` of a TrafficTagPolicy for the whole namespace",
@@ -44,13 +47,14 @@ impl Refusal {
                 version,
                 near,
             } => format!(
-                "the model `{model}` has no version `{}`; near it: {}",
+                "the model `{model}` has no version `{}`; leave `x-model-version` out{}{}",
                 excerpt(version),
                 if near.is_empty() {
-                    "none".into()
+                    ""
                 } else {
-                    near.join(", ")
-                }
+                    ", or name one of: "
+                },
+                near.join(", ")
             ),
             Self::VersionNotReady { model, version } => format!(
                 "version `{version}` of `{model}` has no ready replica at the moment; try again later, or without `x-model-version`"
@@ -95,7 +99,7 @@ impl Refusal {
                 s.costs.alternative
             ),
             Self::Contended(s) => format!(
-                "bucket `{}` is too busy to be charged; try again in {} s",
+                "other requests change bucket `{}` at the same time; try again in {} s",
                 s.bucket,
                 s.retry_after.max(1)
             ),

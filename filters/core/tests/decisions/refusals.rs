@@ -71,7 +71,7 @@ fn each_refusal_states_the_error_and_the_fix() {
             "invalid_request_error",
             "\"x-model-version\"",
             "version_not_found",
-            r#"the model `m` has no version `a\"b`; near it: none"#,
+            r#"the model `m` has no version `a\"b`; leave `x-model-version` out"#,
             None,
         ),
         (
@@ -119,7 +119,7 @@ fn each_refusal_states_the_error_and_the_fix() {
             "server_error",
             "null",
             "bucket_contended",
-            "bucket `fair` is too busy to be charged; try again in 1 s",
+            "other requests change bucket `fair` at the same time; try again in 1 s",
             Some("1"),
         ),
     ];

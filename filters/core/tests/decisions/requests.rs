@@ -70,7 +70,7 @@ fn a_pin_reaches_its_version_or_is_refused_with_the_reason() {
     assert_eq!(reply(&step).status, 404);
     assert_eq!(
         text(reply(&step)),
-        r#"{"error":{"message":"the model `llama` has no version `v33`; near it: v3, v1, v2, v4","type":"invalid_request_error","param":"x-model-version","code":"version_not_found"}}"#
+        r#"{"error":{"message":"the model `llama` has no version `v33`; leave `x-model-version` out, or name one of: v3, v1, v2, v4","type":"invalid_request_error","param":"x-model-version","code":"version_not_found"}}"#
     );
 }
 

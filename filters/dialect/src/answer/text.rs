@@ -9,8 +9,10 @@
 //!
 //! - Of equal pieces of one class in one choice, one counts. Text under an unknown name belongs to any class.
 //! - A `message` beside deltas, or a legacy `text` beside either, counts as far as it is longer.
-//! - The pieces of a series are cumulative while each begins with the one before and most are longer, or while all were
-//!   longer until the text was long. Then the last piece counts, else their sum.
+//! - The pieces of a series are cumulative while each one is longer than the previous one and begins with it. An equal
+//!   piece is allowed once per longer piece; always for a tool's name; and always once the text has grown twice and has
+//!   32 bytes ([`MIN_WHOLE`]) or more. Of cumulative pieces, only the last counts; otherwise all count, except a piece of
+//!   at least 32 bytes that repeats all text before it.
 //! - A tool's name that is repeated counts once.
 
 use siphasher::sip::SipHasher13;

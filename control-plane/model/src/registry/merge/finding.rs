@@ -76,7 +76,7 @@ impl Merged<'_> {
             )
         };
         format!(
-            "To weight them separately, {separate_pods}give one of the two another version: {change}"
+            "To give them different weights, {separate_pods}give one of the two another version: {change}"
         )
     }
 }

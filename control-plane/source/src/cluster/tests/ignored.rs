@@ -368,8 +368,8 @@ fn a_weight_on_one_of_two_versions_behind_one_service_gets_the_advice_of_a_separ
 fn a_finding_on_an_object_that_is_not_a_carrier_has_the_models_around_it() {
     let of = |objects: &[Value], identity: &str| -> Vec<String> {
         let state = store(objects);
-        let concerned = state.concerned(&state.findings());
-        let models = concerned.get(&key(identity)).cloned();
+        let related_models = state.related_models(&state.findings());
+        let models = related_models.get(&key(identity)).cloned();
         models.unwrap_or_default().into_iter().collect()
     };
     // The model comes from its label, the carrier of its pods, or its owner.
