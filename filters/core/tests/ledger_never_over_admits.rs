@@ -341,6 +341,17 @@ fn a_debt_is_refilled_before_a_request_is_admitted() {
 /// Real threads and races, also for the hash key and the set: one hot key and a frozen clock.
 #[test]
 fn threads_on_one_hot_key_admit_exactly_one_window() {
+    // On a busy machine the threads may run one after another. Without a race, a round shows nothing.
+    let raced = (0..100).any(|_| {
+        let (admitted, lost) = threads_on_one_hot_key();
+        assert_eq!(admitted, 100);
+        lost > 0
+    });
+    assert!(raced, "no swap came too late in 100 rounds");
+}
+
+/// Admitted requests, and swaps that came too late.
+fn threads_on_one_hot_key() -> (usize, usize) {
     let memory = Shared::default();
     let open = |memory: &Shared, seed| {
         let spec = RuleSpec {
@@ -369,10 +380,7 @@ fn threads_on_one_hot_key_admit_exactly_one_window() {
         let threads: Vec<_> = (0..4).map(|seed| scope.spawn(move || run(seed))).collect();
         threads.into_iter().map(|t| t.join().unwrap()).sum()
     });
-    assert_eq!(admitted, 100);
-    // Otherwise there was no race, and the test shows nothing.
-    let lost = memory.lost.into_inner();
-    assert!(lost > 0, "no swap came too late");
+    (admitted, memory.lost.into_inner())
 }
 
 /// Shared data of several threads.

@@ -199,7 +199,7 @@ fn rule_3_the_event_names_the_command() {
     let command = "kubectl label deployment/b -n default canary-weight=10 --overwrite";
     assert!(finding.message.contains(command), "{}", finding.message);
     assert!(
-        finding.message.contains("beside deployment default/a"),
+        finding.message.contains("deployment default/a is the base"),
         "{}",
         finding.message
     );
