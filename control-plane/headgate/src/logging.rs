@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use headgate_report::output::is_plain;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::{self, Handle};
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -27,8 +28,7 @@ pub(crate) struct LogLevel {
 /// The filter cannot be parsed. The message names the flag.
 pub(crate) fn init(config: &LogConfig) -> Result<LogLevel, Failure> {
     let current = with_default(&config.filter);
-    let parsed = EnvFilter::try_new(&current);
-    let filter = parsed.map_err(|e| format!("--log {:?}: {e}", config.filter))?;
+    let filter = parse(&config.filter).map_err(|e| format!("--log: {e}"))?;
     let (filter, handle) = reload::Layer::new(filter);
     let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal() && !is_plain())
@@ -63,6 +63,25 @@ fn with_default(directives: &str) -> String {
     }
 }
 
+/// The filter of directives and the default.
+///
+/// # Errors
+/// A word alone that is no level: the filter would take it for a module, and log nothing else. Or invalid directives.
+fn parse(directives: &str) -> Result<EnvFilter, String> {
+    let invalid = |error: &str| {
+        format!(
+            "{directives:?} is not a log level{error}: write error, warn, info, debug, trace or off, or MODULE=LEVEL"
+        )
+    };
+    let words = directives.split(',').map(str::trim);
+    let mut alone = words.filter(|word| !word.is_empty() && !word.contains(['=', '[']));
+    if alone.any(|word| word.parse::<LevelFilter>().is_err()) {
+        return Err(invalid(""));
+    }
+    let parsed = EnvFilter::builder().parse(with_default(directives));
+    parsed.map_err(|error| invalid(&format!(" ({error})")))
+}
+
 impl LogLevel {
     /// The current filter directives.
     pub(crate) fn current(&self) -> String {
@@ -76,9 +95,7 @@ impl LogLevel {
     /// The directives cannot be parsed.
     pub(crate) fn set(&self, directives: &str) -> Result<(), String> {
         let effective = with_default(directives);
-        let filter = EnvFilter::builder()
-            .parse(&effective)
-            .map_err(|error| format!("{directives:?} is not a log level: {error}"))?;
+        let filter = parse(directives)?;
         self.handle
             .reload(filter)
             .map_err(|error| error.to_string())?;
@@ -98,6 +115,7 @@ impl LogLevel {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -117,6 +135,20 @@ mod tests {
             ("", "error,kube_client=off"),
         ] {
             assert_eq!(with_default(directives), effective);
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_no_level_is_refused_with_the_levels() {
+        for valid in ["warn", "info,headgate_xds=debug", "off", "", "INFO"] {
+            assert!(parse(valid).is_ok(), "{valid}");
+        }
+        for invalid in ["loud", "warning", "info,headgate_xds", "headgate_xds=loud"] {
+            let error = parse(invalid).unwrap_err();
+            assert!(
+                error.contains(invalid) && error.contains("MODULE=LEVEL"),
+                "{error}"
+            );
         }
     }
 }

@@ -51,7 +51,7 @@ impl Options {
 #[derive(Debug, thiserror::Error)]
 pub enum FilesError {
     /// A directory cannot be read.
-    #[error("{directory}: cannot be read: {source}. Create the directory, or name another one", directory = .directory.display())]
+    #[error("{directory}: cannot be read: {source}. It must be a directory that this process may read", directory = .directory.display())]
     Directory {
         /// The directory.
         directory: PathBuf,

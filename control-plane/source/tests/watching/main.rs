@@ -322,7 +322,7 @@ fn a_missing_directory_is_refused_at_the_start_with_the_fix() {
     assert!(
         refused
             .to_string()
-            .contains("Create the directory, or name another one"),
+            .contains("It must be a directory that this process may read"),
         "{refused}"
     );
 }

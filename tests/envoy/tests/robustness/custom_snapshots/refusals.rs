@@ -206,7 +206,7 @@ async fn a_configuration_that_the_filter_rejects_keeps_the_old_one_until_a_retry
     assert!(message.contains("headgate"), "{message}");
     let log = fixture.envoy.log();
     let words = log
-        .line_with("the active one stays")
+        .line_with("the filter keeps the active one")
         .unwrap_or_else(|| panic!("{}", log.tail(20)));
     assert!(words.contains("role"), "{words}");
     load.wait_for(200, SOON).await.unwrap();
