@@ -290,10 +290,9 @@ async fn a_long_poll_is_answered_once_the_model_changes() {
     let answer = waiting.await.unwrap().unwrap();
     assert_eq!(answer.status, 200);
     assert_ne!(answer.header("etag"), Some(tag.as_str()));
-    assert_eq!(
-        answer.json().unwrap()["models"][0]["versions"][1]["weightWanted"],
-        10.0
-    );
+    let changed = answer.json().unwrap();
+    let weight = &changed["models"][0]["versions"][1]["weightWanted"];
+    assert_eq!(*weight, 10.0, "{changed:#}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
