@@ -27,8 +27,7 @@ pub(crate) struct LogLevel {
 /// # Errors
 /// The filter cannot be parsed. The message names the flag.
 pub(crate) fn init(config: &LogConfig) -> Result<LogLevel, Failure> {
-    let current = with_default(&config.filter);
-    let filter = parse(&config.filter).map_err(|e| format!("--log: {e}"))?;
+    let (current, filter) = parse(&config.filter).map_err(|e| format!("--log: {e}"))?;
     let (filter, handle) = reload::Layer::new(filter);
     let lines = fmt::layer()
         .with_ansi(std::io::stderr().is_terminal() && !is_plain())
@@ -63,11 +62,11 @@ fn with_default(directives: &str) -> String {
     }
 }
 
-/// The filter of directives and the default.
+/// The directives with the default, and their filter.
 ///
 /// # Errors
 /// A word alone that is no level: the filter would take it for a module, and log nothing else. Or invalid directives.
-fn parse(directives: &str) -> Result<EnvFilter, String> {
+fn parse(directives: &str) -> Result<(String, EnvFilter), String> {
     let invalid = |error: &str| {
         format!(
             "{directives:?} is not a log level{error}: write error, warn, info, debug, trace or off, or MODULE=LEVEL"
@@ -78,8 +77,11 @@ fn parse(directives: &str) -> Result<EnvFilter, String> {
     if alone.any(|word| word.parse::<LevelFilter>().is_err()) {
         return Err(invalid(""));
     }
-    let parsed = EnvFilter::builder().parse(with_default(directives));
-    parsed.map_err(|error| invalid(&format!(" ({error})")))
+    let effective = with_default(directives);
+    match EnvFilter::builder().parse(&effective) {
+        Ok(filter) => Ok((effective, filter)),
+        Err(error) => Err(invalid(&format!(" ({error})"))),
+    }
 }
 
 impl LogLevel {
@@ -94,8 +96,7 @@ impl LogLevel {
     /// # Errors
     /// The directives cannot be parsed.
     pub(crate) fn set(&self, directives: &str) -> Result<(), String> {
-        let effective = with_default(directives);
-        let filter = parse(directives)?;
+        let (effective, filter) = parse(directives)?;
         self.handle
             .reload(filter)
             .map_err(|error| error.to_string())?;

@@ -89,6 +89,17 @@ impl LoggedProblem {
         }
     }
 
+    /// This problem, with the other fields of `self`.
+    pub(crate) fn with(self, problem: ProblemReport) -> Self {
+        Self {
+            reason: problem.reason,
+            object: problem.object,
+            detail: problem.message,
+            severity: problem.severity,
+            ..self
+        }
+    }
+
     fn group(&self) -> Group {
         (self.reason.clone(), self.object.clone(), self.part.clone())
     }
@@ -96,13 +107,7 @@ impl LoggedProblem {
 
 impl From<ProblemReport> for LoggedProblem {
     fn from(problem: ProblemReport) -> Self {
-        Self {
-            reason: problem.reason,
-            object: problem.object,
-            detail: problem.message,
-            severity: problem.severity,
-            ..Self::default()
-        }
+        Self::default().with(problem)
     }
 }
 

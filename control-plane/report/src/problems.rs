@@ -60,52 +60,65 @@ pub(super) fn unreachable(
 
 /// Problems of files, modules, scopes and namespaces.
 pub(super) fn problems(published: &Published, scopes: &SnapshotStore) -> Vec<ProblemReport> {
-    let mut problems: Vec<ProblemReport> =
-        published.observed.problems.iter().map(of_file).collect();
-    problems.extend(published.offered.problem.iter().map(of_module));
-    problems.extend(unserved(&published.plan, scopes).map(of_namespace));
-    let mut left_out = BTreeSet::new();
-    for (scope, view) in scopes.view() {
-        problems.extend(view.failure.map(|message| of_scope(&scope, message)));
-        left_out.extend(view.rejected);
-    }
-    problems.extend(left_out.into_iter().map(of_left_out));
-    problems
+    let all = with_fields(published, scopes).into_iter();
+    all.map(|(problem, _)| problem).collect()
 }
 
 /// The same problems, with the fields of their log lines.
 #[must_use]
 pub fn logged_problems(published: &Published, scopes: &SnapshotStore) -> BTreeSet<LoggedProblem> {
+    let all = with_fields(published, scopes).into_iter();
+    all.map(|(problem, fields)| fields.with(problem)).collect()
+}
+
+/// Each problem, with the fields that only its log line has.
+fn with_fields(
+    published: &Published,
+    scopes: &SnapshotStore,
+) -> Vec<(ProblemReport, LoggedProblem)> {
     let files = published.observed.problems.iter().map(|problem| {
         let document = problem.document.unwrap_or_default();
-        LoggedProblem {
+        let fields = LoggedProblem {
             part: Some(format!("{document} {}", problem.path)),
             file: Some(problem.file.clone()),
-            ..of_file(problem).into()
-        }
+            ..LoggedProblem::default()
+        };
+        (of_file(problem), fields)
     });
     let modules = published.offered.problem.iter();
-    let modules = modules.map(|problem| of_module(problem).into());
-    let unserved = unserved(&published.plan, scopes).map(|namespace| LoggedProblem {
-        namespace: Some(namespace.clone()),
-        ..of_namespace(namespace).into()
+    let modules = modules.map(|problem| (of_module(problem), LoggedProblem::default()));
+    let unserved = unserved(&published.plan, scopes).map(|namespace| {
+        let fields = LoggedProblem {
+            namespace: Some(namespace.clone()),
+            ..LoggedProblem::default()
+        };
+        (of_namespace(namespace), fields)
     });
-    let mut problems: BTreeSet<LoggedProblem> = files.chain(modules).chain(unserved).collect();
+    let mut all: Vec<_> = files.chain(modules).chain(unserved).collect();
+    let mut left_out = BTreeSet::new();
     for (scope, view) in scopes.view() {
-        problems.extend(view.failure.map(|message| LoggedProblem {
-            scope: Some(scope.clone()),
-            ..of_scope(&scope, message).into()
+        all.extend(view.failure.map(|message| {
+            let problem = of_scope(&scope, message);
+            let fields = LoggedProblem {
+                scope: Some(scope),
+                ..LoggedProblem::default()
+            };
+            (problem, fields)
         }));
-        problems.extend(view.rejected.into_iter().map(|rejected| LoggedProblem {
+        left_out.extend(view.rejected);
+    }
+    all.extend(left_out.into_iter().map(|rejected| {
+        let fields = LoggedProblem {
             namespace: Some(rejected.namespace.clone()),
             model: match &rejected.what {
                 LeftOut::Model(id) => Some(id.to_string()),
                 LeftOut::Bucket { .. } => None,
             },
-            ..of_left_out(rejected).into()
-        }));
-    }
-    problems
+            ..LoggedProblem::default()
+        };
+        (of_left_out(rejected), fields)
+    }));
+    all
 }
 
 /// The versions that proxies cannot reach, with the fields of their log lines.
@@ -117,6 +130,9 @@ pub fn logged_unreachable(
 ) -> BTreeSet<LoggedProblem> {
     let Published { plan, observed, .. } = published;
     let variants = headgate_publisher::unreachable_versions(plan, scopes, reporters);
+    if variants.is_empty() {
+        return BTreeSet::new();
+    }
     let findings = variants.keys().filter_map(|v| unreachable_finding(plan, v));
     let models = CarriedModels::new(plan);
     findings

@@ -65,8 +65,9 @@ impl Logs {
     }
 
     fn observe_findings(&mut self, published: Arc<Published>, now: Instant) {
-        let before = self.last.as_ref().map(|last| &last.plan.findings);
-        let is_known = before == Some(&published.plan.findings);
+        let is_known = self.last.as_ref().is_some_and(|last| {
+            Arc::ptr_eq(last, &published) || last.plan.findings == published.plan.findings
+        });
         if !is_known || self.findings.due().is_some_and(|due| due <= now) {
             let Published { plan, observed, .. } = &*published;
             let models = CarriedModels::new(plan);
