@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::manifests::{StatusView, document, wait_for_slow_test, within};
 
-const BESIDE: &str = include_str!("inputs/stable-version.yaml");
+const STABLE_VERSION: &str = include_str!("inputs/stable-version.yaml");
 const NEVER_STARTS: &str = include_str!("inputs/canary-never-starts.yaml");
 const FLAPS: &str = include_str!("inputs/canary-flaps.yaml");
 
@@ -17,7 +17,7 @@ fn a_canary_that_never_starts_gets_an_event_with_the_reasons_of_its_pods() {
 pub(crate) fn never_starts() {
     within("never-starts", async |namespace| {
         namespace.hold("m-v2-");
-        namespace.apply(BESIDE).await;
+        namespace.apply(STABLE_VERSION).await;
         namespace
             .until("the stable version", |view| view.percents("m") == [100])
             .await;
@@ -73,7 +73,7 @@ fn a_flapping_canary_takes_no_sessions_until_it_has_been_ready_for_a_minute() {
 pub(crate) fn flaps() {
     within("flaps", async |namespace| {
         namespace.hold("m-v2-");
-        namespace.apply(BESIDE).await;
+        namespace.apply(STABLE_VERSION).await;
         namespace
             .until("the stable version", |view| view.percents("m") == [100])
             .await;

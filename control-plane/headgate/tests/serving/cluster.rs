@@ -6,7 +6,9 @@ use std::time::Duration;
 use headgate_kubernetes::policies::crds;
 use headgate_kubernetes::policies::yaml;
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, Kubectl, Kubelet, deployment};
+use headgate_testkit::kube::{
+    EmptyRuntime, FaultProxy, Kube, KubeOptions, Kubectl, Kubelet, deployment,
+};
 use headgate_testkit::process::ProcessOptions;
 use serde_json::Value;
 
@@ -24,6 +26,12 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// A proxy in front of the API server, with the administrator's credentials.
+    pub(crate) async fn fault_proxy(&self) -> FaultProxy {
+        let kubeconfig = self.kube.kubeconfig();
+        self.kube.fault_proxy(kubeconfig).await.unwrap()
+    }
+
     pub(crate) async fn start() -> Self {
         Self::with(KubeOptions::default()).await
     }

@@ -65,11 +65,7 @@ async fn a_follower_writes_only_its_own_counts_until_it_leads() {
     let lease = ["--lease-duration", "6"];
     let mut leader = cluster.serve("leader", &lease).await;
     leads(&kubectl, "leader", PUBLISHED).await;
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
+    let fault_proxy = cluster.fault_proxy().await;
     let follower = cluster
         .serve_as(fault_proxy.kubeconfig(), "follower", &lease)
         .await;

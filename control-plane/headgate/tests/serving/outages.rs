@@ -28,11 +28,7 @@ impl Scenario {
         let kubectl = cluster.kube.kubectl();
         let phi = deployment("phi", "phi", "one", 2);
         kubectl.apply_and_wait(&phi).await.unwrap();
-        let fault_proxy = cluster
-            .kube
-            .fault_proxy(cluster.kube.kubeconfig())
-            .await
-            .unwrap();
+        let fault_proxy = cluster.fault_proxy().await;
         let server = cluster.serve_as(fault_proxy.kubeconfig(), "old", &[]).await;
         let proxy = AutoAckProxy::connect("proxy", server.xds).unwrap();
         let mut scenario = Self {

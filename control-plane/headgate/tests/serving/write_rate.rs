@@ -19,11 +19,7 @@ fn shortest(moments: &[Instant]) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_status_is_written_every_ten_seconds_at_most_and_the_counts_of_a_replica_every_five() {
     let cluster = Cluster::start().await;
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
+    let fault_proxy = cluster.fault_proxy().await;
     let server = cluster.serve_as(fault_proxy.kubeconfig(), "a", &[]).await;
     let kubectl = cluster.kube.kubectl();
     kubectl.apply(&policy("fair", 1000, "")).await.unwrap();

@@ -19,7 +19,9 @@ use headgate_source::own_kinds;
 use headgate_source::own_kinds::{Models, Policies};
 use headgate_testkit::deadline::eventually;
 pub(crate) use headgate_testkit::kube::crd;
-use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, Kubelet, deployment as workload};
+use headgate_testkit::kube::{
+    EmptyRuntime, FaultProxy, Kube, KubeOptions, Kubelet, deployment as workload,
+};
 use kube::Client;
 use serde_json::json;
 use tokio::sync::watch;
@@ -91,6 +93,12 @@ impl Source {
     /// Starts a source with this client and waits until it is synced.
     pub(crate) async fn start(client: &Client, options: Options) -> Self {
         Self::of(Watches::start(client, options)).await
+    }
+
+    /// A source that reads through the proxy.
+    pub(crate) async fn behind(fault_proxy: &FaultProxy) -> Self {
+        let client = client_of(fault_proxy.kubeconfig()).await;
+        Self::start(&client, Options::default()).await
     }
 
     pub(crate) async fn of(watches: Watches) -> Self {
@@ -286,6 +294,12 @@ impl Cluster {
     pub(crate) async fn define(&self) {
         let definitions = yaml(&crds().unwrap()).unwrap();
         self.kube.kubectl().apply_crds(&definitions).await.unwrap();
+    }
+
+    /// A proxy in front of the API server, with the administrator's credentials.
+    pub(crate) async fn fault_proxy(&self) -> FaultProxy {
+        let kubeconfig = self.kube.kubeconfig();
+        self.kube.fault_proxy(kubeconfig).await.unwrap()
     }
 
     /// The client of the administrator, as the product creates it.

@@ -229,11 +229,7 @@ fn count_requests(requests: &[String], from: usize, part: &str) -> usize {
 
 async fn versions_are_discovered(plain: bool) {
     let cluster = Cluster::start().await;
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
+    let fault_proxy = cluster.fault_proxy().await;
     fault_proxy.force_json(plain);
     let client = client_of(fault_proxy.kubeconfig()).await;
     let mut source = Source::start(&client, quick()).await;

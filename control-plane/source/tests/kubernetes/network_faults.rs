@@ -27,13 +27,8 @@ async fn a_network_that_drops_all_packets_is_reported_and_missed_changes_are_rea
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.apply(policy("fair", 1)).await;
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
-    let client = client_of(fault_proxy.kubeconfig()).await;
-    let mut source = Source::start(&client, Options::default()).await;
+    let fault_proxy = cluster.fault_proxy().await;
+    let mut source = Source::behind(&fault_proxy).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
     source.policy("fair", |_| true).await;
 

@@ -25,13 +25,8 @@ fn now() -> i64 {
 async fn a_killed_api_server_removes_no_object_and_after_a_lost_history_everything_is_listed_again()
 {
     let mut cluster = Cluster::start().await;
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
-    let client = client_of(fault_proxy.kubeconfig()).await;
-    let mut source = Source::start(&client, Options::default()).await;
+    let fault_proxy = cluster.fault_proxy().await;
+    let mut source = Source::behind(&fault_proxy).await;
     cluster.apply(deployment("v1", "one", 2)).await;
     cluster.apply(deployment("v2", "two", 1)).await;
     cluster.rollout("v1").await;
@@ -110,13 +105,8 @@ async fn changes_during_an_outage_are_observed_afterwards() {
     cluster.apply(deployment("stays", "two", 1)).await;
     cluster.rollout("goes").await;
     cluster.rollout("stays").await;
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
-    let client = client_of(fault_proxy.kubeconfig()).await;
-    let mut source = Source::start(&client, Options::default()).await;
+    let fault_proxy = cluster.fault_proxy().await;
+    let mut source = Source::behind(&fault_proxy).await;
     source.carrier("deployment/goes", |c| ready(c) == 1).await;
 
     cluster.kube.kill_api().unwrap();
@@ -216,11 +206,7 @@ fn watches(fault_proxy: &FaultProxy, plural: &str) -> usize {
 #[tokio::test]
 async fn watches_that_break_in_the_middle_of_an_event_or_are_refused_lose_no_change() {
     let cluster = Cluster::start().await;
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
+    let fault_proxy = cluster.fault_proxy().await;
     let client = client_of(fault_proxy.kubeconfig()).await;
     for (name, version) in [("v1", "one"), ("v2", "two")] {
         cluster.apply(deployment(name, version, 1)).await;
@@ -261,11 +247,7 @@ async fn without_streamed_lists_pages_are_read_also_during_changes() {
         ..KubeOptions::default()
     })
     .await;
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
+    let fault_proxy = cluster.fault_proxy().await;
     let client = client_of(fault_proxy.kubeconfig()).await;
     for (name, version) in [("v1", "one"), ("v2", "two")] {
         cluster.apply(deployment(name, version, 1)).await;

@@ -75,11 +75,7 @@ async fn a_missing_definition_is_reported_with_the_command_and_its_policies_appe
 #[tokio::test]
 async fn a_restarted_api_server_that_serves_its_kinds_later_removes_no_policy() {
     let mut cluster = Cluster::start().await;
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
+    let fault_proxy = cluster.fault_proxy().await;
     let client = client_of(fault_proxy.kubeconfig()).await;
     cluster.apply(deployment("v1", "one", 1)).await;
     let mut source = Source::start(&client, Options::default()).await;
@@ -121,11 +117,7 @@ async fn a_new_source_waits_for_the_kinds_of_a_starting_api_server() {
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.apply(policy("fair", 1)).await;
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
+    let fault_proxy = cluster.fault_proxy().await;
     fault_proxy.not_found_next(60);
     let source = Source::start(
         &client_of(fault_proxy.kubeconfig()).await,

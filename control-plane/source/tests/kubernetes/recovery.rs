@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use headgate_source::cluster::Options;
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::FaultProxy;
 
@@ -30,13 +29,8 @@ async fn watched() -> (Cluster, FaultProxy, Source) {
     let cluster = Cluster::start().await;
     cluster.apply(deployment("v1", "one", 1)).await;
     cluster.rollout("v1").await;
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
-    let client = client_of(fault_proxy.kubeconfig()).await;
-    let mut source = Source::start(&client, Options::default()).await;
+    let fault_proxy = cluster.fault_proxy().await;
+    let mut source = Source::behind(&fault_proxy).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
     (cluster, fault_proxy, source)
 }

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use headgate_model::Carrier;
-use headgate_source::cluster::Options;
 
 use super::cluster::*;
 
@@ -60,13 +59,8 @@ async fn an_api_server_restored_from_a_backup_is_listed_again_and_watched() {
     cluster.apply(policy("fair", 1)).await;
     cluster.kube.backup().await.unwrap();
 
-    let fault_proxy = cluster
-        .kube
-        .fault_proxy(cluster.kube.kubeconfig())
-        .await
-        .unwrap();
-    let client = client_of(fault_proxy.kubeconfig()).await;
-    let mut source = Source::start(&client, Options::default()).await;
+    let fault_proxy = cluster.fault_proxy().await;
+    let mut source = Source::behind(&fault_proxy).await;
     source.carrier("deployment/v1", |c| ready(c) == 1).await;
     source.buckets("fair", 1).await;
     pass(&cluster, BEHIND).await;
