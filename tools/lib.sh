@@ -39,6 +39,10 @@ module_version() { awk -v module="$1" '$1 == module && NF == 2 { print substr($2
 KUBE_VERSION=$(module_version k8s.io/kubernetes)
 KUBE_BUILT=$CACHE/kubernetes-$KUBE_VERSION-etcd-$(module_version go.etcd.io/etcd/server/v3)
 
+# CustomResourceDefinitions of other projects, whose kinds the shipped manifests use; copied out of Go modules.
+CRDS_MODULE=$REPO/tools/crds
+CRDS=$CACHE/crds-$(sha256sum "$CRDS_MODULE/go.mod" | cut -c1-12)
+
 # The shipped modules, by the names of their files in dist/: one code, with different default stages.
 MODULES=(headgate token-bucket traffic-tag)
 
