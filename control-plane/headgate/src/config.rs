@@ -43,8 +43,8 @@ pub(crate) struct InputConfig {
     pub listen: SocketAddr,
     /// Directory of the wasm modules.
     pub wasm: PathBuf,
-    /// Whether modules are sent inline.
-    pub wasm_inline: bool,
+    /// How proxies get the module.
+    pub delivery: ModuleDelivery,
     /// Path of the access log of proxies; `None` for no log.
     pub access_log: Option<String>,
     /// Largest request body that the filter reads, in bytes.
@@ -53,6 +53,17 @@ pub(crate) struct InputConfig {
     pub idle_timeout: Duration,
     /// CA file of model servers, as a path on the proxies.
     pub upstream_ca: String,
+}
+
+/// How proxies get the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ModuleDelivery {
+    /// They read the directory of `--wasm` under the same path, where a copy with the SHA-256 in its name is written.
+    SharedDirectory,
+    /// They have the copy with that name already, in this directory of theirs.
+    ProxyDirectory(String),
+    /// Its bytes are in the configuration.
+    Inline,
 }
 
 /// The source of models.
@@ -235,7 +246,7 @@ pub(crate) mod tests {
             labels: LabelKeys::default(),
             listen: SocketAddr::from(([127, 0, 0, 1], 10000)),
             wasm: "dist".into(),
-            wasm_inline: false,
+            delivery: ModuleDelivery::SharedDirectory,
             access_log: None,
             max_body_bytes: 8 << 20,
             idle_timeout: Duration::from_secs(300),

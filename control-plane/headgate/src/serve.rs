@@ -38,7 +38,7 @@ pub(crate) fn run(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failu
 
 async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure> {
     let input = &config.input;
-    let modules = ModuleWatcher::new(&input.wasm, input.wasm_inline)?;
+    let modules = ModuleWatcher::new(&input.wasm, &input.delivery)?;
     let first = modules.offered().borrow().module.clone();
     let options = translation::options(input, first, config.linger)?;
     let rules = ScopeRules {
