@@ -4,6 +4,8 @@
 //! print.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod cluster;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,6 +23,12 @@ pub const OVERLAYS: [&str; 5] = [
 
 /// The components that every overlay can have.
 pub const COMPONENTS: [&str; 2] = ["hpa", "metrics"];
+
+/// Statistics of Envoy itself that alerts name.
+pub const ENVOY_STATISTICS: [&str; 2] = [
+    "envoy_wasm_headgate_vm_reload_success",
+    "envoy_wasm_headgate_vm_reload_failure",
+];
 
 /// A path in the repository.
 ///
@@ -142,4 +150,18 @@ pub fn by_identity(objects: Vec<Value>) -> BTreeMap<String, Value> {
         map.insert(identity, object);
     }
     map
+}
+
+/// The blocks of a language in a Markdown file.
+///
+/// # Panics
+/// If the file cannot be read.
+#[must_use]
+pub fn blocks(path: &str, language: &str) -> Vec<String> {
+    let text = text(path);
+    let fences = text.split("```").skip(1).step_by(2);
+    fences
+        .filter_map(|block| block.strip_prefix(language)?.strip_prefix('\n'))
+        .map(str::to_owned)
+        .collect()
 }

@@ -5,43 +5,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{Kube, KubeOptions, Kubectl};
+use headgate_testkit::kube::Kubectl;
+use headgate_tests_install::cluster::start;
 use headgate_tests_install::{
-    COMPONENTS, OVERLAYS, documents, identity, kustomize, overlay, program, with_components,
+    COMPONENTS, OVERLAYS, documents, identity, kustomize, overlay, with_components,
 };
 use serde_json::Value;
 use tokio::sync::Mutex;
 
 /// One API server at a time: four need more than two cores.
 static ALONE: Mutex<()> = Mutex::const_new(());
-
-/// An API server with the kinds of cert-manager, Istio and the Prometheus operator.
-async fn start() -> Kube {
-    let kube = Kube::start(KubeOptions {
-        within: Duration::from_secs(120),
-        ..KubeOptions::default()
-    })
-    .await
-    .unwrap();
-    let crds = program("HEADGATE_CRDS", "crds");
-    let crds = crds.to_str().unwrap();
-    let kubectl = kube.kubectl();
-    kubectl
-        .run(["apply", "--server-side", "-f", crds])
-        .await
-        .unwrap();
-    kubectl
-        .run([
-            "wait",
-            "--for=condition=Established",
-            "crd",
-            "--all",
-            "--timeout=60s",
-        ])
-        .await
-        .unwrap();
-    kube
-}
 
 /// How an overlay is applied.
 #[derive(Debug, Clone, Copy)]

@@ -254,9 +254,23 @@ fn wrong_values_are_refused_with_their_path() {
         assert!(!output.status.success(), "{value} is accepted");
         assert!(stderr.contains(path), "{value}: {stderr}");
     }
-    let both = template("headgate", &["mode=istio-sidecar", "identity.type=spire"]).output();
-    let stderr = String::from_utf8(both.unwrap().stderr).unwrap();
-    assert!(stderr.contains("identity.type must be `none`"), "{stderr}");
+    for (values, message) in [
+        (
+            ["mode=istio-sidecar", "identity.type=spire"],
+            "identity.type must be `none`",
+        ),
+        (
+            ["identity.type=spire", "allowNodes={edge-*}"],
+            "use identity.allow",
+        ),
+    ] {
+        let refused = template("headgate", &values).output().unwrap();
+        let stderr = String::from_utf8(refused.stderr).unwrap();
+        assert!(
+            !refused.status.success() && stderr.contains(message),
+            "{stderr}"
+        );
+    }
 }
 
 /// The paths of all values. The content of a pod's fields is not ours.

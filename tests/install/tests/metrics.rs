@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_core::metrics::{FAMILIES as FILTER_FAMILIES, MetricKind};
 use headgate_report::metrics::FAMILIES;
-use headgate_tests_install::text;
+use headgate_tests_install::{ENVOY_STATISTICS, text};
 use promql_parser::label::Matchers;
 use promql_parser::parser::{AggregateExpr, Expr, LabelModifier, VectorSelector, parse};
 use serde_json::Value;
@@ -40,6 +40,10 @@ fn series() -> BTreeMap<String, BTreeSet<&'static str>> {
             let labels = labels.iter().copied().chain(TARGET_LABELS).collect();
             series.insert(format!("{name}{suffix}"), labels);
         }
+    }
+    // A test on a real Envoy checks that they exist.
+    for name in ENVOY_STATISTICS {
+        series.insert(name.to_owned(), TARGET_LABELS.into_iter().collect());
     }
     series
 }
