@@ -6,8 +6,10 @@
 //! | to get | use | module |
 //! |---|---|---|
 //! | a real SPIRE: identities for programs, federated trust domains | `Spire::start` | [`spire`] |
+//! | a real Istio mesh: istiod, sidecars and gateways with their own certificates | `Mesh::start` | [`istio`] |
 //! | a kubelet that runs the containers of pods as processes | `ProcessRunner::start` | [`pods`] |
 
 pub mod command;
+pub mod istio;
 pub mod pods;
 pub mod spire;

@@ -3,7 +3,9 @@
 //! Invariant: the process ends when this is dropped. The state is always published: a reader sees the last one.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::ops::ControlFlow;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -149,6 +151,7 @@ impl Life {
             let began = Instant::now();
             let mut options = runnable.command.clone();
             options.log = Some(self.log.clone());
+            self.create_log();
             let mut process = match Process::start(options) {
                 Ok(process) => process,
                 Err(error) => return self.wait(&Unable::machine(error)),
@@ -344,6 +347,16 @@ impl Life {
         let get = http(&self.container, get, self.address);
         let get = get.map_err(|unable| unable.to_string())?;
         get.ask(beside).await
+    }
+
+    /// Programs of any user may open their standard output again, as `/dev/stdout`.
+    fn create_log(&self) {
+        let file = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log);
+        // If it fails, the process does not start either and says why.
+        let _ = file.and_then(|file| file.set_permissions(Permissions::from_mode(0o666)));
     }
 
     /// Adds a line to the log of the container.

@@ -1,6 +1,7 @@
 //! The variables of a container: its own, those of ConfigMaps and Secrets, and what Kubernetes adds.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSelector, Pod};
 use kube::ResourceExt as _;
@@ -69,7 +70,7 @@ async fn value(
         return Ok(Some(on_pod_address(&value, address)));
     };
     if let Some(field) = &source.field_ref {
-        return field_of(pod, field, address).map(Some);
+        return field_of(pod, field, address.ip).map(Some);
     }
     if let Some(resource) = &source.resource_field_ref {
         return Ok(Some(resource_of(container, &resource.resource)));
@@ -106,10 +107,10 @@ async fn keyed(
 pub(super) fn field_of(
     pod: &Pod,
     field: &ObjectFieldSelector,
-    address: PodAddress,
+    ip: IpAddr,
 ) -> Result<String, Unable> {
     let spec = pod.spec.clone().unwrap_or_default();
-    let ip = address.ip.to_string();
+    let ip = ip.to_string();
     let path = field.field_path.as_str();
     Ok(match path {
         "metadata.name" => pod.name_any(),

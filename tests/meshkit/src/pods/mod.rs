@@ -20,6 +20,7 @@ mod error;
 mod exec;
 mod health;
 mod images;
+mod injection;
 mod objects;
 mod pod;
 mod probes;
@@ -29,8 +30,10 @@ mod volumes;
 mod words;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use headgate_testkit::kube::{ContainerRuntime, Kube, Kubelet, Node, OnRuntime, PodAddresses};
 use headgate_testkit::kube::{PodReport, PodRunner};
@@ -41,14 +44,14 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 pub use self::images::{Image, Images};
+pub use self::injection::{Injected, Injecting, Injector};
 
 use self::container::{Phase, States};
 use self::objects::Objects;
 use self::pod::PodRun;
-use self::words::PodAddress;
 
-/// Says by how much the ports of a pod are moved.
-type PortOffset = Box<dyn Fn(&Pod) -> u16 + Send + Sync>;
+/// Time between two calls of an injector that fails.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Runs pods as processes, and the pods without any known image on another runtime.
 pub struct ProcessRunner<M> {
@@ -56,7 +59,7 @@ pub struct ProcessRunner<M> {
     others: OnRuntime<M>,
     objects: Objects,
     addresses: PodAddresses,
-    port_offset: PortOffset,
+    injector: Option<Injector>,
     running: Processes,
     dir: TempDir,
 }
@@ -87,20 +90,16 @@ impl<M: ContainerRuntime> ProcessRunner<M> {
             others: OnRuntime(others),
             objects: Objects::new(kube.client(), kube.address(), &authority),
             addresses: PodAddresses::default(),
-            port_offset: Box::new(|_| 0),
+            injector: None,
             running: Processes::default(),
             dir: tempfile::tempdir()?,
         })
     }
 
-    /// Moves the ports on which a pod's programs listen on all interfaces, so that a sidecar can have them. In a cluster, packets to
-    /// the pod are redirected to the sidecar; here it must listen on the pod's port itself.
+    /// Sets what adds containers to pods before they run.
     #[must_use]
-    pub fn with_port_offset(
-        mut self,
-        offset: impl Fn(&Pod) -> u16 + Send + Sync + 'static,
-    ) -> Self {
-        self.port_offset = Box::new(offset);
+    pub fn with_injector(mut self, injector: Injector) -> Self {
+        self.injector = Some(injector);
         self
     }
 
@@ -118,17 +117,26 @@ impl<M: ContainerRuntime> ProcessRunner<M> {
 }
 
 impl<M: ContainerRuntime> PodRunner for ProcessRunner<M> {
-    async fn run(&self, node: &Node, pod: Pod, end: oneshot::Receiver<()>) {
-        let images = self.images_of(&pod);
+    async fn run(&self, node: &Node, declared: Pod, mut end: oneshot::Receiver<()>) {
+        if declared.metadata.deletion_timestamp.is_some() {
+            return self.others.run(node, declared, end).await;
+        }
+        node.deliver(&declared, PodReport::Bind).await;
+        let ip = IpAddr::from(self.addresses.next());
+        let injected = tokio::select! {
+            injected = self.inject(&declared, ip) => injected,
+            _ = &mut end => return node.deliver(&declared, PodReport::Gone).await,
+        };
+        let images = self.images_of(&injected);
         if images.is_empty() {
-            return self.others.run(node, pod, end).await;
+            return self.others.run(node, declared, end).await;
         }
-        if pod.metadata.deletion_timestamp.is_some() {
-            return node.deliver(&pod, PodReport::Gone).await;
-        }
-        node.deliver(&pod, PodReport::Bind).await;
-        let key = format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any());
-        let uid = pod.uid().unwrap_or_default();
+        let key = format!(
+            "{}/{}",
+            declared.namespace().unwrap_or_default(),
+            declared.name_any()
+        );
+        let uid = declared.uid().unwrap_or_default();
         let logs = self.dir.path().join("logs").join(&uid);
         if let Err(error) = std::fs::create_dir_all(&logs) {
             eprintln!("kubelet: {}: {error}", logs.display());
@@ -137,32 +145,47 @@ impl<M: ContainerRuntime> PodRunner for ProcessRunner<M> {
         let states = States::new(images.keys().cloned());
         self.running.insert(&key, states.clone(), logs.clone());
         let run = PodRun {
-            address: PodAddress {
-                ip: self.addresses.next().into(),
-                port_offset: (self.port_offset)(&pod),
-            },
+            declared,
+            pod: injected.pod,
+            ip,
+            port_offset: injected.port_offset,
             objects: self.objects.clone(),
             images,
             dir: self.dir.path().join("pods").join(&uid),
             logs,
             states,
             volumes: tokio::sync::Mutex::default(),
-            pod,
         };
         run.run(node, end).await;
     }
 }
 
 impl<M> ProcessRunner<M> {
-    fn images_of(&self, pod: &Pod) -> BTreeMap<String, Image> {
-        let spec = pod.spec.iter();
+    /// The pod as it runs. An injector that fails, such as one whose API does not answer, is asked again, as an admission webhook is by
+    /// the controller whose pod was refused.
+    async fn inject(&self, pod: &Pod, ip: IpAddr) -> Injected {
+        let Some(injector) = &self.injector else {
+            return Injected::nothing(pod.clone());
+        };
+        loop {
+            match injector(pod.clone(), ip).await {
+                Ok(injected) => return injected,
+                Err(why) => eprintln!("kubelet: {}: {why}", pod.name_any()),
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    fn images_of(&self, injected: &Injected) -> BTreeMap<String, Image> {
+        let spec = injected.pod.spec.iter();
         let containers = spec.flat_map(|spec| {
             let init = spec.init_containers.iter().flatten();
             init.chain(&spec.containers)
         });
         containers
             .filter_map(|container| {
-                let image = self.images.get(container.image.as_deref()?)?;
+                let own = injected.images.get(&container.name);
+                let image = own.or_else(|| self.images.get(container.image.as_deref()?))?;
                 Some((container.name.clone(), image.clone()))
             })
             .collect()
@@ -187,14 +210,14 @@ impl Processes {
         }
     }
 
-    /// The ends of all logs, for messages about a failure.
+    /// The states of all containers and the ends of their logs, for messages about a failure.
     #[must_use]
     pub fn log_tails(&self, lines: usize) -> String {
         let mut tails = String::new();
         for (pod, (states, logs)) in &*lock(&self.pods) {
-            for container in states.read().borrow().keys() {
+            for (container, state) in &*states.read().borrow() {
                 let log = Log::new(logs.join(format!("{container}.log")));
-                tails += &format!("--- {pod} {container}\n{}\n", log.tail(lines));
+                tails += &format!("--- {pod} {container}: {state:?}\n{}\n", log.tail(lines));
             }
         }
         tails

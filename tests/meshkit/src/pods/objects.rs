@@ -104,17 +104,20 @@ impl Objects {
         }
     }
 
-    /// A token of the pod's ServiceAccount that is valid as long as the pod exists.
+    /// A token of the pod's ServiceAccount that is valid as long as the pod exists. Not bound to the pod if the pod names no account: in a
+    /// cluster, admission writes `default` there.
     pub(super) async fn token(
         &self,
         pod: &Pod,
         audience: Option<&str>,
         lifetime: Option<i64>,
     ) -> Result<String, Unable> {
+        let spec = pod.spec.as_ref();
+        let named = spec.is_some_and(|spec| spec.service_account_name.is_some());
         let request = TokenRequest {
             spec: Some(TokenRequestSpec {
                 audiences: audience.map(|audience| vec![audience.to_owned()]),
-                bound_object_ref: Some(BoundObjectReference {
+                bound_object_ref: named.then(|| BoundObjectReference {
                     api_version: Some("v1".into()),
                     kind: Some("Pod".into()),
                     name: Some(pod.name_any()),

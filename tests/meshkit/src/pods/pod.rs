@@ -1,6 +1,7 @@
 //! One pod: its volumes, its containers in order, and its end.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use super::error::Unable;
 use super::images::Image;
 use super::objects::Objects;
 use super::probes::Probes;
-use super::root::{Mount, Privileges, Root, is_root};
+use super::root::{Mount, Privileges, Root};
 use super::status::StatusWriter;
 use super::volumes::{self, CREDENTIALS, CREDENTIALS_VOLUME, Volumes};
 use super::words::{PodAddress, expand, on_pod_address};
@@ -28,8 +29,13 @@ const GRACE: i64 = 30;
 
 /// A pod with everything that its containers need.
 pub(super) struct PodRun {
+    /// As in the API.
+    pub(super) declared: Pod,
+    /// With injected containers.
     pub(super) pod: Pod,
-    pub(super) address: PodAddress,
+    pub(super) ip: IpAddr,
+    /// Of the declared containers; see [`PodAddress`].
+    pub(super) port_offset: u16,
     pub(super) objects: Objects,
     /// The image of each container that runs here; the others count as ready.
     pub(super) images: BTreeMap<String, Image>,
@@ -64,7 +70,10 @@ impl PodRun {
         let mut states = self.states.read();
         let mut writer = StatusWriter::default();
         loop {
-            let status = writer.status(&self.pod, self.address, &states.borrow_and_update());
+            let status = {
+                let states = states.borrow_and_update();
+                writer.status(&self.declared, &self.pod, self.ip, &states)
+            };
             node.deliver(&self.pod, PodReport::Status(status)).await;
             if states.changed().await.is_err() {
                 return std::future::pending().await;
@@ -126,6 +135,20 @@ impl PodRun {
         while tasks.join_next().await.is_some() {}
     }
 
+    /// Injected containers listen on their ports, the declared ones elsewhere.
+    fn address(&self, container: &Container) -> PodAddress {
+        let spec = self.declared.spec.iter();
+        let mut declared = spec.flat_map(|spec| {
+            let init = spec.init_containers.iter().flatten();
+            init.chain(&spec.containers)
+        });
+        let is_declared = declared.any(|one| one.name == container.name);
+        PodAddress {
+            ip: self.ip,
+            port_offset: if is_declared { self.port_offset } else { 0 },
+        }
+    }
+
     async fn wait_for(&self, name: &str, holds: impl Fn(&ContainerState) -> bool) {
         let mut states = self.states.read();
         // The sender lives as long as this pod.
@@ -144,7 +167,7 @@ impl PodRun {
             _ => Restart::Always,
         };
         Life {
-            address: self.address,
+            address: self.address(container),
             restart,
             grace: seconds(spec.and_then(|spec| spec.termination_grace_period_seconds)),
             log: self.logs.join(format!("{}.log", container.name)),
@@ -163,37 +186,6 @@ impl PodRun {
         let spec = self.pod.spec.as_ref();
         let declared = spec.and_then(|spec| spec.termination_grace_period_seconds);
         seconds(deleted.or(declared))
-    }
-
-    /// The command line: the manifest's command, else the image's entry point.
-    fn words(
-        &self,
-        container: &Container,
-        image: &Image,
-        variables: &BTreeMap<String, String>,
-    ) -> Result<Vec<String>, Unable> {
-        let given = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
-        let (command, args) = (given(&container.command), given(&container.args));
-        let entrypoint = image.entrypoint.to_string_lossy().into_owned();
-        let mut words = match (command.is_empty(), args.is_empty()) {
-            (true, true) => [vec![entrypoint], image.args.clone()].concat(),
-            (true, false) => [vec![entrypoint], args].concat(),
-            (false, _) => [command, args].concat(),
-        };
-        let program = Path::new(&words[0]);
-        let name = image.entrypoint.file_name();
-        if !(image.has(program) || program.components().count() == 1 && program.file_name() == name)
-        {
-            let program = program.display();
-            return Err(Unable::config(format!(
-                "the image has no program {program}"
-            )));
-        }
-        for word in &mut words {
-            let expanded = expand(word, |name| variables.get(name).cloned());
-            *word = on_pod_address(&expanded, self.address);
-        }
-        Ok(words)
     }
 
     fn privileges(&self, container: &Container, image: &Image) -> Result<Privileges, Unable> {
@@ -215,21 +207,14 @@ impl PodRun {
         })
     }
 
-    async fn mounts(
-        &self,
-        container: &Container,
-        privileges: Privileges,
-    ) -> Result<Vec<Mount>, Unable> {
+    async fn mounts(&self, container: &Container) -> Result<Vec<Mount>, Unable> {
         let mut written = self.volumes.lock().await;
         let volumes = match &mut *written {
             Some(volumes) => volumes,
             None => {
                 let dir = self.dir.join("volumes");
                 std::fs::create_dir_all(&dir).map_err(Unable::machine)?;
-                let volumes = volumes::write(&self.pod, self.address, &self.objects, &dir).await?;
-                if is_root() {
-                    volumes::give_to(&dir, privileges.user, privileges.group)?;
-                }
+                let volumes = volumes::write(&self.pod, self.ip, &self.objects, &dir).await?;
                 written.insert(volumes)
             }
         };
@@ -279,10 +264,11 @@ impl Prepare for PodRun {
         if container.working_dir.is_some() {
             return Err(Unable::config("workingDir is not supported here"));
         }
-        let variables = environment(&self.pod, container, self.address, &self.objects).await?;
-        let words = self.words(container, image, &variables)?;
+        let address = self.address(container);
+        let variables = environment(&self.pod, container, address, &self.objects).await?;
+        let words = words(container, image, &variables, address)?;
         let privileges = self.privileges(container, image)?;
-        let mounts = self.mounts(container, privileges).await?;
+        let mounts = self.mounts(container).await?;
         let dir = self.dir.join("containers").join(&container.name);
         let root = Root::new(dir, image, mounts, privileges)?;
         let pairs = variables
@@ -290,11 +276,41 @@ impl Prepare for PodRun {
             .map(|(name, value)| format!("{name}={value}"));
         Ok(Runnable {
             command: root.command(&words, &variables),
-            probes: Probes::of(container, self.address)?,
+            probes: Probes::of(container, address)?,
             privileges,
             variables: pairs.collect(),
         })
     }
+}
+
+/// The command line: the manifest's command, else the image's entry point.
+fn words(
+    container: &Container,
+    image: &Image,
+    variables: &BTreeMap<String, String>,
+    address: PodAddress,
+) -> Result<Vec<String>, Unable> {
+    let given = |words: &Option<Vec<String>>| words.clone().unwrap_or_default();
+    let (command, args) = (given(&container.command), given(&container.args));
+    let entrypoint = image.entrypoint.to_string_lossy().into_owned();
+    let mut words = match (command.is_empty(), args.is_empty()) {
+        (true, true) => [vec![entrypoint], image.args.clone()].concat(),
+        (true, false) => [vec![entrypoint], args].concat(),
+        (false, _) => [command, args].concat(),
+    };
+    let program = Path::new(&words[0]);
+    let name = image.entrypoint.file_name();
+    if !(image.has(program) || program.components().count() == 1 && program.file_name() == name) {
+        let program = program.display();
+        return Err(Unable::config(format!(
+            "the image has no program {program}"
+        )));
+    }
+    for word in &mut words {
+        let expanded = expand(word, |name| variables.get(name).cloned());
+        *word = on_pod_address(&expanded, address);
+    }
+    Ok(words)
 }
 
 fn seconds(grace: Option<i64>) -> Duration {

@@ -113,11 +113,13 @@ pub(super) fn http(
             "httpGet with another scheme than HTTP is not supported here",
         ));
     }
-    let at = SocketAddr::from((address.ip, port(container, &get.port, address)?));
+    let port = port(container, &get.port, address)?;
+    let ip = address.ip.to_string();
+    let host = get.host.as_deref().unwrap_or(&ip);
     let path = get.path.as_deref().unwrap_or("/");
     let headers = get.http_headers.iter().flatten();
     Ok(Check::Http {
-        url: format!("http://{at}{path}"),
+        url: format!("http://{host}:{port}{path}"),
         headers: headers
             .map(|header| (header.name.clone(), header.value.clone()))
             .collect(),

@@ -1,13 +1,13 @@
 //! The status of a pod, as the kubelet reports it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::container::{ContainerState, Phase};
-use super::words::PodAddress;
 
 /// Statuses of one pod. It remembers when each condition changed.
 #[derive(Debug, Default)]
@@ -17,16 +17,18 @@ pub(super) struct StatusWriter {
 }
 
 impl StatusWriter {
-    /// The status now. Containers without a state do not run here; they count as ready.
+    /// The status now. Containers without a state do not run here; they count as ready. Injected ones have no row, but count too.
     pub(super) fn status(
         &mut self,
+        declared: &Pod,
         pod: &Pod,
-        address: PodAddress,
+        ip: IpAddr,
         states: &BTreeMap<String, ContainerState>,
     ) -> Value {
         let now = Timestamp::now().to_string();
         let started = self.started.get_or_insert_with(|| now.clone()).clone();
         let spec = pod.spec.clone().unwrap_or_default();
+        let declared = declared.spec.clone().unwrap_or_default();
         let init = spec.init_containers.unwrap_or_default();
         let listed = |containers: &[k8s_openapi::api::core::v1::Container]| -> Vec<Value> {
             let row = |container: &k8s_openapi::api::core::v1::Container| {
@@ -49,7 +51,13 @@ impl StatusWriter {
                 })
         });
         let main = || spec.containers.iter().map(|c| states.get(&c.name));
-        let ready = main().all(|state| state.is_none_or(|state| state.ready));
+        let sidecars = init
+            .iter()
+            .filter(|container| container.restart_policy.is_some())
+            .map(|container| states.get(&container.name));
+        let ready = main()
+            .chain(sidecars)
+            .all(|state| state.is_none_or(|state| state.ready));
         let codes: Option<Vec<i32>> = main()
             .map(|state| match state?.phase {
                 Phase::Ended { code } => Some(code),
@@ -82,17 +90,17 @@ impl StatusWriter {
         json!({
             "phase": phase,
             "startTime": started,
-            "hostIP": address.ip,
-            "podIP": address.ip,
-            "podIPs": [{"ip": address.ip}],
+            "hostIP": ip,
+            "podIP": ip,
+            "podIPs": [{"ip": ip}],
             "conditions": [
                 condition("PodScheduled", true),
                 condition("Initialized", initialized),
                 condition("ContainersReady", ready),
                 condition("Ready", ready),
             ],
-            "initContainerStatuses": listed(&init),
-            "containerStatuses": listed(&spec.containers),
+            "initContainerStatuses": listed(&declared.init_containers.unwrap_or_default()),
+            "containerStatuses": listed(&declared.containers),
         })
     }
 }

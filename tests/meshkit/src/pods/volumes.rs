@@ -1,8 +1,12 @@
 //! The volumes of a pod, written once into a directory of this machine when the pod starts.
 //!
-//! Invariant: a later change of a ConfigMap or Secret does not reach the pod, and tokens are not renewed.
+//! Invariant: a later change of a ConfigMap or Secret does not reach the pod, and tokens are not renewed. Every user of the pod may read
+//! its files and write to its empty directories.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{
@@ -13,7 +17,6 @@ use kube::ResourceExt as _;
 use super::environment::field_of;
 use super::error::Unable;
 use super::objects::{Data, Objects};
-use super::words::PodAddress;
 
 /// Where clients find the credentials of their pod.
 pub(super) const CREDENTIALS: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -23,10 +26,10 @@ pub(super) const CREDENTIALS_VOLUME: &str = "kube-api-access.";
 /// The directory of each volume, by name.
 pub(super) type Volumes = BTreeMap<String, PathBuf>;
 
-/// Writes the volumes of a pod below `dir`, for processes with this owner.
+/// Writes the volumes of a pod below `dir`.
 pub(super) async fn write(
     pod: &Pod,
-    address: PodAddress,
+    ip: IpAddr,
     objects: &Objects,
     dir: &Path,
 ) -> Result<Volumes, Unable> {
@@ -38,8 +41,12 @@ pub(super) async fn write(
             None => {
                 let path = dir.join(&volume.name);
                 std::fs::create_dir_all(&path).map_err(Unable::machine)?;
-                for (file, content) in content(pod, volume, address, objects).await? {
+                for (file, content) in content(pod, volume, ip, objects).await? {
                     write_file(&path, &file, &content)?;
+                }
+                if volume.empty_dir.is_some() {
+                    let mode = Permissions::from_mode(0o777);
+                    std::fs::set_permissions(&path, mode).map_err(Unable::machine)?;
                 }
                 path
             }
@@ -56,21 +63,6 @@ pub(super) async fn write(
     Ok(volumes)
 }
 
-/// Makes everything in the volumes readable for one user only, as `fsGroup` does for a group. Paths of the machine stay as they are.
-pub(super) fn give_to(dir: &Path, user: u32, group: u32) -> Result<(), Unable> {
-    std::os::unix::fs::lchown(dir, Some(user), Some(group)).map_err(Unable::machine)?;
-    for entry in std::fs::read_dir(dir).map_err(Unable::machine)? {
-        let entry = entry.map_err(Unable::machine)?;
-        if entry.file_type().map_err(Unable::machine)?.is_dir() {
-            give_to(&entry.path(), user, group)?;
-        } else {
-            let path = entry.path();
-            std::os::unix::fs::lchown(path, Some(user), Some(group)).map_err(Unable::machine)?;
-        }
-    }
-    Ok(())
-}
-
 async fn credentials(pod: &Pod, objects: &Objects) -> Result<Data, Unable> {
     let token = objects.token(pod, None, None).await?;
     let namespace = pod.namespace().unwrap_or_default();
@@ -84,7 +76,7 @@ async fn credentials(pod: &Pod, objects: &Objects) -> Result<Data, Unable> {
 async fn content(
     pod: &Pod,
     volume: &Volume,
-    address: PodAddress,
+    ip: IpAddr,
     objects: &Objects,
 ) -> Result<Data, Unable> {
     let namespace = pod.namespace().unwrap_or_default();
@@ -100,10 +92,10 @@ async fn content(
         return selected(name, data, secret.items.as_deref(), optional);
     }
     if let Some(fields) = &volume.downward_api {
-        return downward(pod, fields.items.as_deref().unwrap_or_default(), address);
+        return downward(pod, fields.items.as_deref().unwrap_or_default(), ip);
     }
     if let Some(projected) = &volume.projected {
-        return self::projected(pod, projected, address, objects).await;
+        return self::projected(pod, projected, ip, objects).await;
     }
     if volume.empty_dir.is_some() {
         return Ok(Data::new());
@@ -117,7 +109,7 @@ async fn content(
 async fn projected(
     pod: &Pod,
     projected: &ProjectedVolumeSource,
-    address: PodAddress,
+    ip: IpAddr,
     objects: &Objects,
 ) -> Result<Data, Unable> {
     let namespace = pod.namespace().unwrap_or_default();
@@ -150,7 +142,7 @@ async fn projected(
         }
         if let Some(fields) = &source.downward_api {
             let items = fields.items.as_deref().unwrap_or_default();
-            all.extend(downward(pod, items, address)?);
+            all.extend(downward(pod, items, ip)?);
         }
     }
     Ok(all)
@@ -179,15 +171,11 @@ fn selected(
     Ok(chosen)
 }
 
-fn downward(
-    pod: &Pod,
-    items: &[DownwardAPIVolumeFile],
-    address: PodAddress,
-) -> Result<Data, Unable> {
+fn downward(pod: &Pod, items: &[DownwardAPIVolumeFile], ip: IpAddr) -> Result<Data, Unable> {
     let mut files = Data::new();
     for item in items {
         if let Some(field) = &item.field_ref {
-            let value = field_of(pod, field, address)?;
+            let value = field_of(pod, field, ip)?;
             files.insert(item.path.clone(), value.into_bytes());
         }
     }
