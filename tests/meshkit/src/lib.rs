@@ -7,9 +7,11 @@
 //! |---|---|---|
 //! | a real SPIRE: identities for programs, federated trust domains | `Spire::start` | [`spire`] |
 //! | a real Istio mesh: istiod, sidecars and gateways with their own certificates | `Mesh::start` | [`istio`] |
+//! | a real OCI registry | `Registry::start` | [`registry`] |
 //! | a kubelet that runs the containers of pods as processes | `ProcessRunner::start` | [`pods`] |
 
 pub mod command;
 pub mod istio;
 pub mod pods;
+pub mod registry;
 pub mod spire;
