@@ -185,7 +185,10 @@ async fn a_deployment_runs_as_its_manifest_says_until_it_has_drained() {
     let again = cluster.when("a restart", restarted).await;
     let shown = json!(again[1].status);
     let last = &shown["containerStatuses"][0]["lastState"]["terminated"];
-    assert_eq!(last["exitCode"], 3, "{shown:#}");
+    assert_eq!(
+        (&last["exitCode"], &last["reason"]),
+        (&json!(3), &json!("Error"))
+    );
 
     // A rolling update replaces both; a request that an old pod has is answered.
     let slow = tokio::spawn({
@@ -237,6 +240,7 @@ async fn runs_as_declared(cluster: &Cluster, pod: &Pod) {
     ] {
         assert!(env.contains(&format!("{line}\n")), "{line} in {env}");
     }
+    assert_eq!(get(pod, "/hostname").await.1.trim(), name);
     // Nothing of this machine's environment or files.
     assert!(!env.contains("CARGO"), "{env}");
     assert_eq!(get(pod, "/file/usr/bin/env").await.0, 503);

@@ -1,6 +1,6 @@
 //! A server that shows how it runs, for the tests of the kubelet: its variables, its files, its user, and how it ends.
 //!
-//! `GET /healthz` fails before `READY_AFTER_MS` and after SIGTERM; `/env`, `/args` and `/user` show the process; `/file/PATH` reads and
+//! `GET /healthz` fails before `READY_AFTER_MS` and after SIGTERM; `/env`, `/args`, `/user` and `/hostname` show the process; `/file/PATH` reads and
 //! `/write/PATH` writes a file; `/slow` answers after a second; `/exit/CODE` ends the process. On SIGTERM it serves on until no request
 //! is in flight, then it exits with 0.
 
@@ -99,6 +99,7 @@ async fn response(server: &Server, path: &str) -> io::Result<String> {
             let all = std::env::vars().map(|(name, value)| format!("{name}={value}\n"));
             Ok(all.collect())
         }
+        "hostname" => std::fs::read_to_string("/proc/sys/kernel/hostname"),
         "args" => Ok(std::env::args().collect::<Vec<_>>().join("\n")),
         "user" => Ok(rustix::process::getuid().as_raw().to_string()),
         "file" => std::fs::read_to_string(format!("/{argument}")),

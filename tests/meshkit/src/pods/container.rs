@@ -172,7 +172,8 @@ impl Life {
                 deadline = &mut stop => Event::Stop(deadline.unwrap_or_else(|_| Instant::now())),
             };
             let (status, reason) = match event {
-                Event::Exited(status) => (Some(status), "Completed"),
+                Event::Exited(status) if status.success() => (Some(status), "Completed"),
+                Event::Exited(status) => (Some(status), "Error"),
                 Event::Unhealthy(why) => {
                     self.note(&format!("a probe failed: {why}"));
                     let deadline = Instant::now() + self.grace;

@@ -4,7 +4,7 @@ use tokio::process::Command;
 
 use super::root::{Privileges, is_root};
 
-/// Runs commands in the mount namespace, with the root directory and the user of a process.
+/// Runs commands in the namespaces, with the root directory and the user of a process.
 #[derive(Debug, Clone)]
 pub(super) struct Exec {
     pub(super) pid: u32,

@@ -270,7 +270,7 @@ impl Prepare for PodRun {
         let privileges = self.privileges(container, image)?;
         let mounts = self.mounts(container).await?;
         let dir = self.dir.join("containers").join(&container.name);
-        let root = Root::new(dir, image, mounts, privileges)?;
+        let root = Root::new(dir, image, mounts, privileges, &self.pod.name_any())?;
         let pairs = variables
             .iter()
             .map(|(name, value)| format!("{name}={value}"));

@@ -1,6 +1,6 @@
 //! The root directory of a container, and the command that runs a program in it.
 //!
-//! A container gets a mount namespace of its own. Its root is a directory with `/etc`, the C library, `/proc`, `/sys` and `/dev` of this
+//! A container gets a mount namespace and a host name of its own. Its root is a directory with `/etc`, the C library, `/proc`, `/sys` and `/dev` of this
 //! machine, the files of its image, and its volumes; nothing else of the machine is visible in it. It shares the network and the process
 //! ids of the machine. Root mounts directly and then changes to the container's user; other users mount in a user namespace, in which
 //! the container's user is root.
@@ -48,6 +48,7 @@ pub(super) struct Root {
     dir: PathBuf,
     mounts: Vec<Mount>,
     privileges: Privileges,
+    hostname: String,
 }
 
 /// Whether this process may mount and change users itself.
@@ -62,6 +63,7 @@ impl Root {
         image: &Image,
         volumes: Vec<Mount>,
         privileges: Privileges,
+        hostname: &str,
     ) -> Result<Self, Unable> {
         let mut mounts = Vec::new();
         let here = |path: &str| Path::new("/").join(path);
@@ -106,6 +108,8 @@ impl Root {
             dir,
             mounts,
             privileges,
+            // As the kubelet: at most 63 bytes, the longest label of DNS.
+            hostname: hostname.chars().take(63).collect(),
         };
         root.write_skeleton()?;
         Ok(root)
@@ -122,7 +126,7 @@ impl Root {
         if !is_root() {
             options = options.args(["--user", "--map-root-user"]);
         }
-        options = options.args(["--mount", "--propagation", "private", "--"]);
+        options = options.args(["--mount", "--uts", "--propagation", "private", "--"]);
         options = options.args(["/bin/sh", "-ec", &self.script(), "container"]);
         options = options.args(["env", "-i"]);
         options = options.args(
@@ -141,14 +145,16 @@ impl Root {
         options.args(words)
     }
 
-    /// The shell commands that make the mounts; then the arguments are run. In a user namespace, a mount that becomes read-only must
+    /// The shell commands that set the host name and make the mounts; then the arguments are run. In a user namespace, a mount that becomes read-only must
     /// keep flags that the machine set.
     fn script(&self) -> String {
         let root = shell(&self.dir);
         let remount = "mount -o remount,bind,ro";
         let mut script = format!(
             "ro() {{ {remount} \"$1\" 2>/dev/null || {remount},nosuid,nodev \"$1\"; }}\n\
-             mount --bind {root} {root}\n"
+             hostname {}\n\
+             mount --bind {root} {root}\n",
+            shell(Path::new(&self.hostname)),
         );
         for mount in &self.mounts {
             let target = shell(&self.inside(&mount.target));
