@@ -27,7 +27,7 @@ $(DEMOS): export HEADGATE_KUBE_ADDRESS ?= 127.0.0.1:16443
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install the tools that the tasks need, into a cache outside the repository
+setup: ## install what the tasks need, into a cache outside the repository (tools/setup NAME installs one part)
 	@$(TOOLS)/setup test
 
 wasm: ## build the filters: dist/{headgate,token-bucket,traffic-tag}.wasm

@@ -11,6 +11,7 @@
 //! | a real Envoy with its admin interface, statistics and CPU time | `Envoy::start` | [`envoy`] |
 //! | a real Kubernetes API server with etcd, controllers and `kubectl` | `Kube::start`, `Kubectl` | [`kube`] |
 //! | pods that run, with or without a model server in them | `Kube::kubelet`, `ModelServers`, `EmptyRuntime` | [`kube`] |
+//! | pods that something else runs | `Kube::kubelet_with`, `PodRunner` | [`kube`] |
 //! | faults between a client and the API server | `Kube::fault_proxy` | [`kube`] |
 //! | a model server that responds, streams, stalls, aborts and misreports on demand | `MockModel::start` | [`mock_model`] |
 //! | an xDS client, step by step, delta or state of the world | `DeltaProxy`, `SotwProxy` | [`xds_client`] |
