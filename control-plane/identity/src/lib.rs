@@ -25,4 +25,4 @@ pub use self::files::{CertificateFiles, FileOptions};
 pub use self::handshakes::tls;
 pub use self::server_identity::{IdentityError, Problem, ServerIdentity, TrustBundles};
 pub use self::workload_api::WorkloadApi;
-pub use spiffe::TrustDomain;
+pub use spiffe::{SpiffeId, TrustDomain};
