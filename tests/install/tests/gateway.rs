@@ -256,4 +256,7 @@ fn the_bootstraps_differ_in_identity_only() {
     }
     let example = bootstrap("envoy-config/bootstrap.yaml");
     assert_eq!(example["stats_config"], plain["stats_config"]);
+    assert_eq!(example["cluster_manager"], plain["cluster_manager"]);
+    let ads = |bootstrap: &Value| bootstrap["dynamic_resources"]["ads_config"].clone();
+    assert_eq!(ads(&example), ads(&plain));
 }

@@ -16,7 +16,7 @@ use headgate_testkit::testbed::artifacts;
 use headgate_tests_install::cluster;
 use headgate_tests_install::{output, overlay};
 use k8s_openapi::api::core::v1::Pod;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 use rcgen::{
     BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, SanType,
 };
@@ -87,20 +87,13 @@ impl Cluster {
         ours.collect()
     }
 
+    /// The pod that holds the Lease. Its identity is its name and a random suffix.
     async fn leader(&self) -> Result<String, String> {
-        let lease = [
-            "get",
-            "lease",
-            "headgate",
-            "-n",
-            NAMESPACE,
-            "-o=jsonpath={.spec.holderIdentity}",
-        ];
-        self.kube
-            .kubectl()
-            .run(lease)
-            .await
-            .map_err(|e| e.to_string())
+        let holder = "-o=jsonpath={.spec.holderIdentity}";
+        let lease = ["get", "lease", "headgate", "-n", NAMESPACE, holder];
+        let holder = self.kube.kubectl().run(lease).await;
+        let holder = holder.map_err(|e| e.to_string())?;
+        Ok(holder.split('_').next().unwrap_or_default().to_owned())
     }
 }
 
