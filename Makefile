@@ -22,17 +22,22 @@ $(DEMOS): export HEADGATE_ENVOY_ADMIN_ADDRESS ?= 127.0.0.1:9901
 $(DEMOS): export HEADGATE_MODEL_ADDRESSES ?= 127.0.0.1:8101,127.0.0.1:8102,127.0.0.1:8103,127.0.0.1:8104
 $(DEMOS): export HEADGATE_KUBE_ADDRESS ?= 127.0.0.1:16443
 
-.PHONY: help setup wasm build check test $(DEMOS) bench fuzz order schema clean
+.PHONY: help setup wasm oci build check test $(DEMOS) bench fuzz order schema clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install the tools that the tasks need, into a cache outside the repository
+setup: ## install what the tasks need, into a cache outside the repository (tools/setup NAME installs one part)
 	@$(TOOLS)/setup test
 
 wasm: ## build the filters: dist/{headgate,token-bucket,traffic-tag}.wasm
 	@$(TOOLS)/setup wasm
 	@$(TOOLS)/build-wasm
+
+oci: ## pack the filters as OCI artifacts, with SBOMs, into dist/oci; REPOSITORY=HOST/PATH: also push them there
+	@$(TOOLS)/setup wasm
+	@$(TOOLS)/build-wasm
+	@$(TOOLS)/build-oci $(REPOSITORY)
 
 build: ## build the control plane (target/release/headgate)
 	@$(TOOLS)/setup build

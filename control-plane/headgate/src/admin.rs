@@ -15,6 +15,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use headgate_identity::ServerIdentity;
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::health::ApiState;
 use headgate_model::LabelKeys;
@@ -61,6 +62,8 @@ pub(crate) struct Admin {
     pub ages: StatusAges,
     /// The log filter.
     pub log_level: LogLevel,
+    /// The certificate of the xDS port; `None` if it speaks plaintext.
+    pub identity: Option<watch::Receiver<ServerIdentity>>,
 }
 
 /// Ages of labels and weights, and the start time of the process.
@@ -194,6 +197,9 @@ pub(crate) fn resources(snapshot: &headgate_xds::Snapshot) -> Value {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
+    let identity = admin.identity.as_ref();
+    let expiry = identity.and_then(|identity| identity.borrow().not_after);
+    admin.metrics.certificate_expires(expiry);
     match admin.metrics.render(&admin.report(&Query::default())) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

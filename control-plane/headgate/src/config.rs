@@ -4,11 +4,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use headgate_identity::{FileOptions, SpiffeId, TrustDomain};
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies::Controller;
 use headgate_model::LabelKeys;
+use headgate_publisher::FlagRules;
 use headgate_report::output::Format;
 use headgate_source::cluster::AllowedEndpoint;
+use ipnet::IpNet;
 
 /// An error that ends a command: one line that names the flag or file, and the fix.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -43,8 +46,8 @@ pub(crate) struct InputConfig {
     pub listen: SocketAddr,
     /// Directory of the wasm modules.
     pub wasm: PathBuf,
-    /// Whether modules are sent inline.
-    pub wasm_inline: bool,
+    /// How proxies get the module.
+    pub delivery: ModuleDelivery,
     /// Path of the access log of proxies; `None` for no log.
     pub access_log: Option<String>,
     /// Largest request body that the filter reads, in bytes.
@@ -53,6 +56,17 @@ pub(crate) struct InputConfig {
     pub idle_timeout: Duration,
     /// CA file of model servers, as a path on the proxies.
     pub upstream_ca: String,
+}
+
+/// How proxies get the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ModuleDelivery {
+    /// They read the directory of `--wasm` under the same path, where a copy with the SHA-256 in its name is written.
+    SharedDirectory,
+    /// They have the copy with that name already, in this directory of theirs.
+    ProxyDirectory(String),
+    /// Its bytes are in the configuration.
+    Inline,
 }
 
 /// The source of models.
@@ -119,12 +133,8 @@ pub(crate) struct ServeConfig {
     pub xds_address: SocketAddr,
     /// Listen address of the admin server.
     pub admin_address: SocketAddr,
-    /// Node ids that may connect from other machines.
-    pub allow_nodes: Vec<String>,
-    /// Node ids whose filters follow the decision of the previous hop.
-    pub follow_nodes: Vec<String>,
-    /// Namespaces by pattern of node ids.
-    pub node_namespaces: Vec<(String, Vec<String>)>,
+    /// The transport of the xDS port, and which proxies may connect.
+    pub identity: IdentityConfig,
     /// How long a cluster stays after the last route to it is removed.
     pub linger: Duration,
     /// Interval of load reports.
@@ -133,6 +143,39 @@ pub(crate) struct ServeConfig {
     pub drain_time: Duration,
     /// Writes to a Kubernetes API.
     pub writer: WriterConfig,
+}
+
+/// The transport of the xDS port, and which proxies may connect.
+#[derive(Debug, Clone)]
+pub(crate) struct IdentityConfig {
+    /// The transport.
+    pub transport: TransportConfig,
+    /// Trust domains whose identities are allowed; empty for the default of the transport.
+    pub trust_domains: Vec<TrustDomain>,
+    /// Addresses of proxies that forward the identity of others.
+    pub trusted_forwarders: Vec<IpNet>,
+    /// The rules.
+    pub admission: AdmissionConfig,
+}
+
+/// The transport of the xDS port.
+#[derive(Debug, Clone)]
+pub(crate) enum TransportConfig {
+    /// TCP without encryption.
+    Plaintext,
+    /// TLS with certificates from files.
+    Files(FileOptions),
+    /// TLS with certificates from the Workload API at this socket.
+    WorkloadApi(String),
+}
+
+/// Where the scope rules come from.
+#[derive(Debug, Clone)]
+pub(crate) enum AdmissionConfig {
+    /// Flags.
+    Flags(FlagRules),
+    /// A file.
+    File(PathBuf),
 }
 
 /// Writes to a Kubernetes API.
@@ -150,6 +193,66 @@ pub(crate) struct WriterConfig {
     pub replica_address: Option<IpAddr>,
     /// Name of this installation.
     pub controller: Controller,
+}
+
+/// `headgate bootstrap`.
+#[derive(Debug, Clone)]
+pub(crate) struct BootstrapConfig {
+    /// How the proxy authenticates itself and the control plane.
+    pub identity: ProxyIdentity,
+    /// The xDS port.
+    pub xds: XdsTarget,
+    /// Node id.
+    pub node_id: Option<String>,
+    /// Node cluster.
+    pub node_cluster: Option<String>,
+    /// Listen address for traffic.
+    pub listen: Option<SocketAddr>,
+    /// Address of Envoy's admin interface.
+    pub envoy_admin: SocketAddr,
+    /// Directory to write to; `None` for standard output.
+    pub output: Option<PathBuf>,
+    /// Format of the files.
+    pub format: Format,
+}
+
+/// How a proxy authenticates itself and the control plane.
+#[derive(Debug, Clone)]
+pub(crate) enum ProxyIdentity {
+    /// Not at all: plaintext.
+    None,
+    /// With certificates from files.
+    Files {
+        /// Directory with `tls.crt`, `tls.key` and `ca.crt`.
+        certificates: PathBuf,
+        /// What the certificate of the control plane must have.
+        names: ServerNames,
+    },
+    /// With certificates from a SPIRE agent.
+    Spiffe {
+        /// Path of its socket.
+        socket: String,
+        /// SPIFFE id of the control plane.
+        server: SpiffeId,
+    },
+}
+
+/// Names in the certificate of the control plane.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerNames {
+    /// SPIFFE id.
+    pub id: Option<SpiffeId>,
+    /// DNS name.
+    pub dns: Option<String>,
+}
+
+/// Address of an xDS port.
+#[derive(Debug, Clone)]
+pub(crate) struct XdsTarget {
+    /// IP address or DNS name.
+    pub host: String,
+    /// Port.
+    pub port: u16,
 }
 
 /// `headgate validate`.
@@ -189,6 +292,8 @@ pub(crate) enum SchemaOf {
     TrafficTagPolicy,
     /// JSON schema of the spec of a `ServedModel`.
     ServedModel,
+    /// JSON schema of the file of `serve --scopes`.
+    Scopes,
     /// Markdown reference of these schemas.
     Reference,
     /// Markdown reference of the metrics.
@@ -235,7 +340,7 @@ pub(crate) mod tests {
             labels: LabelKeys::default(),
             listen: SocketAddr::from(([127, 0, 0, 1], 10000)),
             wasm: "dist".into(),
-            wasm_inline: false,
+            delivery: ModuleDelivery::SharedDirectory,
             access_log: None,
             max_body_bytes: 8 << 20,
             idle_timeout: Duration::from_secs(300),

@@ -5,6 +5,8 @@ mod cli;
 mod commands;
 mod config;
 mod domains;
+mod door;
+mod listen;
 mod logging;
 mod modules;
 mod names;
@@ -41,6 +43,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Version(args) => client::version(&args.options()).map(exit_code),
         Command::Validate(args) => commands::validate::run(&args.config()),
         Command::Translate(args) => commands::translate::run(&args.config()?),
+        Command::Bootstrap(args) => {
+            commands::bootstrap::run(&args.config()?).map(|()| ExitCode::SUCCESS)
+        }
         Command::Schema(args) => {
             match args.printed()? {
                 Printed::Schema(of) => commands::schema::run(&of)?,

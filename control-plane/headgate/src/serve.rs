@@ -8,12 +8,12 @@ use std::sync::Arc;
 use headgate_source::files::keep_state;
 use headgate_writer::Writer;
 use headgate_xds::XdsServer;
-use headgate_xds::connection::tcp;
-use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::admin::{Admin, StatusAges, log_problems, observe};
 use crate::config::{Failure, ServeConfig};
+use crate::door::Door;
+use crate::listen::bind;
 use crate::logging::LogLevel;
 use crate::modules::ModuleWatcher;
 use crate::replica_writer;
@@ -38,17 +38,12 @@ pub(crate) fn run(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failu
 
 async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure> {
     let input = &config.input;
-    let modules = ModuleWatcher::new(&input.wasm, input.wasm_inline)?;
+    let modules = ModuleWatcher::new(&input.wasm, &input.delivery)?;
     let first = modules.offered().borrow().module.clone();
     let options = translation::options(input, first, config.linger)?;
-    let rules = ScopeRules {
-        allow: config.allow_nodes.clone(),
-        follow: config.follow_nodes.clone(),
-        node_namespaces: config.node_namespaces.clone(),
-        namespaces: options.domains.keys().cloned().collect(),
-        listen: input.listen,
-    };
-    rules.check()?;
+    let namespaces: Vec<String> = options.domains.keys().cloned().collect();
+    let rules = ScopeRules::loopback(namespaces.clone(), input.listen);
+    let mut door = Door::open(&config.identity, rules)?;
     let xds_listener = bind("--xds-address", config.xds_address).await?;
     let admin_listener = bind("--admin-address", config.admin_address).await?;
 
@@ -58,11 +53,10 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     }
     let source = Source::start(input, &config.writer.controller).await?;
     source.review(input, config.writer.lease_namespace.as_deref());
-    let served = options.domains.keys().cloned().collect::<Vec<_>>();
-    let scopes = SnapshotStore::new(rules, options);
+    let scopes = SnapshotStore::new(door.rules(), options);
     let publisher = Publisher::new(scopes.clone(), modules.offered(), input.labels.clone())
         .rooted(input.root_namespace.clone())
-        .serving(served);
+        .serving(namespaces);
     let published = publisher.published();
     let server = XdsServer::new(
         scopes.clone(),
@@ -70,6 +64,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
             linger: config.linger,
             drain: config.drain_time,
             load_interval: config.load_report_interval,
+            trusted_forwarders: config.identity.trusted_forwarders.clone(),
             ..headgate_xds::Options::default()
         },
     );
@@ -92,8 +87,9 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         let plans = replica_writer::plans(published.clone());
         tokio::spawn(keep_state(directory, plans, faults.clone()));
     }
+    door.follow(&scopes, &faults);
     let ages = StatusAges::default();
-    let metrics = Arc::new(Metrics::new(ages.started));
+    let metrics = Arc::new(Metrics::new(ages.started).counting(server.refusals()));
     let admin = Admin {
         published,
         api: source.state(),
@@ -102,6 +98,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         keys: input.labels.clone(),
         ages,
         log_level,
+        identity: door.identity(),
         scopes,
         fleet: server.fleet(),
         loads: server.loads(),
@@ -132,9 +129,8 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     let admin = axum::serve(admin_listener, pages)
         .with_graceful_shutdown(async move { drop(served.await) });
     let xds = async {
-        let served = server
-            .serve(tcp(xds_listener), shutdown.clone().wait_started())
-            .await;
+        let until = shutdown.clone().wait_started();
+        let served = door.serve(&server, xds_listener, until).await;
         drop(drained);
         served
     };
@@ -155,13 +151,4 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         writer.end().await;
     }
     outcome
-}
-
-async fn bind(flag: &str, address: SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|e| {
-        format!(
-            "{flag} {address}: {e}: stop the process that listens there, or choose another address"
-        )
-        .into()
-    })
 }

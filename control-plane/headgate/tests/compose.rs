@@ -120,7 +120,7 @@ fn each_manifest_of_the_demo_has_a_mock_model_at_its_address() {
 
 #[test]
 fn the_dockerfile_has_every_stage_that_is_built_with_its_program() {
-    let dockerfile = read(&shipped("Dockerfile"));
+    let dockerfile = read(&shipped("../Dockerfile"));
     // By stage: what is copied into it from the build, and its entry point.
     let mut stages: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut stage = "";
@@ -144,7 +144,7 @@ fn the_dockerfile_has_every_stage_that_is_built_with_its_program() {
             .unwrap_or_else(|| panic!("{name}: no stage {target}"));
         let entry = format!("ENTRYPOINT [\"{target}\"]");
         assert!(lines.contains(&entry.as_str()), "{target}: {lines:?}");
-        let copied = format!("COPY --from=build /src/target/release/{target} /usr/local/bin/");
+        let copied = format!("COPY --from=build /out/{target} /usr/local/bin/");
         assert!(lines.contains(&copied.as_str()), "{target}: {lines:?}");
         assert!(programs.contains(&target.to_owned()), "{target}");
     }

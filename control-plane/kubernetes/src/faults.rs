@@ -1,4 +1,4 @@
-//! Writes that fail: the resource, since when, and why. `headgate status` and the log report them.
+//! What fails in one replica besides its source: the resource, since when, and why. `headgate status` and the log report it.
 //!
 //! Invariant: receivers are notified when a fault begins, when its reason changes and when it ends, and not with every attempt.
 
@@ -8,19 +8,23 @@ use tokio::sync::watch;
 
 use crate::clock::unix_now;
 
-/// The target of a write that fails.
+/// What fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FaultPlace {
-    /// The Kubernetes API.
+    /// A write to the Kubernetes API.
     Kubernetes,
-    /// The directory of `--state`.
+    /// A write to the directory of `--state`.
     StateDirectory,
+    /// Certificate, key or bundles of the xDS port.
+    XdsCertificate,
+    /// The file of scope rules.
+    ScopeFile,
 }
 
-/// A resource that cannot be written.
+/// A resource that fails.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failing {
-    /// The target.
+    /// What fails.
     pub place: FaultPlace,
     /// Since when, in Unix seconds.
     pub since: i64,
@@ -28,18 +32,18 @@ pub struct Failing {
     pub message: String,
 }
 
-/// The failing writes of one replica, by resource. Clones share their state.
+/// The failures of one replica, by resource. Clones share their state.
 #[derive(Debug, Clone, Default)]
 pub struct Faults(watch::Sender<BTreeMap<String, Failing>>);
 
 impl Faults {
-    /// A receiver of the resources that cannot be written.
+    /// A receiver of the resources that fail.
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<BTreeMap<String, Failing>> {
         self.0.subscribe()
     }
 
-    /// The resources that cannot be written now.
+    /// The resources that fail now.
     #[must_use]
     pub fn now(&self) -> BTreeMap<String, Failing> {
         self.0.borrow().clone()
@@ -50,7 +54,7 @@ impl Faults {
         self.failed_in(FaultPlace::Kubernetes, resource, lost, why);
     }
 
-    /// Reports that a write failed.
+    /// Reports that a resource fails.
     pub fn failed_in(&self, place: FaultPlace, resource: &str, lost: &str, why: &str) {
         let message = format!("{lost}: {why}");
         self.0.send_if_modified(|faults| {
@@ -69,7 +73,7 @@ impl Faults {
         });
     }
 
-    /// Reports that a write of this resource succeeded.
+    /// Reports that this resource no longer fails.
     pub fn succeeded(&self, resource: &str) {
         self.0
             .send_if_modified(|faults| faults.remove(resource).is_some());

@@ -21,7 +21,10 @@ pub use self::changes::ChangedResources;
 pub use self::modules::{ModuleProblem, Offered};
 pub use self::publisher::{Published, Publisher, tick};
 pub use self::replica_counts::count_proxies;
-pub use self::scopes::ScopeRules;
+pub use self::scopes::{
+    Admission, FlagRules, Match, MetadataMatch, Patterns, RuleRole, ScopeRule, ScopeRules,
+    parse_scope_file, scope_file_schema,
+};
 pub use self::snapshots::SnapshotStore;
 pub use self::unreachable::{UnreachableVersion, unreachable_versions};
 pub use headgate_translate::provenance::{ConfiguredModel, plan_revision};

@@ -6,7 +6,7 @@
 //! With thousands of models a build takes long. It holds a lock of its own, so readers do not wait for it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use headgate_model::Plan;
 use headgate_translate::{
@@ -21,7 +21,9 @@ use crate::scopes::{self, ScopeRules};
 /// The snapshots of all scopes. Clones share them.
 #[derive(Clone)]
 pub struct SnapshotStore {
-    rules: Arc<ScopeRules>,
+    rules: Arc<RwLock<Arc<ScopeRules>>>,
+    /// Grows when the rules are replaced.
+    rule_changes: watch::Sender<u64>,
     /// Held while snapshots are built. Locked before `state`, never after it.
     builder: Arc<Mutex<SnapshotBuilder>>,
     state: Arc<Mutex<State>>,
@@ -60,7 +62,8 @@ impl SnapshotStore {
     /// A store without scopes.
     pub fn new(rules: ScopeRules, options: Options) -> Self {
         Self {
-            rules: Arc::new(rules),
+            rules: Arc::new(RwLock::new(Arc::new(rules))),
+            rule_changes: watch::Sender::default(),
             builder: Arc::new(Mutex::new(SnapshotBuilder {
                 options,
                 plan: None,
@@ -70,6 +73,17 @@ impl SnapshotStore {
                 scopes: BTreeMap::new(),
             })),
         }
+    }
+
+    /// Replaces the rules. Streams whose scope changes, or whose proxy may have nothing any more, end.
+    pub fn set_rules(&self, rules: ScopeRules) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(rules);
+        self.rule_changes.send_modify(|changes| *changes += 1);
+    }
+
+    fn rules(&self) -> Arc<ScopeRules> {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        rules.clone()
     }
 
     /// Publishes a plan with this module to every scope, and returns the number of changed resources by type. Equal snapshots
@@ -107,7 +121,7 @@ impl SnapshotStore {
 
     /// Whether proxies get a virtual host for this namespace.
     pub fn serves(&self, namespace: &str) -> bool {
-        self.rules.namespaces.iter().any(|n| n == namespace)
+        self.rules().namespaces.iter().any(|n| n == namespace)
     }
 
     /// Every scope that has a proxy.
@@ -180,14 +194,18 @@ impl Entry {
 
 impl SnapshotProvider for SnapshotStore {
     fn scope(&self, peer: &Peer) -> Result<Scope, PermissionDenied> {
-        Ok(scopes::key(&self.rules.scope(peer)?))
+        Ok(scopes::key(&self.rules().scope(peer)?))
+    }
+
+    fn scope_changes(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.rule_changes.subscribe())
     }
 
     fn snapshots(
         &self,
         peer: &Peer,
     ) -> Result<watch::Receiver<Option<Arc<Snapshot>>>, PermissionDenied> {
-        let spec = self.rules.scope(peer)?;
+        let spec = self.rules().scope(peer)?;
         let scope = scopes::key(&spec);
         if let Some(entry) = self.lock().scopes.get(&scope) {
             return Ok(entry.sender.subscribe());

@@ -335,6 +335,9 @@ pub struct ProxyReport {
     pub agent: String,
     /// Its remote address.
     pub address: Option<String>,
+    /// Its verified SPIFFE id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
     /// The scope whose resources it gets.
     pub scope: String,
     /// Start of the stream, in Unix seconds.

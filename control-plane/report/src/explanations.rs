@@ -472,6 +472,18 @@ pub const EXPLANATIONS: &[Explanation] = &[
         "Make the directory writable.",
     ),
     row(
+        global::XDS_CERTIFICATE,
+        ERROR,
+        "Certificate, key or trust bundles of the xDS port cannot be read, do not fit together, or have not come yet. The last good ones stay in effect; without any, no proxy can connect.",
+        "Correct the file that the message names, or check the SPIFFE agent and the registration of this workload. Nothing needs a restart.",
+    ),
+    row(
+        global::SCOPE_FILE,
+        ERROR,
+        "The file of `--scopes` cannot be read, or a rule in it is invalid. The last good rules stay in effect.",
+        "Correct the line that the message names.",
+    ),
+    row(
         global::MISSING_PERMISSION,
         ERROR,
         "The ServiceAccount lacks a permission that the control plane uses.",

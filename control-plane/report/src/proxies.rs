@@ -11,6 +11,7 @@ pub(super) fn proxy(proxy: &Proxy) -> ProxyReport {
         replica: None,
         agent: proxy.peer.agent.clone(),
         address: proxy.peer.address.map(|a| a.to_string()),
+        identity: proxy.peer.identity.as_ref().map(ToString::to_string),
         scope: proxy.scope.0.clone(),
         since: seconds(proxy.since),
         current: proxy.is_current(),

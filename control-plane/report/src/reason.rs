@@ -13,6 +13,10 @@ pub const KIND_UNREAD: &str = "KindUnread";
 pub const KUBERNETES_WRITE: &str = "KubernetesWrite";
 /// The directory of `--state` cannot be written.
 pub const STATE_WRITE: &str = "StateWrite";
+/// Certificate, key or bundles of the xDS port cannot be used; the last good ones stay in effect.
+pub const XDS_CERTIFICATE: &str = "XdsCertificate";
+/// The file of scope rules cannot be used; the last good rules stay in effect.
+pub const SCOPE_FILE: &str = "ScopeFile";
 /// The ServiceAccount lacks a permission that the control plane uses.
 pub const MISSING_PERMISSION: &str = "MissingPermission";
 /// The Kubernetes API does not have a kind that it should have, or no longer has it.
@@ -26,14 +30,17 @@ pub const NO_DOMAIN: &str = "NoDomain";
 /// Two replicas plan different weights for a model.
 pub const REPLICAS_DIFFER: &str = "ReplicasDiffer";
 
-/// Reasons that concern every model: files, modules, the source and its permissions, a failed translation.
-pub(super) const CONCERNING_ALL: [&str; 10] = [
+/// Reasons that concern every model: files, modules, the source and its permissions, a failed translation,
+/// the door of proxies.
+pub(super) const CONCERNING_ALL: [&str; 12] = [
     FILE,
     MODULE,
     KUBERNETES_API,
     KIND_UNREAD,
     KUBERNETES_WRITE,
     STATE_WRITE,
+    XDS_CERTIFICATE,
+    SCOPE_FILE,
     MISSING_PERMISSION,
     NO_DEFINITION,
     NOT_TRANSLATED,

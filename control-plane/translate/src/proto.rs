@@ -33,9 +33,13 @@ pub(crate) fn uint(value: u32) -> Option<UInt32Value> {
     Some(UInt32Value { value })
 }
 
-/// The TCP address of a socket.
+/// The TCP address of a listener. `[::]` also accepts IPv4, so that one address serves every cluster.
 pub(crate) fn socket(address: &SocketAddr) -> Address {
-    tcp(address.ip().to_string(), address.port())
+    let mut message = tcp(address.ip().to_string(), address.port());
+    if let Some(AddressKind::SocketAddress(socket)) = &mut message.address {
+        socket.ipv4_compat = address.is_ipv6() && address.ip().is_unspecified();
+    }
+    message
 }
 
 /// A TCP address: an IP address or a DNS name, and a port.

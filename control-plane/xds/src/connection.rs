@@ -18,17 +18,20 @@ use tonic::transport::server::{Connected, TcpIncoming};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectionInfo {
     /// Remote address, unique among the open connections; `None` on a transport without addresses. Streams are taken to
-    /// belong to one proxy if they have the same address and node id.
+    /// belong to one proxy if they have the same address, identity and node id. An IPv4 address is never mapped to IPv6.
     pub address: Option<SocketAddr>,
-    /// The identity that the transport has verified; `None` on a transport without authentication.
+    /// The verified identity; `None` on a transport without authentication.
     pub identity: Option<PeerIdentity>,
 }
 
-/// The identity of a proxy, as its transport has verified it.
+/// The identity of a proxy, as its transport, or a trusted proxy in front of this server, has verified it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerIdentity {
     /// URI subject alternative names of its certificate, such as `spiffe://cluster.local/ns/default/sa/gateway`.
     pub uris: Vec<String>,
+    /// Whether a trusted proxy in front of this server has verified it ([`forwarded`](crate::forwarded)). Then the address of
+    /// the connection is not the one of the client.
+    pub is_forwarded: bool,
 }
 
 impl fmt::Display for PeerIdentity {
@@ -58,11 +61,17 @@ pub fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Connection<Tc
     incoming.map(|accepted| {
         let io = accepted?;
         let info = ConnectionInfo {
-            address: io.peer_addr().ok(),
+            address: io.peer_addr().ok().map(canonical),
             identity: None,
         };
         Ok(Connection::new(io, info))
     })
+}
+
+/// The address without a mapping of IPv4 to IPv6, which a listener on all interfaces reports.
+#[must_use]
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 impl<T> Connected for Connection<T> {

@@ -11,7 +11,9 @@
 //! - [`resource`], [`origin`], [`snapshot`]: the resources, the objects they were made from, and consistent sets of resources.
 //!   Versions are content hashes.
 //! - [`provider`]: the port through which a caller decides which proxy may have which snapshots.
-//! - [`connection`], [`peer`]: the transport, and a proxy as its connection and its node describe it.
+//! - [`connection`], [`forwarded`], [`peer`]: the transport, the identity that a proxy in front of this server forwards, and a
+//!   proxy as its connection and its node describe it.
+//! - [`refusal`]: refused connections and streams, counted by reason.
 //! - [`debounce`]: the delay between a change and its publication.
 //! - [`session`]: every rule of delivery, as a state machine without clock, socket or task.
 //! - [`wire`]: protobuf messages to inputs of a session, and its outputs to protobuf messages.
@@ -25,11 +27,13 @@
 pub mod connection;
 pub mod debounce;
 pub mod fleet;
+pub mod forwarded;
 pub mod loads;
 pub mod options;
 pub mod origin;
 pub mod peer;
 pub mod provider;
+pub mod refusal;
 pub mod resource;
 pub mod server;
 pub mod session;
@@ -43,6 +47,7 @@ pub use options::Options;
 pub use origin::{Origin, OriginObject};
 pub use peer::Peer;
 pub use provider::{PermissionDenied, Scope, SnapshotProvider};
+pub use refusal::{Refusal, Refusals};
 pub use resource::{Kind, Resource, ResourceKey, content_hash};
 pub use server::XdsServer;
 pub use snapshot::{Inconsistent, Snapshot};

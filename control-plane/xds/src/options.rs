@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 /// The settings of a server. [`Options::default`] has the values that the docs of the fields name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -34,6 +36,8 @@ pub struct Options {
     pub keepalive: (Duration, Duration),
     /// Interval at which a proxy reports its load: 10 s.
     pub load_interval: Duration,
+    /// Addresses of peers whose `x-forwarded-client-cert` is the identity of the client: none.
+    pub trusted_forwarders: Vec<IpNet>,
 }
 
 impl Default for Options {
@@ -50,6 +54,7 @@ impl Default for Options {
             drain: Duration::from_secs(10),
             keepalive: (Duration::from_secs(60), Duration::from_secs(60)),
             load_interval: Duration::from_secs(10),
+            trusted_forwarders: Vec::new(),
         }
     }
 }

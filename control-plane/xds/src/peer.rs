@@ -23,7 +23,7 @@ pub struct Peer {
     pub agent: String,
     /// Remote address of the connection, if its transport has addresses.
     pub address: Option<SocketAddr>,
-    /// Identity that the transport has verified; `None` on a transport without authentication.
+    /// Its verified identity; `None` on a transport without authentication.
     pub identity: Option<PeerIdentity>,
 }
 
@@ -41,6 +41,15 @@ impl Peer {
             agent,
             address: connection.address,
             identity: connection.identity,
+        }
+    }
+
+    /// Its identity, else its machine. A node id is a claim, so a peer without permission could fill the log with new ones.
+    pub(crate) fn origin(&self) -> String {
+        match (&self.identity, self.address) {
+            (Some(identity), _) => identity.to_string(),
+            (None, Some(address)) => address.ip().to_string(),
+            (None, None) => self.id.clone(),
         }
     }
 

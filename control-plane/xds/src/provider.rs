@@ -9,6 +9,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::peer::Peer;
+use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
 
 /// An opaque key of what a proxy may have: proxies of equal scopes get the same snapshots.
@@ -25,6 +26,8 @@ impl fmt::Display for Scope {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct PermissionDenied {
+    /// The kind of the reason, for metrics.
+    pub refusal: Refusal,
     /// The reason, for the operator of the proxy.
     pub reason: String,
 }
@@ -36,6 +39,12 @@ pub trait SnapshotProvider: Send + Sync + 'static {
     /// # Errors
     /// [`PermissionDenied`] if the proxy may have nothing.
     fn scope(&self, peer: &Peer) -> Result<Scope, PermissionDenied>;
+
+    /// A number that changes when scopes must be computed again. A stream whose proxy may have nothing any more, or has another
+    /// scope, then ends; the proxy opens a new one. `None` if scopes never change.
+    fn scope_changes(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 
     /// The snapshots of a proxy's scope, now and later.
     ///

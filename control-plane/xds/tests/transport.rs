@@ -29,6 +29,7 @@ impl SnapshotProvider for ByIdentity {
         let identity = peer.identity.as_ref().and_then(|i| i.uris.first());
         let scope = identity.map(|uri| Scope(uri.clone()));
         scope.ok_or_else(|| PermissionDenied {
+            refusal: headgate_xds::Refusal::NoRule,
             reason: format!("node {} has no identity", peer.id),
         })
     }

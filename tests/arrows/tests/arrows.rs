@@ -103,6 +103,12 @@ const RULES: &[Rule] = &[
         says: "`xds` envoy-types, tonic (not model): knows nothing of models",
     },
     Rule {
+        name: "headgate-identity",
+        ours: &["headgate-xds"],
+        outside: Guarded(&[]),
+        says: "`identity` xds (its connection): TLS and SPIFFE, no gRPC of ours",
+    },
+    Rule {
         name: "headgate-translate",
         ours: &["headgate-model", "headgate-contract", "headgate-xds"],
         outside: Guarded(&["envoy-types"]),
@@ -173,6 +179,7 @@ const RULES: &[Rule] = &[
             "headgate-contract",
             "headgate-core",
             "headgate-dialect",
+            "headgate-identity",
             "headgate-kubernetes",
             "headgate-model",
             "headgate-publisher",
@@ -329,6 +336,7 @@ fn the_data_plane_and_the_control_plane_share_only_the_contract() {
     ];
     let control_plane = [
         "headgate-model",
+        "headgate-identity",
         "headgate-kubernetes",
         "headgate-publisher",
         "headgate-report",

@@ -11,6 +11,7 @@
 //! | a real Envoy with its admin interface, statistics and CPU time | `Envoy::start` | [`envoy`] |
 //! | a real Kubernetes API server with etcd, controllers and `kubectl` | `Kube::start`, `Kubectl` | [`kube`] |
 //! | pods that run, with or without a model server in them | `Kube::kubelet`, `ModelServers`, `EmptyRuntime` | [`kube`] |
+//! | pods that something else runs | `Kube::kubelet_with`, `PodRunner` | [`kube`] |
 //! | faults between a client and the API server | `Kube::fault_proxy` | [`kube`] |
 //! | a model server that responds, streams, stalls, aborts and misreports on demand | `MockModel::start` | [`mock_model`] |
 //! | an xDS client, step by step, delta or state of the world | `DeltaProxy`, `SotwProxy` | [`xds_client`] |
@@ -20,6 +21,7 @@
 //! | closed-loop load with a record of every response | `Load::start` | [`client`] |
 //! | shares of versions with 4-sigma bounds, and sessions that moved | `share_of`, `SessionMoves` | [`share`] |
 //! | TLS in front of a server, with a certificate for any name | `CertificateAuthority::terminate_tls` | [`tls`] |
+//! | X.509-SVIDs of a trust domain, in files as kubelet mounts them | `TrustDomainAuthority`, `SecretVolume` | [`svid`] |
 //! | any other child process, with its log | `Process::start` | [`process`] |
 //! | polling for a condition with a deadline | `eventually` | [`deadline`] |
 //! | free loopback ports; named pipes | `free_addr`; `make` | [`ports`], [`fifo`] |
@@ -39,8 +41,8 @@ pub mod mock_model;
 pub mod ports;
 pub mod process;
 pub mod share;
+pub mod svid;
 pub mod testbed;
-
 pub mod tls;
 pub mod xds_client;
 

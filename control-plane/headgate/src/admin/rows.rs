@@ -100,15 +100,17 @@ fn missing_kind(it: MissingKind<'_>) -> ProblemReport {
     }
 }
 
-/// Failing writes and their consequences. They do not affect what proxies are served.
+/// Failing writes, certificates and scope rules, and their consequences.
 pub(crate) fn write_problems(
     failing: BTreeMap<String, Failing>,
 ) -> impl Iterator<Item = ProblemReport> {
     failing.into_iter().map(|(resource, failing)| {
-        let reason = match failing.place {
-            FaultPlace::StateDirectory => reason::STATE_WRITE,
-            FaultPlace::Kubernetes => reason::KUBERNETES_WRITE,
+        let (severity, reason) = match failing.place {
+            FaultPlace::StateDirectory => ("warning", reason::STATE_WRITE),
+            FaultPlace::Kubernetes => ("warning", reason::KUBERNETES_WRITE),
+            FaultPlace::XdsCertificate => ("error", reason::XDS_CERTIFICATE),
+            FaultPlace::ScopeFile => ("error", reason::SCOPE_FILE),
         };
-        ProblemReport::new("warning", reason, resource, failing.message).since(unix(failing.since))
+        ProblemReport::new(severity, reason, resource, failing.message).since(unix(failing.since))
     })
 }

@@ -135,13 +135,8 @@ mod tests {
 
     /// A page with a limit of waiting clients.
     fn page(waiters: usize) -> (Arc<Syncz>, Senders) {
-        let rules = ScopeRules {
-            allow: Vec::new(),
-            follow: Vec::new(),
-            node_namespaces: Vec::new(),
-            namespaces: Vec::new(),
-            listen: "127.0.0.1:10000".parse().unwrap(),
-        };
+        let listen = "127.0.0.1:10000".parse().unwrap();
+        let rules = ScopeRules::loopback(Vec::new(), listen);
         let module = Code::File("/m.wasm".to_owned());
         let (sender, shutting_down) = watch::channel(false);
         let (_published, published) = watch::channel(None);
@@ -158,6 +153,7 @@ mod tests {
             peers: None,
             ages: StatusAges::default(),
             log_level: LogLevel::detached(),
+            identity: None,
         };
         let page = Arc::new(Syncz::new(admin, waiters));
         let senders = Senders {

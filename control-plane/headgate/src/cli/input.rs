@@ -10,7 +10,7 @@ use headgate_kubernetes::kinds::Kind;
 use headgate_model::LabelKeys;
 use headgate_source::cluster::AllowedEndpoint;
 
-use crate::config::{ClusterConfig, InputConfig, ModelSource};
+use crate::config::{ClusterConfig, InputConfig, ModelSource, ModuleDelivery};
 use crate::names::{parse_label_key, parse_namespace};
 
 /// The source of models and policies, and the settings of their translation.
@@ -50,7 +50,8 @@ pub(crate) struct InputArgs {
     /// Label keys.
     #[command(flatten)]
     labels: LabelArgs,
-    /// Listen address of proxies. The node metadata `headgate.listen` of a proxy takes precedence.
+    /// Listen address of proxies; `[::]:PORT` is all interfaces, IPv6 and IPv4. The node metadata `headgate.listen` of a proxy takes
+    /// precedence.
     #[arg(
         long,
         value_name = "IP:PORT",
@@ -66,6 +67,16 @@ pub(crate) struct InputArgs {
         env = "HEADGATE_WASM"
     )]
     wasm: PathBuf,
+    /// Directory of the module on the proxies, if it is not --wasm: an absolute path. Each proxy must have the module there, as
+    /// headgate-SHA256.wasm with the SHA-256 of headgate.wasm in lower-case hex, before the control plane offers it.
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "HEADGATE_WASM_PROXY_PATH",
+        value_parser = parse_proxy_path,
+        conflicts_with = "wasm_inline"
+    )]
+    wasm_proxy_path: Option<String>,
     /// Send the bytes of the module instead of its path, for proxies that cannot read --wasm.
     #[arg(long)]
     wasm_inline: bool,
@@ -213,12 +224,20 @@ impl InputArgs {
             labels: self.labels.keys(),
             listen: self.listen,
             wasm: self.wasm.clone(),
-            wasm_inline: self.wasm_inline,
+            delivery: self.delivery(),
             access_log: (self.access_log != "none").then(|| self.access_log.clone()),
             max_body_bytes: self.max_body_bytes,
             idle_timeout: Duration::from_secs(self.idle_timeout),
             upstream_ca: self.upstream_ca.clone(),
         })
+    }
+
+    fn delivery(&self) -> ModuleDelivery {
+        match &self.wasm_proxy_path {
+            Some(dir) => ModuleDelivery::ProxyDirectory(dir.clone()),
+            None if self.wasm_inline => ModuleDelivery::Inline,
+            None => ModuleDelivery::SharedDirectory,
+        }
     }
 
     fn source(&self) -> Result<ModelSource, String> {
@@ -245,6 +264,14 @@ impl InputArgs {
             (None, _) => "default",
         }
     }
+}
+
+/// An absolute path, without the slashes at its end.
+fn parse_proxy_path(text: &str) -> Result<String, String> {
+    if !text.starts_with('/') {
+        return Err("write an absolute path, such as /etc/headgate/wasm".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
 }
 
 fn parse_domains(text: &str) -> Result<(String, Vec<String>), String> {

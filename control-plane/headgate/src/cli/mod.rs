@@ -1,5 +1,7 @@
 //! The command line: `clap` types, and their conversion to the plain configuration of [`crate::config`].
 
+mod bootstrap;
+mod identity;
 mod input;
 mod reference;
 mod schema;
@@ -13,6 +15,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use headgate_report::output::{Format, print_error, printed};
 
+use self::bootstrap::BootstrapArgs;
 use self::input::{InputArgs, LabelArgs};
 use self::schema::SchemaArgs;
 use self::serve::ServeArgs;
@@ -94,6 +97,8 @@ pub(crate) enum Command {
     Validate(ValidateArgs),
     /// Show the resources that would be served, without serving them.
     Translate(Box<TranslateArgs>),
+    /// Write an Envoy bootstrap.
+    Bootstrap(Box<BootstrapArgs>),
     /// Print JSON schemas, references, CustomResourceDefinitions or RBAC manifests.
     Schema(SchemaArgs),
     /// Print the version of this program and of the control planes.

@@ -64,6 +64,8 @@ enum Document {
     TrafficTagPolicy,
     /// JSON schema of `spec` of a `ServedModel`.
     ServedModel,
+    /// JSON schema of the file of `serve --scopes`.
+    Scopes,
     /// Reference of all schemas, as Markdown.
     Reference,
     /// Reference of the metrics, as Markdown.
@@ -100,6 +102,7 @@ impl SchemaArgs {
             Document::TokenBucketPolicy => SchemaOf::TokenBucketPolicy,
             Document::TrafficTagPolicy => SchemaOf::TrafficTagPolicy,
             Document::ServedModel => SchemaOf::ServedModel,
+            Document::Scopes => SchemaOf::Scopes,
             Document::Reference => SchemaOf::Reference,
             Document::MetricsReference => SchemaOf::Metrics,
             Document::FindingsReference => SchemaOf::Findings,

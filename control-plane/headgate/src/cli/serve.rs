@@ -6,8 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use headgate_kubernetes::policies::Controller;
 
+use super::identity::IdentityArgs;
 use super::input::InputArgs;
 use crate::config::{ServeConfig, WriterConfig};
+use crate::listen::parse_listen;
 use crate::names::{parse_name, parse_namespace};
 
 /// `headgate serve`.
@@ -16,36 +18,28 @@ pub(crate) struct ServeArgs {
     /// The source.
     #[command(flatten)]
     input: InputArgs,
-    /// Listen address of the xDS server, for proxies.
+    /// Listen address of the xDS server, for proxies. `:PORT` listens on all interfaces, IPv4 and IPv6.
     #[arg(
         long,
-        value_name = "IP:PORT",
+        value_name = "IP:PORT|:PORT",
+        value_parser = parse_listen,
         default_value = "127.0.0.1:18000",
         env = "HEADGATE_XDS_ADDRESS"
     )]
     xds_address: SocketAddr,
     /// Listen address of the admin server, for people, probes and Prometheus: /syncz /config_dump /metrics /readyz /livez /version
-    /// /logging.
+    /// /logging. `:PORT` listens on all interfaces, IPv4 and IPv6.
     #[arg(
         long,
-        value_name = "IP:PORT",
+        value_name = "IP:PORT|:PORT",
+        value_parser = parse_listen,
         default_value = "127.0.0.1:18001",
         env = "HEADGATE_ADMIN_ADDRESS"
     )]
     admin_address: SocketAddr,
-    /// Node ids that may connect from other machines. A `*` at the end matches any suffix. Connections from loopback are always
-    /// allowed. Repeatable.
-    #[arg(long = "allow-node", value_name = "PATTERN")]
-    allow_nodes: Vec<String>,
-    /// Node ids whose filters follow the decision of the previous hop instead of deciding. A `*` at the end matches any suffix.
-    /// Repeatable.
-    #[arg(long = "follow-node", value_name = "PATTERN")]
-    follow_nodes: Vec<String>,
-    /// Namespaces that are served to the node ids that match the pattern. A `*` at the end matches any suffix; a node id that matches
-    /// several patterns gets the namespaces of all of them. If the flag is given, a proxy that matches no pattern is rejected.
-    /// Otherwise each proxy gets all namespaces that have a domain. Repeatable.
-    #[arg(long = "node-namespaces", value_name = "PATTERN=NAMESPACE,…", value_parser = parse_node_namespaces)]
-    node_namespaces: Vec<(String, Vec<String>)>,
+    /// Identity of proxies.
+    #[command(flatten)]
+    identity: IdentityArgs,
     /// How long a cluster stays after the last route to it is removed, in seconds (2–3600).
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=3600))]
     linger: u64,
@@ -72,9 +66,7 @@ impl ServeArgs {
             input: self.input.config()?,
             xds_address: self.xds_address,
             admin_address: self.admin_address,
-            allow_nodes: self.allow_nodes.clone(),
-            follow_nodes: self.follow_nodes.clone(),
-            node_namespaces: self.node_namespaces.clone(),
+            identity: self.identity.config()?,
             linger: Duration::from_secs(self.linger),
             load_report_interval: Duration::from_secs(self.load_report_interval),
             drain_time: Duration::from_secs(self.drain_time),
@@ -109,7 +101,7 @@ struct WriterArgs {
     /// Name of this replica, unique among those that share the Lease; the default is the name of the pod, or host name and process id.
     #[arg(long, value_name = "NAME", env = "POD_NAME", value_parser = parse_name)]
     replica_name: Option<String>,
-    /// Address of this replica, needed if --admin-address listens on all interfaces (0.0.0.0). Replicas publish it, so that
+    /// Address of this replica, needed if --admin-address listens on all interfaces. Replicas publish it, so that
     /// `headgate status` can query all of them.
     #[arg(long, value_name = "IP", env = "POD_IP")]
     replica_address: Option<IpAddr>,
@@ -126,12 +118,4 @@ impl WriterArgs {
             controller: self.controller_name.clone(),
         }
     }
-}
-
-fn parse_node_namespaces(text: &str) -> Result<(String, Vec<String>), String> {
-    let (pattern, namespaces) = text
-        .rsplit_once('=')
-        .ok_or("write PATTERN=NAMESPACE, or PATTERN=NAMESPACE,NAMESPACE for several")?;
-    let namespaces = namespaces.split(',').map(|n| parse_namespace(n.trim()));
-    Ok((pattern.to_owned(), namespaces.collect::<Result<_, _>>()?))
 }

@@ -7,6 +7,7 @@ use headgate_core::metrics::{FAMILIES, MetricKind};
 use headgate_kubernetes::access::{self, Account, Needs};
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies;
+use headgate_publisher::scope_file_schema;
 use headgate_report::output::print;
 use headgate_report::reference::{self, FilterStatistic};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -23,12 +24,14 @@ pub(crate) fn run(document: &SchemaOf) -> Result<(), Failure> {
         SchemaOf::TokenBucketPolicy => of::<TokenBucketPolicySpec>(),
         SchemaOf::TrafficTagPolicy => of::<TrafficTagPolicySpec>(),
         SchemaOf::ServedModel => of::<ServedModelSpec>(),
+        SchemaOf::Scopes => scope_file_schema(),
         SchemaOf::Reference => {
             let roots = [
                 ("TokenBucketPolicy `spec`", of::<TokenBucketPolicySpec>()),
                 ("TrafficTagPolicy `spec`", of::<TrafficTagPolicySpec>()),
                 ("ServedModel `spec`", of::<ServedModelSpec>()),
                 ("Filter configuration", of::<FilterConfig>()),
+                ("Scope rules (`serve --scopes`)", scope_file_schema()),
             ];
             let roots: Vec<_> = roots
                 .iter()

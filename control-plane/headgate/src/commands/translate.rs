@@ -25,7 +25,7 @@ use crate::translation;
 pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
     let input = &config.input;
     let observed = source::read(input)?;
-    let module = modules::offer(&input.wasm, input.wasm_inline);
+    let module = modules::offer(&input.wasm, &input.delivery);
     let module = module.unwrap_or_else(|error| {
         print_error(&format!(
             "info: {error}. The filters are shown without code"

@@ -1,7 +1,7 @@
 //! The wasm module for the proxies: a file with its SHA-256 in its name, or its bytes.
 //!
 //! Envoy loads a module again only if its path changes, so a new module gets a new name. The named copy is in the directory of the
-//! original; old copies stay, because a proxy may still load one. While serving, [`watch`] detects that the module was replaced.
+//! original, or already on the proxies; old copies stay, because a proxy may still load one. While serving, [`watch`] detects that the module was replaced.
 
 mod completeness;
 mod watch;
@@ -12,6 +12,8 @@ use headgate_translate::Code;
 use sha2::{Digest, Sha256};
 
 pub(crate) use watch::ModuleWatcher;
+
+use crate::config::ModuleDelivery;
 
 /// The file name without its extension. One module serves as every filter: the configuration names its stages.
 const NAME: &str = "headgate";
@@ -42,7 +44,7 @@ pub(crate) enum ModuleError {
         why: String,
     },
     /// The named copy cannot be written.
-    #[error("--wasm: cannot write {}: {source}. Make the directory writable, or use --wasm-inline", path.display())]
+    #[error("--wasm: cannot write {}: {source}. Make the directory writable, or use --wasm-inline or --wasm-proxy-path", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -65,7 +67,7 @@ fn path_in(dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`ModuleError`], naming the file and the fix.
-pub(crate) fn offer(dir: &Path, inline: bool) -> Result<Code, ModuleError> {
+pub(crate) fn offer(dir: &Path, delivery: &ModuleDelivery) -> Result<Code, ModuleError> {
     let path = path_in(dir);
     let read = |source| ModuleError::Read {
         path: path.clone(),
@@ -78,15 +80,15 @@ pub(crate) fn offer(dir: &Path, inline: bool) -> Result<Code, ModuleError> {
     if let Err(why) = completeness::check(&bytes) {
         return Err(ModuleError::Truncated { path, why });
     }
-    if inline {
+    if *delivery == ModuleDelivery::Inline {
         return Ok(Code::Inline(bytes.into()));
     }
-    let sha: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let name = format!("{NAME}-{}.wasm", sha256(&bytes));
+    if let ModuleDelivery::ProxyDirectory(dir) = delivery {
+        return Ok(Code::File(format!("{dir}/{name}")));
+    }
     let dir = dir.canonicalize().map_err(read)?;
-    let named = dir.join(format!("{NAME}-{sha}.wasm"));
+    let named = dir.join(name);
     if !named.exists() {
         write(&named, &bytes).map_err(|source| ModuleError::Write {
             path: named.clone(),
@@ -94,6 +96,12 @@ pub(crate) fn offer(dir: &Path, inline: bool) -> Result<Code, ModuleError> {
         })?;
     }
     Ok(Code::File(named.to_string_lossy().into_owned()))
+}
+
+/// The SHA-256 of bytes, in lower-case hex.
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Writes the file atomically, because a proxy may load it as soon as it has its name.
@@ -118,16 +126,19 @@ mod tests {
     fn rule_09_a_module_file_has_its_sha_256_in_its_name_so_a_new_module_has_a_new_path() {
         let (one, two) = (completeness::module(b"one"), completeness::module(b"two"));
         let dir = dir_with(&one);
-        let first = offer(dir.path(), false).unwrap();
-        assert_eq!(offer(dir.path(), false).unwrap(), first);
+        let first = offer(dir.path(), &ModuleDelivery::SharedDirectory).unwrap();
+        assert_eq!(
+            offer(dir.path(), &ModuleDelivery::SharedDirectory).unwrap(),
+            first
+        );
         std::fs::write(dir.path().join("headgate.wasm"), &two).unwrap();
-        let second = offer(dir.path(), false).unwrap();
+        let second = offer(dir.path(), &ModuleDelivery::SharedDirectory).unwrap();
         assert_ne!(second, first);
         let (Code::File(first), Code::File(second)) = (first, second) else {
             unreachable!()
         };
         for (path, bytes) in [(&first, &one), (&second, &two)] {
-            let sha = format!("{:x}", Sha256::digest(bytes));
+            let sha = sha256(bytes);
             assert!(path.ends_with(&format!("/headgate-{sha}.wasm")), "{path}");
         }
         assert_eq!(std::fs::read(first).unwrap(), one);
@@ -135,14 +146,31 @@ mod tests {
     }
 
     #[test]
+    fn a_module_that_proxies_have_is_named_by_their_path_and_nothing_is_written() {
+        let bytes = completeness::module(b"one");
+        let dir = dir_with(&bytes);
+        let delivery = ModuleDelivery::ProxyDirectory("/etc/headgate/wasm".to_owned());
+        let sha = sha256(&bytes);
+        assert_eq!(
+            offer(dir.path(), &delivery).unwrap(),
+            Code::File(format!("/etc/headgate/wasm/headgate-{sha}.wasm"))
+        );
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
     fn a_file_that_is_not_a_module_is_refused_by_name() {
         let dir = dir_with(b"<html>");
-        let error = offer(dir.path(), false).unwrap_err().to_string();
+        let error = offer(dir.path(), &ModuleDelivery::SharedDirectory)
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("headgate.wasm is not a WebAssembly module"),
             "{error}"
         );
-        let missing = offer(Path::new("/nowhere"), false).unwrap_err().to_string();
+        let missing = offer(Path::new("/nowhere"), &ModuleDelivery::SharedDirectory)
+            .unwrap_err()
+            .to_string();
         assert!(missing.contains("make wasm"), "{missing}");
     }
 }

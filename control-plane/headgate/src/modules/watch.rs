@@ -12,6 +12,7 @@ use headgate_translate::Code;
 use tokio::sync::watch;
 
 use super::{ModuleError, offer, path_in};
+use crate::config::ModuleDelivery;
 
 /// Time between two checks of the file.
 const CHECK_EVERY: Duration = Duration::from_millis(250);
@@ -20,7 +21,7 @@ const CHECK_EVERY: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(crate) struct ModuleWatcher {
     dir: PathBuf,
-    inline: bool,
+    delivery: ModuleDelivery,
     /// The stamp at the last check; `None` if there was no file.
     checked: Option<Stamp>,
     /// The stamp at the last read.
@@ -33,13 +34,13 @@ impl ModuleWatcher {
     ///
     /// # Errors
     /// [`ModuleError`]: there is no last valid module to fall back to.
-    pub(crate) fn new(dir: &Path, inline: bool) -> Result<Self, ModuleError> {
+    pub(crate) fn new(dir: &Path, delivery: &ModuleDelivery) -> Result<Self, ModuleError> {
         // Before the content: the next check finds what is written after this one.
         let stamp = stamp(&path_in(dir)).ok();
-        let module = offer(dir, inline)?;
+        let module = offer(dir, delivery)?;
         Ok(Self {
             dir: dir.to_owned(),
-            inline,
+            delivery: delivery.clone(),
             checked: stamp,
             read: stamp,
             offered: watch::Sender::new(Offered {
@@ -71,7 +72,7 @@ impl ModuleWatcher {
             return;
         }
         self.read = stamp;
-        let read = offer(&self.dir, self.inline);
+        let read = offer(&self.dir, &self.delivery);
         self.offered.send_if_modified(|offered| {
             let next = after(offered, read);
             let changed = next != *offered;
@@ -118,7 +119,7 @@ mod tests {
         fn new() -> Self {
             let dir = tempfile::tempdir().unwrap();
             std::fs::write(path_in(dir.path()), module(b"one")).unwrap();
-            let watched = ModuleWatcher::new(dir.path(), false).unwrap();
+            let watched = ModuleWatcher::new(dir.path(), &ModuleDelivery::SharedDirectory).unwrap();
             Self { dir, watched }
         }
 

@@ -82,13 +82,8 @@ fn module(name: &str) -> Code {
 
 impl Fixture {
     fn new(objects: &Objects) -> Self {
-        let rules = ScopeRules {
-            allow: Vec::new(),
-            follow: Vec::new(),
-            node_namespaces: Vec::new(),
-            namespaces: vec!["default".to_owned()],
-            listen: "127.0.0.1:10000".parse().unwrap(),
-        };
+        let listen = "127.0.0.1:10000".parse().unwrap();
+        let rules = ScopeRules::loopback(vec!["default".to_owned()], listen);
         let domains = [("default".to_owned(), vec!["*".to_owned()])];
         let scopes = SnapshotStore::new(rules, Options::new(module("one"), domains));
         let scope = scopes.scope(&Peer::default()).unwrap();

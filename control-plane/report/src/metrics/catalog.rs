@@ -80,6 +80,18 @@ pub const FAMILIES: &[MetricFamily] = &[
         &[],
         "Plans published by this process",
     ),
+    family(
+        "headgate_xds_refusals",
+        "counter",
+        &["reason"],
+        "Connections and streams of proxies that were refused",
+    ),
+    family(
+        "headgate_xds_certificate_expiry_timestamp_seconds",
+        "gauge",
+        &[],
+        "End of the validity of the certificate of the xDS port, in Unix seconds; no series if the port speaks plaintext",
+    ),
     family("headgate_proxies", "gauge", &[], "Connected proxies"),
     family(
         "headgate_proxies_current",

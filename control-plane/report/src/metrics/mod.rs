@@ -10,9 +10,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use headgate_xds::Kind;
 use headgate_xds::fleet::{FleetEvent, ProxyEvent};
 use headgate_xds::session::Event;
+use headgate_xds::{Kind, Refusals};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::TypedMetric;
@@ -65,6 +65,14 @@ struct KindLabels {
     kind: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoLabels {}
+
 /// The namespace of a model is `model_namespace`, because Prometheus sets `namespace` to that of the scraped pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VersionLabels {
@@ -84,6 +92,10 @@ pub struct Metrics {
     publication_duration: Histogram,
     source_errors: Family<SourceLabels, Counter>,
     publications: Counter,
+    /// The refusals of the xDS server; the counters follow them at each scrape.
+    refusals: Refusals,
+    refused: Family<RefusalLabels, Counter>,
+    certificate_expiry: Family<NoLabels, Gauge>,
     proxies: Gauge,
     current_proxies: Gauge,
     synced: Gauge,
@@ -139,6 +151,9 @@ impl Metrics {
             publication_duration: histogram(),
             source_errors: Family::default(),
             publications: Counter::default(),
+            refusals: Refusals::default(),
+            refused: Family::default(),
+            certificate_expiry: Family::default(),
             proxies: Gauge::default(),
             current_proxies: Gauge::default(),
             synced: Gauge::default(),
@@ -148,6 +163,19 @@ impl Metrics {
         };
         metrics.register_all(started);
         metrics
+    }
+
+    /// Shows these refusals.
+    #[must_use]
+    pub fn counting(self, refusals: Refusals) -> Self {
+        Self { refusals, ..self }
+    }
+
+    /// Sets the end of the validity of the certificate of the xDS port, in Unix seconds; `None` if it has none.
+    pub fn certificate_expires(&self, at: Option<i64>) {
+        if let Some(at) = at {
+            self.certificate_expiry.get_or_create(&NoLabels {}).set(at);
+        }
     }
 
     fn register_all(&mut self, started: SystemTime) {
@@ -186,6 +214,9 @@ impl Metrics {
             &self.publication_duration,
         );
         register(to, "headgate_publications", &self.publications);
+        register(to, "headgate_xds_refusals", &self.refused);
+        let expiry = "headgate_xds_certificate_expiry_timestamp_seconds";
+        register(to, expiry, &self.certificate_expiry);
         register(to, "headgate_proxies", &self.proxies);
         register(to, "headgate_proxies_current", &self.current_proxies);
         register(to, "headgate_synced", &self.synced);
@@ -293,6 +324,11 @@ impl Metrics {
         self.unreachable.set(i64::from(unreachable));
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.set(report);
+        for (refusal, count) in self.refusals.counts() {
+            let reason = refusal.as_str();
+            let counter = self.refused.get_or_create(&RefusalLabels { reason });
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
         Ok(text)
@@ -358,6 +394,7 @@ mod tests {
     fn every_exposed_family_is_in_the_catalog_with_its_type() {
         let metrics = Metrics::default();
         metrics.published(Duration::from_millis(3));
+        metrics.certificate_expires(Some(1));
         let mut report = Report {
             models: vec![ModelReport::default()],
             api: Some(ApiReport {

@@ -100,6 +100,7 @@ fn proxy(id: &str) -> ProxyReport {
         replica: None,
         agent: "envoy/1.40.0".to_owned(),
         address: None,
+        identity: None,
         scope: String::new(),
         since: 1.0,
         current: true,

@@ -276,6 +276,7 @@ mod tests {
                 replica: None,
                 agent: String::new(),
                 address: None,
+                identity: None,
                 scope: String::new(),
                 since: 0.0,
                 current: false,

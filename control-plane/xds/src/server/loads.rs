@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::XdsServer;
+use super::scope_changes::ScopeChanges;
 use super::services::{Messages, connection_of};
 use super::stream::{admit, until_drained};
 use crate::connection::ConnectionInfo;
@@ -26,7 +27,7 @@ impl<S: SnapshotProvider> LoadReportingService for XdsServer<S> {
         &self,
         request: Request<Streaming<pb::LoadStatsRequest>>,
     ) -> Result<Response<Self::StreamLoadStatsStream>, Status> {
-        let (server, connection) = (self.clone(), connection_of(&request));
+        let (server, connection) = (self.clone(), connection_of(self, &request)?);
         // Room for the one response and for the status that ends the stream.
         let (outbound, responses) = mpsc::channel(2);
         let mut inbound = request.into_inner();
@@ -55,6 +56,7 @@ async fn receive_reports<S: SnapshotProvider>(
     let Some(first) = inbound.message().await? else {
         return Ok(());
     };
+    let mut scope_changes = ScopeChanges::since_now(server);
     let node = first.node.unwrap_or_default();
     let (peer, scope) = admit(server, node, connection)?;
     tracing::debug!(node = peer.id, %scope, peer = peer.remote(), "proxy reports its load");
@@ -71,10 +73,16 @@ async fn receive_reports<S: SnapshotProvider>(
     if outbound.send(Ok(settings)).await.is_err() {
         return Ok(());
     }
-    while let Some(report) = inbound.message().await? {
-        membership.report(by_cluster(report.cluster_stats));
+    let reports = async {
+        while let Some(report) = inbound.message().await? {
+            membership.report(by_cluster(report.cluster_stats));
+        }
+        Ok(())
+    };
+    tokio::select! {
+        ended = reports => ended,
+        status = scope_changes.leave(server, &peer, &scope) => Err(status),
     }
-    Ok(())
 }
 
 /// The load by cluster. A cluster may be in a report several times, once for each service name.

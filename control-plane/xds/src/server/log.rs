@@ -30,10 +30,11 @@ impl LogLimits {
 
     /// Logs that a proxy may have nothing.
     pub(super) fn denied(&self, peer: &Peer, denied: &PermissionDenied, now: Instant) {
-        let admitted = self.lock().admit(&peer.id, None, Topic::Denied, now);
+        let admitted = self.lock().admit(&peer.origin(), None, Topic::Denied, now);
         if let Some(suppressed) = admitted {
             let (node, peer, detail) = (&*peer.id, peer.remote(), &*denied.reason);
-            tracing::warn!(node, peer, detail, suppressed, "proxy denied");
+            let refusal = denied.refusal.as_str();
+            tracing::warn!(node, peer, refusal, detail, suppressed, "proxy denied");
         }
     }
 }

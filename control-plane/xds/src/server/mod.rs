@@ -4,6 +4,7 @@
 //! in the session; this module only waits and performs.
 //!
 //! - `services`: the gRPC services. `stream`: one stream and its session. `siblings`: the streams of one proxy.
+//! - `scope_changes`: the end of the streams whose scope is not theirs any more.
 //! - `histories`: what a stream leaves to the proxy's next one. `last_good`: what it leaves to other proxies of its scope.
 //! - `drain`: the end of the streams when the server shuts down.
 //! - `loads`: the load reporting service.
@@ -15,6 +16,7 @@ mod last_good;
 mod loads;
 mod log;
 mod log_limiter;
+mod scope_changes;
 mod services;
 mod siblings;
 mod stream;
@@ -34,6 +36,7 @@ use crate::fleet::Fleet;
 use crate::loads::Loads;
 use crate::options::Options;
 use crate::provider::SnapshotProvider;
+use crate::refusal::Refusals;
 
 use drain::DrainSchedule;
 
@@ -57,6 +60,7 @@ struct Inner<S> {
     last_good: last_good::LastGoodByScope,
     siblings: siblings::SiblingGroups,
     log_limits: log::LogLimits,
+    refusals: Refusals,
     /// The end of each stream, once the server drains or closes.
     drain: watch::Sender<Option<Arc<DrainSchedule>>>,
 }
@@ -81,6 +85,7 @@ impl<S: SnapshotProvider> XdsServer<S> {
             last_good: last_good::LastGoodByScope::default(),
             siblings: siblings::SiblingGroups::default(),
             log_limits: log::LogLimits::default(),
+            refusals: Refusals::default(),
             drain: watch::Sender::new(None),
         };
         Self {
@@ -98,6 +103,12 @@ impl<S: SnapshotProvider> XdsServer<S> {
     #[must_use]
     pub fn loads(&self) -> Loads {
         self.inner.loads.clone()
+    }
+
+    /// The refused streams. The transport may count its refused connections here too.
+    #[must_use]
+    pub fn refusals(&self) -> Refusals {
+        self.inner.refusals.clone()
     }
 
     /// The source of its snapshots.

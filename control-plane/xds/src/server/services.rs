@@ -20,7 +20,10 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::connection::ConnectionInfo;
-use crate::provider::SnapshotProvider;
+use crate::forwarded;
+use crate::peer::Peer;
+use crate::provider::{PermissionDenied, SnapshotProvider};
+use crate::refusal::Refusal;
 use crate::resource::Kind;
 use crate::wire::{Delta, StateOfTheWorld, Wire};
 
@@ -53,7 +56,7 @@ impl<S: SnapshotProvider> XdsServer<S> {
         only: Option<Kind>,
         request: Request<Streaming<P::Request>>,
     ) -> Opened<P::Response> {
-        let connection = connection_of(&request);
+        let connection = connection_of(self, &request)?;
         let (outbound, responses) = mpsc::channel(self.inner.options.response_queue.max(1));
         let inbound = request.into_inner();
         tokio::spawn(stream::run::<P, S>(
@@ -69,10 +72,26 @@ impl<S: SnapshotProvider> XdsServer<S> {
     }
 }
 
-/// The remote end of the connection that a request came on.
-pub(super) fn connection_of<T>(request: &Request<T>) -> ConnectionInfo {
+/// The remote end of the connection that a request came on, with the identity that this request forwards.
+pub(super) fn connection_of<S, T>(
+    server: &XdsServer<S>,
+    request: &Request<T>,
+) -> Result<ConnectionInfo, Status> {
     let connection = request.extensions().get::<ConnectionInfo>();
-    connection.cloned().unwrap_or_default()
+    let connection = connection.cloned().unwrap_or_default();
+    let trusted = &server.inner.options.trusted_forwarders;
+    let address = connection.address;
+    forwarded::identify(connection, request.metadata(), trusted).map_err(|malformed| {
+        let peer = Peer {
+            address,
+            ..Peer::default()
+        };
+        let denial = PermissionDenied {
+            refusal: Refusal::ForwardedHeader,
+            reason: malformed.to_string(),
+        };
+        stream::denied(server, &peer, denial)
+    })
 }
 
 #[tonic::async_trait]

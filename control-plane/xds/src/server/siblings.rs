@@ -13,12 +13,15 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use crate::connection::PeerIdentity;
 use crate::fleet::StreamId;
+use crate::peer::Peer;
 use crate::resource::Kind;
 use crate::session::{Protocol, Response, Session};
 
-/// Address, node id, and whether the protocol is delta.
-type GroupKey = (SocketAddr, String, bool);
+/// Address, identity, node id, and whether the protocol is delta. A proxy in front of this server sends the streams of many
+/// proxies over one connection, so the node id alone, which is a claim, does not tell them apart.
+type GroupKey = (SocketAddr, Option<PeerIdentity>, String, bool);
 
 /// The open groups.
 #[derive(Debug, Default)]
@@ -49,12 +52,13 @@ impl SiblingGroups {
     pub(super) fn join(
         &self,
         address: SocketAddr,
-        node: &str,
+        peer: &Peer,
         protocol: Protocol,
         stream: StreamId,
         session: Session,
     ) -> SessionHandle {
-        let key = (address, node.to_owned(), protocol == Protocol::Delta);
+        let is_delta = protocol == Protocol::Delta;
+        let key = (address, peer.identity.clone(), peer.id.clone(), is_delta);
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         groups.retain(|_, group| group.strong_count() > 0);
         let group = groups.get(&key).and_then(Weak::upgrade);

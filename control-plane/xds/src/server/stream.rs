@@ -26,6 +26,7 @@ use super::XdsServer;
 use super::histories::{ProxyKey, StreamHistories};
 use super::last_good::LastGoodByScope;
 use super::log::{self, StreamLog};
+use super::scope_changes::ScopeChanges;
 use super::siblings::SessionHandle;
 
 pub(super) type Outbound = mpsc::Sender<Result<Response, Status>>;
@@ -58,18 +59,23 @@ async fn serve<P: Wire, S: SnapshotProvider>(
     inbound: &mut Streaming<P::Request>,
     outbound: &Outbound,
 ) -> Result<(), Status> {
+    let mut scope_changes = ScopeChanges::since_now(server);
     let admission = receive_first::<P, S>(server, connection, inbound);
     let Some(admission) = until_drained(server, None, admission).await? else {
         return Ok(());
     };
     let span = log::span(&admission.peer, &admission.scope, P::PROTOCOL, only);
     let serve = async {
+        let (peer, scope) = (admission.peer.clone(), admission.scope.clone());
         let (mut stream, first, mut snapshots) =
             ActiveStream::open::<P, S>(server, admission, only);
         let id = stream.member.stream();
         let events = async {
             stream.receive::<P>(first)?;
-            stream.run::<P>(inbound, &mut snapshots, outbound).await
+            tokio::select! {
+                ended = stream.run::<P>(inbound, &mut snapshots, outbound) => ended,
+                status = scope_changes.leave(server, &peer, &scope) => Err(status),
+            }
         };
         let ended = until_drained(server, Some(id), events).await;
         if let Err(status) = &ended {
@@ -153,7 +159,9 @@ pub(super) fn admit<S: SnapshotProvider>(
     Ok((peer, scope))
 }
 
-fn denied<S>(server: &XdsServer<S>, peer: &Peer, denied: PermissionDenied) -> Status {
+/// Logs and counts a refusal, and returns the status that ends the stream.
+pub(super) fn denied<S>(server: &XdsServer<S>, peer: &Peer, denied: PermissionDenied) -> Status {
+    server.inner.refusals.count(denied.refusal);
     server.inner.log_limits.denied(peer, &denied, now());
     Status::permission_denied(denied.reason)
 }
@@ -212,7 +220,7 @@ impl<'a> ActiveStream<'a> {
         let session = match peer.address.filter(|_| only.is_some()) {
             Some(address) => {
                 let groups = &inner.siblings;
-                groups.join(address, &peer.id, P::PROTOCOL, id, session)
+                groups.join(address, &peer, P::PROTOCOL, id, session)
             }
             None => SessionHandle::alone(id, session),
         };

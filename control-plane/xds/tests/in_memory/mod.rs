@@ -53,6 +53,7 @@ impl Network {
         let info = ConnectionInfo {
             address: Some(SocketAddr::from(([192, 0, 2, 1], self.port))),
             identity: identity.map(|uri| PeerIdentity {
+                is_forwarded: false,
                 uris: vec![uri.to_owned()],
             }),
         };

@@ -33,6 +33,7 @@ impl SnapshotProvider for Scopes {
         match self.0.contains_key(&peer.cluster) {
             true => Ok(Scope(peer.cluster.clone())),
             false => Err(PermissionDenied {
+                refusal: headgate_xds::Refusal::NoRule,
                 reason: format!("no scope for {}", peer.cluster),
             }),
         }

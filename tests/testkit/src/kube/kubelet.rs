@@ -1,13 +1,11 @@
-//! A fake kubelet: it watches all pods, binds each to its node, runs it on a [`ContainerRuntime`], reports its status and completes
-//! its deletion.
+//! A fake kubelet: it watches all pods and runs each with a [`PodRunner`]. The usual one binds the pod to its node, runs it on a
+//! [`ContainerRuntime`], reports its status and completes its deletion.
 //!
 //! Invariant: one task per pod does these steps in order, so a pod that is deleted while it starts is still stopped and removed.
 //! The API server may be unavailable: failed reports are retried.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use ::kube::ResourceExt;
 use ::kube::api::Api;
@@ -19,10 +17,7 @@ use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::ContainerRuntime;
-use super::node::{Node, has_node};
-
-/// Interval between two tries of a failed report.
-const RETRY: Duration = Duration::from_millis(200);
+use super::node::{Node, PodReport, has_node, status_of_running};
 
 /// A running kubelet. Dropping it freezes the node: no pod is started, reported or removed after that. Servers that its runtime
 /// started end with the runtime.
@@ -32,10 +27,22 @@ pub struct Kubelet {
     task: AbortHandle,
 }
 
+/// Runs pods, each from its first event until it is removed.
+pub trait PodRunner: Send + Sync + 'static {
+    /// Runs a pod; called once per pod. `end` resolves, also to an error, when the pod is being deleted or is gone. The runner reports
+    /// the pod's status to the node and removes it in the end. It is cancelled when the [`Kubelet`] is dropped.
+    fn run(
+        &self,
+        node: &Node,
+        pod: Pod,
+        end: oneshot::Receiver<()>,
+    ) -> impl Future<Output = ()> + Send;
+}
+
 impl Kubelet {
     /// Starts it on the current runtime.
-    pub(super) fn start(node: Node, runtime: impl ContainerRuntime) -> Self {
-        let task = tokio::spawn(run(node.clone(), Arc::new(runtime))).abort_handle();
+    pub(super) fn start(node: Node, runner: impl PodRunner) -> Self {
+        let task = tokio::spawn(run(node.clone(), Arc::new(runner))).abort_handle();
         Self { node, task }
     }
 
@@ -53,22 +60,22 @@ impl Drop for Kubelet {
 }
 
 /// The pods of the node, by UID, each with the channel that stops its task.
-struct Pods<M> {
+struct Pods<R> {
     node: Node,
-    runtime: Arc<M>,
+    runner: Arc<R>,
     stops: BTreeMap<String, Option<oneshot::Sender<()>>>,
     /// The tasks end when this set is dropped.
     tasks: JoinSet<()>,
 }
 
-async fn run<M: ContainerRuntime>(node: Node, runtime: Arc<M>) {
+async fn run<R: PodRunner>(node: Node, runner: Arc<R>) {
     let api: Api<Pod> = Api::all(node.client().clone());
     let mut events = watch(api, watcher::Config::default())
         .default_backoff()
         .boxed();
     let mut pods = Pods {
         node,
-        runtime,
+        runner,
         stops: BTreeMap::new(),
         tasks: JoinSet::new(),
     };
@@ -91,7 +98,7 @@ async fn run<M: ContainerRuntime>(node: Node, runtime: Arc<M>) {
     }
 }
 
-impl<M: ContainerRuntime> Pods<M> {
+impl<R: PodRunner> Pods<R> {
     fn observe(&mut self, pod: Pod) {
         let ours = self.node.name();
         if has_node(&pod) && pod.spec.as_ref().and_then(|s| s.node_name.as_deref()) != Some(ours) {
@@ -102,8 +109,9 @@ impl<M: ContainerRuntime> Pods<M> {
         if !self.stops.contains_key(&uid) {
             let (stop, end) = oneshot::channel();
             self.stops.insert(uid.clone(), Some(stop));
-            let pod_task = run_pod(self.node.clone(), Arc::clone(&self.runtime), pod, end);
-            self.tasks.spawn(pod_task);
+            let (node, runner) = (self.node.clone(), Arc::clone(&self.runner));
+            self.tasks
+                .spawn(async move { runner.run(&node, pod, end).await });
         }
         if is_deleted && let Some(stop) = self.stops.get_mut(&uid) {
             end(stop.take());
@@ -133,52 +141,23 @@ fn end(stop: Option<oneshot::Sender<()>>) {
     }
 }
 
-/// Runs a pod from its first event until it is removed.
-async fn run_pod<M: ContainerRuntime>(
-    node: Node,
-    runtime: Arc<M>,
-    pod: Pod,
-    end: oneshot::Receiver<()>,
-) {
-    if pod.metadata.deletion_timestamp.is_none() {
-        if !has_node(&pod) {
-            send_report(&node, &pod, PodReport::Bind).await;
-        }
-        if let Some(ip) = runtime.start(&pod).await {
-            send_report(&node, &pod, PodReport::Ready(ip)).await;
-        }
-        // A closed channel also means stop: the kubelet has forgotten the pod.
-        let _ = end.await;
-    }
-    runtime.stop(&pod).await;
-    send_report(&node, &pod, PodReport::Gone).await;
-}
+/// Runs pods on a [`ContainerRuntime`]: they are ready as soon as they run.
+#[derive(Debug)]
+pub struct OnRuntime<M>(pub M);
 
-/// A report about a pod to the API.
-#[derive(Debug, Clone, Copy)]
-enum PodReport {
-    Bind,
-    Ready(IpAddr),
-    Gone,
-}
-
-/// Retries while the API is unavailable or busy. A pod that is gone (404) or replaced (409) needs no report. Any other error
-/// would repeat, so it is printed and the report is dropped.
-async fn send_report(node: &Node, pod: &Pod, report: PodReport) {
-    loop {
-        let sent = match report {
-            PodReport::Bind => node.bind(pod).await,
-            PodReport::Ready(ip) => node.report(pod, ip, true).await,
-            PodReport::Gone => node.remove(pod).await,
-        };
-        let Err(error) = sent else { return };
-        match error.status() {
-            Some(404 | 409) => return,
-            None | Some(429 | 500..) => tokio::time::sleep(RETRY).await,
-            Some(_) => {
-                eprintln!("kubelet: {report:?}: {error}");
-                return;
+impl<M: ContainerRuntime> PodRunner for OnRuntime<M> {
+    async fn run(&self, node: &Node, pod: Pod, end: oneshot::Receiver<()>) {
+        let runtime = &self.0;
+        if pod.metadata.deletion_timestamp.is_none() {
+            node.deliver(&pod, PodReport::Bind).await;
+            if let Some(ip) = runtime.start(&pod).await {
+                let status = status_of_running(&pod, ip);
+                node.deliver(&pod, PodReport::Status(status)).await;
             }
+            // A closed channel also means stop: the kubelet has forgotten the pod.
+            let _ = end.await;
         }
+        runtime.stop(&pod).await;
+        node.deliver(&pod, PodReport::Gone).await;
     }
 }

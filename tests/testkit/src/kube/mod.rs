@@ -48,8 +48,8 @@ pub use self::error::KubeError;
 pub use self::etcd::Revision;
 pub use self::fault_proxy::FaultProxy;
 pub use self::kubectl::{CommandOutput, Kubectl, KubectlWatch};
-pub use self::kubelet::Kubelet;
-pub use self::node::Node;
+pub use self::kubelet::{Kubelet, OnRuntime, PodRunner};
+pub use self::node::{Node, PodReport};
 pub use self::runtime::{ContainerRuntime, EmptyRuntime, ModelServers, PodAddresses};
 pub use self::workload::{crd, crd_without_conversion, deployment, stateful_set};
 
@@ -228,7 +228,25 @@ impl Kube {
     /// Starts a kubelet that runs all pods on `runtime`. Only one should run at a time.
     #[must_use]
     pub fn kubelet(&self, runtime: impl ContainerRuntime) -> Kubelet {
-        Kubelet::start(self.node(), runtime)
+        Kubelet::start(self.node(), OnRuntime(runtime))
+    }
+
+    /// Starts a kubelet that runs all pods with `runner`. Only one kubelet should run at a time.
+    #[must_use]
+    pub fn kubelet_with(&self, runner: impl PodRunner) -> Kubelet {
+        Kubelet::start(self.node(), runner)
+    }
+
+    /// The certificate of the API's authority, as `ca.crt` in pods.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.config.authority.certificate()
+    }
+
+    /// Address of the API server.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.config.addresses.api
     }
 
     /// A fault-injecting proxy in front of the API, with the identity of `kubeconfig`.

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use ::kube::{Client, ResourceExt};
@@ -19,6 +20,8 @@ use super::KubeError;
 
 /// Concurrent requests: enough to keep the API server busy, few enough that it never responds 429.
 const PARALLEL: usize = 32;
+/// Interval between two tries of a failed report.
+const RETRY: Duration = Duration::from_millis(200);
 
 /// A node by name; no Node object is needed. Cheap to clone; clones share the limit of concurrent requests.
 #[derive(Clone)]
@@ -83,10 +86,16 @@ impl Node {
     /// # Errors
     /// [`KubeError::Api`]; 404 when the pod is gone, 409 when another pod has its name.
     pub async fn report(&self, pod: &Pod, ip: IpAddr, ready: bool) -> Result<(), KubeError> {
-        let patch = json!({
-            "metadata": {"uid": pod.uid()},
-            "status": status(pod, ip, ready, &Timestamp::now().to_string()),
-        });
+        let status = status(pod, ip, ready, &Timestamp::now().to_string());
+        self.report_status(pod, &status).await
+    }
+
+    /// Reports a pod's whole status.
+    ///
+    /// # Errors
+    /// As [`Self::report`].
+    pub async fn report_status(&self, pod: &Pod, status: &Value) -> Result<(), KubeError> {
+        let patch = json!({"metadata": {"uid": pod.uid()}, "status": status});
         let _permit = self.permits.acquire().await;
         let params = PatchParams::default();
         self.pods(pod)
@@ -170,13 +179,52 @@ impl Node {
         Ok(list.map_err(KubeError::api("list pods"))?.items)
     }
 
-    pub(super) fn client(&self) -> &Client {
+    /// Delivers a report, and retries while the API is unavailable or busy. A pod that is gone (404) or replaced (409) needs no report,
+    /// nor does the node of a pod that has one. Any other error would repeat, so it is printed and the report is dropped.
+    pub async fn deliver(&self, pod: &Pod, report: PodReport) {
+        loop {
+            let sent = match &report {
+                PodReport::Bind if has_node(pod) => return,
+                PodReport::Bind => self.bind(pod).await,
+                PodReport::Status(status) => self.report_status(pod, status).await,
+                PodReport::Gone => self.remove(pod).await,
+            };
+            let Err(error) = sent else { return };
+            match error.status() {
+                Some(404 | 409) => return,
+                None | Some(429 | 500..) => tokio::time::sleep(RETRY).await,
+                Some(_) => {
+                    eprintln!("kubelet: {report:?}: {error}");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The client of the API.
+    #[must_use]
+    pub fn client(&self) -> &Client {
         &self.client
     }
 
     fn pods(&self, pod: &Pod) -> Api<Pod> {
         Api::namespaced(self.client.clone(), &pod.namespace().unwrap_or_default())
     }
+}
+
+/// A report about a pod to the API.
+#[derive(Debug, Clone)]
+pub enum PodReport {
+    /// The pod is assigned to the node.
+    Bind,
+    /// Its status.
+    Status(Value),
+    /// Its containers have ended; it may be removed.
+    Gone,
+}
+
+pub(super) fn status_of_running(pod: &Pod, ip: IpAddr) -> Value {
+    status(pod, ip, true, &Timestamp::now().to_string())
 }
 
 pub(super) fn has_node(pod: &Pod) -> bool {

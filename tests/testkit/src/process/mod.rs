@@ -310,6 +310,14 @@ impl Process {
         }
     }
 
+    /// Sends SIGTERM, without waiting for the exit.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn request_exit(&self) -> Result<(), ProcessError> {
+        self.signal(Signal::TERM)
+    }
+
     /// Suspends it (SIGSTOP), as a peer that no longer reads.
     ///
     /// # Errors

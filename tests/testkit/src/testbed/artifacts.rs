@@ -39,14 +39,29 @@ pub fn headgate_binary() -> Result<PathBuf, TestbedError> {
     if let Some(named) = std::env::var_os("HEADGATE_BIN").map(PathBuf::from) {
         return existing(named, fix);
     }
+    beside("headgate", fix)
+}
+
+/// The `mock-model` binary, next to this program in cargo's target directory.
+///
+/// # Errors
+/// [`TestbedError::Missing`].
+pub fn mock_model_binary() -> Result<PathBuf, TestbedError> {
+    beside(
+        "mock-model",
+        "run `cargo build -p headgate-testkit` with the same profile",
+    )
+}
+
+fn beside(name: &str, fix: &str) -> Result<PathBuf, TestbedError> {
     let this = std::env::current_exe().unwrap_or_default();
     // Tests are in `deps`, one level below the programs.
     let directories = this.ancestors().skip(1).take(2);
     let found = directories
-        .map(|dir| dir.join("headgate"))
+        .map(|dir| dir.join(name))
         .find(|file| file.is_file());
     found.ok_or_else(|| TestbedError::Missing {
-        what: format!("the binary `headgate` next to {}", this.display()),
+        what: format!("the binary `{name}` next to {}", this.display()),
         fix: fix.into(),
     })
 }

@@ -20,7 +20,8 @@ use crate::process::{Log, Process, ProcessOptions};
 /// Types whose content follows from the files. The listener depends on the proxy, the filters also on live scales.
 const FROM_FILES: [&str; 3] = ["cds", "eds", "rds"];
 /// Flags of `serve` that `translate` does not have; each takes a value.
-const SERVE_ONLY: [&str; 10] = [
+const SERVE_ONLY: [&str; 17] = [
+    "--allow-identity",
     "--allow-node",
     "--drain-time",
     "--follow-node",
@@ -31,6 +32,12 @@ const SERVE_ONLY: [&str; 10] = [
     "--load-report-interval",
     "--node-namespaces",
     "--replica-name",
+    "--scopes",
+    "--spiffe-socket",
+    "--trust-bundle",
+    "--trust-domains",
+    "--trust-xfcc-from",
+    "--xds-tls",
 ];
 /// Deadline for the process to become ready.
 const START: Duration = Duration::from_secs(20);

@@ -1,0 +1,91 @@
+//! The watch of the file of `--scopes`.
+//!
+//! Invariant: a changed file is used after two reads in a row find the same content, because it may be incomplete. A file that
+//! cannot be used changes nothing but the problem that `status` shows.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use headgate_kubernetes::faults::{FaultPlace, Faults};
+use headgate_publisher::{Admission, ScopeRules, SnapshotStore, parse_scope_file};
+
+/// Time between two reads.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
+
+/// The file, and the rules that were made from it.
+pub(super) struct ScopeFile {
+    path: PathBuf,
+    rules: ScopeRules,
+    /// The content at the last read.
+    seen: Result<String, String>,
+    /// The content that was used last, whether it was good or not.
+    used: Result<String, String>,
+}
+
+impl ScopeFile {
+    /// Reads the file for the first time. Its rules replace those of `base`.
+    ///
+    /// # Errors
+    /// The file cannot be used, and there are no last good rules to fall back to.
+    pub(super) fn open(path: &Path, base: ScopeRules) -> Result<Self, String> {
+        let content = read(path);
+        Ok(Self {
+            rules: parse(path, &content, &base)?,
+            path: path.to_owned(),
+            seen: content.clone(),
+            used: content,
+        })
+    }
+
+    /// The rules.
+    pub(super) fn rules(&self) -> ScopeRules {
+        self.rules.clone()
+    }
+
+    /// Reads the file again and again.
+    pub(super) async fn run(mut self, scopes: SnapshotStore, faults: Faults) {
+        let resource = self.path.display().to_string();
+        loop {
+            tokio::time::sleep(CHECK_EVERY).await;
+            let content = read(&self.path);
+            let is_settled = content == self.seen;
+            self.seen = content;
+            if !is_settled || self.seen == self.used {
+                continue;
+            }
+            self.used = self.seen.clone();
+            match parse(&self.path, &self.used, &self.rules) {
+                Ok(rules) => {
+                    tracing::info!(file = resource, "new scope rules are in effect");
+                    self.rules = rules;
+                    scopes.set_rules(self.rules.clone());
+                    faults.succeeded(&resource);
+                }
+                Err(why) => {
+                    let effect = "the last good scope rules stay in effect";
+                    faults.failed_in(FaultPlace::ScopeFile, &resource, effect, &why);
+                }
+            }
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+fn parse(
+    path: &Path,
+    content: &Result<String, String>,
+    base: &ScopeRules,
+) -> Result<ScopeRules, String> {
+    let path = path.display();
+    let text = content
+        .as_ref()
+        .map_err(|error| format!("--scopes {path}: {error}; create the file, or name another"))?;
+    let rules = parse_scope_file(text, &base.namespaces);
+    Ok(ScopeRules {
+        admission: Admission::File(rules.map_err(|error| format!("--scopes {path}: {error}"))?),
+        ..base.clone()
+    })
+}

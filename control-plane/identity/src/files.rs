@@ -1,0 +1,182 @@
+//! Certificates from files: `tls.crt`, `tls.key` and `ca.crt` of one directory, as cert-manager writes them, and PEM bundles of
+//! other trust domains.
+//!
+//! Invariant: changed files are used after two reads in a row find the same content, because a writer may replace them one after
+//! another. Files that do not fit together change nothing but the problem that `status` shows.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use spiffe::TrustDomain;
+use tokio::sync::watch;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use crate::certificate::spiffe_id;
+use crate::server_identity::{Credentials, IdentityError, ServerIdentity, TrustBundles, publish};
+
+/// Time between two reads.
+const CHECK_EVERY: Duration = Duration::from_millis(500);
+
+/// The files, and the trust domains that are allowed.
+#[derive(Debug, Clone)]
+pub struct FileOptions {
+    /// Directory with `tls.crt`, `tls.key` and `ca.crt`.
+    pub directory: PathBuf,
+    /// PEM bundles of further trust domains.
+    pub bundles: Vec<(TrustDomain, PathBuf)>,
+    /// Trust domains whose certificates are allowed; empty for the one of the server's certificate and those of `bundles`.
+    pub trust_domains: Vec<TrustDomain>,
+}
+
+/// The files and the identity that was made from them.
+#[derive(Debug)]
+pub struct CertificateFiles {
+    options: FileOptions,
+    /// The content at the last read.
+    seen: Result<Content, String>,
+    /// The content that was used last, whether it was good or not.
+    used: Result<Content, String>,
+    identity: watch::Sender<ServerIdentity>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Content {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+    authorities: Vec<u8>,
+    bundles: Vec<Vec<u8>>,
+}
+
+impl CertificateFiles {
+    /// Reads the files for the first time.
+    ///
+    /// # Errors
+    /// [`IdentityError`]: there is no last good identity to fall back to.
+    pub fn new(options: FileOptions) -> Result<Self, IdentityError> {
+        let content = Content::read(&options);
+        let identity = identity(&options, &content).map_err(IdentityError)?;
+        let sender = watch::Sender::default();
+        publish(&sender, Ok(identity));
+        Ok(Self {
+            options,
+            seen: content.clone(),
+            used: content,
+            identity: sender,
+        })
+    }
+
+    /// The identity, now and later.
+    pub fn identity(&self) -> watch::Receiver<ServerIdentity> {
+        self.identity.subscribe()
+    }
+
+    /// Reads the files again and again until the last subscriber is dropped.
+    pub async fn run(mut self) {
+        loop {
+            tokio::select! {
+                () = self.identity.closed() => return,
+                () = tokio::time::sleep(CHECK_EVERY) => self.check(),
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        let content = Content::read(&self.options);
+        let is_settled = content == self.seen;
+        self.seen = content;
+        if !is_settled || self.seen == self.used {
+            return;
+        }
+        self.used = self.seen.clone();
+        publish(&self.identity, identity(&self.options, &self.used));
+    }
+}
+
+impl Content {
+    fn read(options: &FileOptions) -> Result<Self, String> {
+        let own = |name: &str| read("--xds-tls", &options.directory.join(name));
+        let bundles = options.bundles.iter();
+        Ok(Self {
+            certificate: own("tls.crt")?,
+            key: own("tls.key")?,
+            authorities: own("ca.crt")?,
+            bundles: bundles
+                .map(|(_, path)| read("--trust-bundle", path))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
+    std::fs::read(path).map_err(|error| {
+        format!(
+            "{flag}: cannot read {}: {error}; create the file, or name another place",
+            path.display()
+        )
+    })
+}
+
+fn identity(
+    options: &FileOptions,
+    content: &Result<Content, String>,
+) -> Result<ServerIdentity, String> {
+    let content = content.as_ref().map_err(Clone::clone)?;
+    let path = |name: &str| options.directory.join(name).display().to_string();
+    let fault = |name: &str, why: &str| format!("--xds-tls: {}: {why}", path(name));
+    let chain = certificates(&content.certificate).map_err(|why| fault("tls.crt", &why))?;
+    let key = PrivateKeyDer::from_pem_slice(&content.key)
+        .map_err(|error| fault("tls.key", &format!("no private key in PEM: {error}")))?;
+    let own = certificates(&content.authorities).map_err(|why| fault("ca.crt", &why))?;
+    let mut bundles = TrustBundles::new();
+    for ((domain, path), pem) in options.bundles.iter().zip(&content.bundles) {
+        let bundle = certificates(pem)
+            .map_err(|why| format!("--trust-bundle {domain}={}: {why}", path.display()))?;
+        bundles.entry(domain.clone()).or_default().extend(bundle);
+    }
+    let own_domain = own_domain(options, &chain).map_err(|why| fault("tls.crt", &why))?;
+    bundles.entry(own_domain).or_default().extend(own);
+    let allowed: BTreeSet<TrustDomain> = if options.trust_domains.is_empty() {
+        bundles.keys().cloned().collect()
+    } else {
+        options.trust_domains.iter().cloned().collect()
+    };
+    let credentials = Credentials {
+        chain,
+        key,
+        bundles,
+    };
+    ServerIdentity::new(credentials, &allowed)
+        .map_err(|why| format!("--xds-tls {}: {why}", options.directory.display()))
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let all = all.map_err(|error| format!("not PEM: {error}"))?;
+    if all.is_empty() {
+        return Err("no certificate in PEM".to_owned());
+    }
+    Ok(all)
+}
+
+/// The trust domain that `ca.crt` is the bundle of: that of the server's certificate, else the only allowed one without a
+/// bundle of its own.
+fn own_domain(
+    options: &FileOptions,
+    chain: &[CertificateDer<'static>],
+) -> Result<TrustDomain, String> {
+    if let Some(id) = chain.first().and_then(|leaf| spiffe_id(leaf).ok()) {
+        return Ok(id.trust_domain().clone());
+    }
+    let has_bundle = |domain: &&TrustDomain| options.bundles.iter().any(|(d, _)| d == *domain);
+    let mut without = options.trust_domains.iter().filter(|d| !has_bundle(d));
+    match (without.next(), without.next()) {
+        (Some(only), None) => Ok(only.clone()),
+        _ => Err(
+            "the certificate has no SPIFFE id, so the trust domain of ca.crt is unknown: name it with --trust-domains, and give each \
+             other trust domain its own --trust-bundle"
+                .to_owned(),
+        ),
+    }
+}

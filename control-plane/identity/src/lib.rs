@@ -1,0 +1,28 @@
+//! Authentication of connections: a TLS 1.3 server that requires client certificates with a SPIFFE id.
+//!
+//! ```text
+//! files, or Workload API ──▶ server identity (newest good one) ──▶ handshakes ──▶ connections with an identity ──▶ xds
+//! ```
+//!
+//! - [`files`], [`workload_api`]: the sources of the server's certificate and of the trust bundles.
+//! - [`server_identity`]: the TLS configuration that is made from them, and what `status` shows of it.
+//! - [`certificate`]: the SPIFFE id in a certificate. `verifier`: the check of a client certificate against the bundle of its
+//!   trust domain.
+//! - [`handshakes`]: TLS on the connections of a listener. `refusal_log`: the log lines about failed ones.
+//!
+//! Invariant: a certificate counts only against the bundle of its own trust domain, and a source that breaks keeps the last good
+//! identity.
+
+pub mod certificate;
+pub mod files;
+pub mod handshakes;
+mod refusal_log;
+pub mod server_identity;
+mod verifier;
+pub mod workload_api;
+
+pub use self::files::{CertificateFiles, FileOptions};
+pub use self::handshakes::tls;
+pub use self::server_identity::{IdentityError, Problem, ServerIdentity, TrustBundles};
+pub use self::workload_api::WorkloadApi;
+pub use spiffe::{SpiffeId, TrustDomain};

@@ -1,0 +1,141 @@
+//! The identity of this server: the TLS configuration for new handshakes, and what `status` shows of it.
+//!
+//! Invariant: sessions are never resumed, because a resumed session skips the check of the client's certificate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use spiffe::TrustDomain;
+use tokio::sync::watch;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::NoServerSessionStorage;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
+
+use crate::certificate::{not_after, spiffe_id};
+use crate::verifier::SpiffeVerifier;
+
+/// The certificates of the authorities of each trust domain, in DER.
+pub type TrustBundles = BTreeMap<TrustDomain, Vec<CertificateDer<'static>>>;
+
+/// Certificates that cannot be used. The message names the flag or the file, and the fix.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct IdentityError(pub String);
+
+/// Why the source has nothing newer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The reason, with the fix.
+    pub message: String,
+    /// Since when.
+    pub since: SystemTime,
+}
+
+/// The identity of this server, as its source knows it now.
+#[derive(Debug, Clone, Default)]
+pub struct ServerIdentity {
+    /// The configuration of new handshakes; `None` before the first certificate.
+    pub config: Option<Arc<ServerConfig>>,
+    /// SPIFFE id of the server's certificate; `None` if it has none.
+    pub spiffe_id: Option<String>,
+    /// End of the validity of the server's certificate, in Unix seconds.
+    pub not_after: Option<i64>,
+    /// Trust domains whose certificates are allowed.
+    pub trust_domains: Vec<String>,
+    /// The problem of the source, if it has one. The rest is then the last good state.
+    pub problem: Option<Problem>,
+}
+
+/// A certificate of this server, with its key, and the bundles.
+pub(crate) struct Credentials {
+    pub chain: Vec<CertificateDer<'static>>,
+    pub key: PrivateKeyDer<'static>,
+    pub bundles: TrustBundles,
+}
+
+impl ServerIdentity {
+    /// The identity with these credentials. Certificates of the `allowed` trust domains are accepted.
+    pub(crate) fn new(
+        credentials: Credentials,
+        allowed: &BTreeSet<TrustDomain>,
+    ) -> Result<Self, String> {
+        let Credentials {
+            chain,
+            key,
+            bundles,
+        } = credentials;
+        let leaf = chain.first().ok_or("there is no certificate")?;
+        let id = spiffe_id(leaf).ok().map(|id| id.to_string());
+        let not_after = not_after(leaf).map_err(|error| error.to_string())?;
+        let provider = Arc::new(ring::default_provider());
+        let domains = allowed.iter().map(|domain| {
+            let roots = bundles.get(domain).map(|bundle| roots(domain, bundle));
+            Ok((domain.clone(), roots.transpose()?))
+        });
+        let domains = domains.collect::<Result<Vec<_>, String>>()?;
+        let verifier = SpiffeVerifier::new(domains, provider.clone())?;
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&version::TLS13])
+            .map_err(|error| error.to_string())?
+            .with_client_cert_verifier(Arc::new(verifier))
+            .with_single_cert(chain, key);
+        let mut config = config.map_err(|error| {
+            format!("the private key does not fit the certificate, or cannot be used: {error}")
+        })?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(Self {
+            config: Some(Arc::new(config)),
+            spiffe_id: id,
+            not_after: Some(not_after),
+            trust_domains: allowed.iter().map(ToString::to_string).collect(),
+            problem: None,
+        })
+    }
+}
+
+fn roots(
+    domain: &TrustDomain,
+    bundle: &[CertificateDer<'static>],
+) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in bundle {
+        roots
+            .add(certificate.clone())
+            .map_err(|error| format!("the bundle of trust domain {domain}: {error}"))?;
+    }
+    if roots.is_empty() {
+        return Err(format!("the bundle of trust domain {domain} is empty"));
+    }
+    Ok(roots)
+}
+
+/// Publishes a new identity, or the problem of the source beside the last good one.
+pub(crate) fn publish(to: &watch::Sender<ServerIdentity>, read: Result<ServerIdentity, String>) {
+    to.send_if_modified(|identity| match read {
+        Ok(new) => {
+            let (id, not_after) = (new.spiffe_id.as_deref(), new.not_after);
+            let trust_domains = new.trust_domains.join(",");
+            tracing::info!(
+                id,
+                not_after,
+                trust_domains,
+                "the TLS certificate of the xDS server is in effect"
+            );
+            *identity = new;
+            true
+        }
+        Err(message) => {
+            let before = identity.problem.as_ref();
+            if before.is_some_and(|before| before.message == message) {
+                return false;
+            }
+            let since = before.map_or_else(SystemTime::now, |before| before.since);
+            identity.problem = Some(Problem { message, since });
+            true
+        }
+    });
+}

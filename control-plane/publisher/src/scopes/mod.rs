@@ -1,0 +1,219 @@
+//! Scopes: the server's rules from a proxy's identity, node and address to the resources that it may have.
+//!
+//! - `identity`: the verified SPIFFE id, and the claims that must agree with it.
+//! - `flags`, `file`: the rules, from flags or from the file of `--scopes`. `pattern`: patterns of ids.
+//!
+//! Default deny: a proxy that does not connect from loopback is refused unless a rule allows it. Once an identity is required,
+//! every proxy without one is refused.
+
+mod file;
+mod flags;
+mod identity;
+mod pattern;
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+
+use headgate_contract::names;
+use headgate_translate::ScopeSpec;
+use headgate_xds::{Peer, PermissionDenied, Refusal, Scope};
+
+use self::identity::Identity;
+
+pub use self::file::{
+    Match, MetadataMatch, RuleRole, ScopeRule, parse_scope_file, scope_file_schema,
+};
+pub use self::flags::FlagRules;
+pub use self::pattern::Patterns;
+
+/// Where the rules come from.
+#[derive(Debug, Clone)]
+pub enum Admission {
+    /// Flags.
+    Flags(FlagRules),
+    /// The file of `--scopes`; the first rule that matches decides.
+    File(Vec<ScopeRule>),
+}
+
+/// Rules that assign scopes to proxies.
+#[derive(Debug, Clone)]
+pub struct ScopeRules {
+    /// The rules.
+    pub admission: Admission,
+    /// Whether the transport gives every proxy an identity, so that one without is refused.
+    pub has_identities: bool,
+    /// Trust domains whose identities are allowed; empty if the transport alone decides.
+    pub trust_domains: Vec<String>,
+    /// Every namespace that has a domain, sorted.
+    pub namespaces: Vec<String>,
+    /// Listen address of proxies whose metadata has none.
+    pub listen: SocketAddr,
+}
+
+/// What a rule gives a proxy.
+struct Grant {
+    follow: bool,
+    namespaces: Vec<String>,
+}
+
+impl ScopeRules {
+    /// Rules that allow every proxy on loopback, and no other.
+    #[must_use]
+    pub fn loopback(namespaces: Vec<String>, listen: SocketAddr) -> Self {
+        Self {
+            admission: Admission::Flags(FlagRules::default()),
+            has_identities: false,
+            trust_domains: Vec::new(),
+            namespaces,
+            listen,
+        }
+    }
+
+    /// The scope of a proxy.
+    ///
+    /// # Errors
+    /// [`PermissionDenied`], with the flag or the rule that would allow the proxy.
+    pub fn scope(&self, peer: &Peer) -> Result<ScopeSpec, PermissionDenied> {
+        let identity = self.identity(peer)?;
+        let identity = identity.as_ref();
+        let grant = match &self.admission {
+            Admission::Flags(flags) => flags.grant(peer, identity, &self.namespaces)?,
+            Admission::File(rules) => self.first_match(rules, peer, identity)?,
+        };
+        Ok(ScopeSpec {
+            follow: grant.follow,
+            namespaces: grant.namespaces,
+            listen: self.listen(peer)?,
+        })
+    }
+
+    /// Checks that every namespace of the flags is served. A file is checked when it is parsed.
+    ///
+    /// # Errors
+    /// A message that names the flag and the fix.
+    pub fn check(&self) -> Result<(), String> {
+        match &self.admission {
+            Admission::Flags(flags) => flags.check(&self.namespaces),
+            Admission::File(_) => Ok(()),
+        }
+    }
+
+    /// Whether a proxy without an identity is refused.
+    fn requires_identity(&self) -> bool {
+        self.has_identities
+            || match &self.admission {
+                Admission::Flags(flags) => !flags.allow_identities.is_empty(),
+                Admission::File(rules) => rules.iter().any(|r| r.matches.requires_identity()),
+            }
+    }
+
+    /// The identity of a proxy, with which its claims agree.
+    fn identity(&self, peer: &Peer) -> Result<Option<Identity>, PermissionDenied> {
+        let Some(identity) = Identity::of(peer)? else {
+            if !self.requires_identity() {
+                return Ok(None);
+            }
+            return Err(PermissionDenied {
+                refusal: Refusal::NoIdentity,
+                reason: format!(
+                    "node {:?} has no identity, and the rules require one: connect with a client certificate to a port with --xds-tls or \
+                     --spiffe-socket, or through a proxy in --trust-xfcc-from",
+                    peer.id
+                ),
+            });
+        };
+        let domain = identity.trust_domain();
+        if !self.trust_domains.is_empty() && !self.trust_domains.iter().any(|d| d == domain) {
+            return Err(PermissionDenied {
+                refusal: Refusal::TrustDomain,
+                reason: format!(
+                    "trust domain {domain} of {} is not allowed: add it to --trust-domains",
+                    identity.as_str()
+                ),
+            });
+        }
+        identity.check_claims(peer)?;
+        Ok(Some(identity))
+    }
+
+    fn first_match(
+        &self,
+        rules: &[ScopeRule],
+        peer: &Peer,
+        identity: Option<&Identity>,
+    ) -> Result<Grant, PermissionDenied> {
+        let rule = rules
+            .iter()
+            .find(|rule| fits(&rule.matches, peer, identity));
+        let Some(rule) = rule else {
+            let identity = identity.map_or("no identity".to_owned(), Identity::as_str);
+            return Err(PermissionDenied {
+                refusal: Refusal::NoRule,
+                reason: format!(
+                    "no rule of --scopes matches node {:?} with {identity}: add a rule for it",
+                    peer.id
+                ),
+            });
+        };
+        Ok(Grant {
+            follow: rule.role == RuleRole::Follow,
+            namespaces: rule.seen(&self.namespaces),
+        })
+    }
+
+    fn listen(&self, peer: &Peer) -> Result<SocketAddr, PermissionDenied> {
+        let key = names::NODE_LISTEN;
+        let invalid = |reason| {
+            let refusal = Refusal::NodeMetadata;
+            Err(PermissionDenied { refusal, reason })
+        };
+        if !peer.metadata.fields.contains_key(key) {
+            return Ok(self.listen);
+        }
+        let Some(text) = identity::text(peer, key) else {
+            return invalid(format!("node metadata `{key}` must be a string IP:PORT"));
+        };
+        text.parse().or_else(|_| {
+            invalid(format!(
+                "node metadata `{key}` is {text:?}: write IP:PORT, such as 127.0.0.1:10001"
+            ))
+        })
+    }
+}
+
+/// Whether a proxy meets all conditions.
+fn fits(conditions: &Match, peer: &Peer, identity: Option<&Identity>) -> bool {
+    let id = identity.map(Identity::as_str);
+    let metadata = &conditions.node_metadata;
+    conditions.spiffe_id.fit(id.as_deref())
+        && conditions
+            .trust_domain
+            .fit(identity.map(Identity::trust_domain))
+        && conditions
+            .namespace
+            .fit(identity.and_then(Identity::namespace))
+        && conditions
+            .service_account
+            .fit(identity.and_then(Identity::service_account))
+        && conditions.node_id.fit(Some(&peer.id))
+        && conditions.node_cluster.fit(Some(&peer.cluster))
+        && metadata.namespace.fit(identity::text(peer, "NAMESPACE"))
+        && metadata
+            .service_account
+            .fit(identity::text(peer, "SERVICE_ACCOUNT"))
+        && metadata
+            .labels
+            .iter()
+            .all(|(key, patterns)| patterns.fit(identity::label(peer, key)))
+}
+
+/// The name of a scope. Equal scopes have equal names.
+pub(crate) fn key(spec: &ScopeSpec) -> Scope {
+    let role = if spec.follow { "follow" } else { "decide" };
+    Scope(format!(
+        "{role} {} {}",
+        spec.namespaces.join(","),
+        spec.listen
+    ))
+}

@@ -1,0 +1,371 @@
+//! The chart, by the real helm: the objects of the overlays, and values that are checked.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use headgate_tests_install::{
+    COMPONENTS, OVERLAYS, by_identity, documents, kustomize, output, overlay, program, repository,
+    text, with_components,
+};
+use serde_json::{Map, Value};
+
+/// The files of the chart that are copies, and their sources.
+const COPIES: [(&str, &str); 11] = [
+    ("crds.yaml", "base/crds/headgate.dev.yaml"),
+    ("rbac.yaml", "base/rbac.yaml"),
+    (
+        "admission-policy.yaml",
+        "base/validating-admission-policy.yaml",
+    ),
+    ("istio-rbac.yaml", "components/istio/rbac.yaml"),
+    (
+        "prometheus-rule.yaml",
+        "components/metrics/prometheus-rule.yaml",
+    ),
+    ("dashboard.json", "components/metrics/dashboard.json"),
+    ("envoy/bootstrap.yaml", "components/gateway/bootstrap.yaml"),
+    (
+        "envoy/bootstrap-mtls.yaml",
+        "components/gateway-mtls/bootstrap.yaml",
+    ),
+    (
+        "envoy/bootstrap-spire.yaml",
+        "components/gateway-spire/bootstrap.yaml",
+    ),
+    ("envoy/tls-ca.yaml", "components/gateway-mtls/tls-ca.yaml"),
+    (
+        "envoy/tls-client.yaml",
+        "components/gateway-mtls/tls-client.yaml",
+    ),
+];
+
+fn helm() -> Command {
+    let mut helm = Command::new(program("HELM", "helm"));
+    // Nothing of the user who runs the test.
+    helm.env("HOME", "/nonexistent").env_remove("KUBECONFIG");
+    helm
+}
+
+fn template(release: &str, values: &[&str]) -> Command {
+    let mut command = helm();
+    command
+        .args(["template", release])
+        .arg(repository("charts/headgate"))
+        .args(["--namespace", "headgate-system"]);
+    for value in values {
+        command.args(["--set", value]);
+    }
+    command
+}
+
+/// The values that give the objects of an overlay.
+fn values_of(overlay: &str) -> Vec<&'static str> {
+    match overlay {
+        "standalone" => vec![],
+        "standalone-mtls" => vec!["identity.type=certManager"],
+        "standalone-spire" => vec!["identity.type=spire", "identity.trustDomain=example.org"],
+        "istio-sidecar" => vec!["mode=istio-sidecar"],
+        "istio-gateway" => vec!["mode=istio-gateway"],
+        other => panic!("no values are known for the overlay {other}"),
+    }
+}
+
+/// What both ways must have: without marks of helm and of kustomize, and with numbers that compare as such.
+fn normalized(mut object: Value) -> Value {
+    let mut places = vec!["/metadata"];
+    if object["kind"] == "Deployment" {
+        places.push("/spec/template/metadata");
+    }
+    for place in places {
+        let metadata = object
+            .pointer_mut(place)
+            .and_then(Value::as_object_mut)
+            .unwrap();
+        remove(
+            metadata,
+            "labels",
+            &["app.kubernetes.io/managed-by", "helm.sh/chart"],
+        );
+        remove(
+            metadata,
+            "annotations",
+            &["helm.sh/resource-policy", "headgate.dev/bootstrap-checksum"],
+        );
+    }
+    walk(&mut object);
+    object
+}
+
+fn remove(metadata: &mut Map<String, Value>, field: &str, keys: &[&str]) {
+    let Some(map) = metadata.get_mut(field).and_then(Value::as_object_mut) else {
+        return;
+    };
+    map.retain(|key, _| !keys.contains(&key.as_str()));
+    if map.is_empty() {
+        metadata.remove(field);
+    }
+}
+
+/// Numbers become floats, the hash of a generated ConfigMap goes, and the blank line at the end of a text.
+fn walk(value: &mut Value) {
+    match value {
+        Value::Number(number) => *value = Value::from(number.as_f64().unwrap()),
+        Value::String(text) => {
+            let short = text.trim_end_matches('\n');
+            let hash = short.strip_prefix("headgate-envoy-").filter(|hash| {
+                hash.len() == 10
+                    && hash
+                        .bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+            });
+            *text = if hash.is_some() {
+                "headgate-envoy"
+            } else {
+                short
+            }
+            .to_owned();
+        }
+        Value::Array(values) => values.iter_mut().for_each(walk),
+        Value::Object(map) => map.values_mut().for_each(walk),
+        Value::Bool(_) | Value::Null => {}
+    }
+}
+
+fn objects(yaml: &str) -> BTreeMap<String, Value> {
+    by_identity(documents(yaml).into_iter().map(normalized).collect())
+}
+
+fn assert_same(directory: &Path, values: &[&str]) {
+    let mut expected = objects(&kustomize(directory));
+    // Helm makes the namespace of a release itself.
+    assert!(expected.remove("Namespace /headgate-system").is_some());
+    let found = objects(&output(&mut template("headgate", values)));
+    let names = |map: &BTreeMap<String, Value>| map.keys().cloned().collect::<BTreeSet<_>>();
+    assert_eq!(names(&found), names(&expected), "{values:?}");
+    for (identity, object) in &expected {
+        assert_eq!(&found[identity], object, "{values:?}: {identity}");
+    }
+}
+
+#[test]
+fn the_chart_has_the_objects_of_each_overlay() {
+    for name in OVERLAYS {
+        assert_same(&overlay(name), &values_of(name));
+    }
+}
+
+#[test]
+fn the_chart_has_the_objects_of_each_component() {
+    for name in OVERLAYS {
+        let mut values = values_of(name);
+        values.extend(["autoscaling.enabled=true", "metrics.enabled=true"]);
+        let mut components = COMPONENTS.to_vec();
+        if name.starts_with("istio") {
+            components.push("istio-access-log");
+            values.push("istio.telemetry.accessLogProvider=headgate");
+        }
+        assert_same(with_components(name, &components).path(), &values);
+    }
+}
+
+#[test]
+fn copies_in_the_chart_are_equal_to_their_source() {
+    for (copy, source) in COPIES {
+        let (copy, source) = (
+            text(&format!("charts/headgate/files/{copy}")),
+            text(&format!("istio-manifests/{source}")),
+        );
+        assert!(copy == source, "{source} changed: run `make schema`");
+    }
+}
+
+#[test]
+fn helm_lint_finds_nothing() {
+    for name in OVERLAYS {
+        let mut lint = helm();
+        lint.args(["lint", "--strict"])
+            .arg(repository("charts/headgate"));
+        for value in values_of(name) {
+            lint.args(["--set", value]);
+        }
+        let report = output(&mut lint);
+        assert!(
+            !report.contains("[WARNING]") && !report.contains("[ERROR]"),
+            "{report}"
+        );
+    }
+}
+
+#[test]
+fn two_releases_share_no_object_except_the_definitions() {
+    let one = objects(&output(&mut template("headgate", &[])));
+    let other = objects(&output(&mut template("blue", &["crds.install=false"])));
+    let shared: Vec<&String> = other.keys().filter(|key| one.contains_key(*key)).collect();
+    assert!(shared.is_empty(), "{shared:?}");
+    let args = &other["Deployment headgate-system/blue-headgate"]["spec"]["template"]["spec"]["containers"]
+        [0]["args"];
+    assert!(
+        args.to_string().contains("--lease-name=blue-headgate"),
+        "{args}"
+    );
+}
+
+#[test]
+fn settings_become_flags() {
+    let values = [
+        "domains.models={ai.example.com,ai.example.org}",
+        "defaultNamespace=models",
+        "rootNamespace=platform",
+        "controllerName=blue.example.com/headgate",
+        "allowNodes={edge-*}",
+        "extraArgs={--linger=30}",
+    ];
+    let objects = objects(&output(&mut template("headgate", &values)));
+    let args = &objects["Deployment headgate-system/headgate"]["spec"]["template"]["spec"]["containers"]
+        [0]["args"];
+    for flag in [
+        "--domain=models=ai.example.com,ai.example.org",
+        "--default-namespace=models",
+        "--root-namespace=platform",
+        "--controller-name=blue.example.com/headgate",
+        "--allow-node=edge-*",
+        "--linger=30",
+    ] {
+        assert!(
+            args.as_array().unwrap().contains(&Value::from(flag)),
+            "{flag}: {args}"
+        );
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_with_their_path() {
+    for (value, path) in [
+        ("mode=sidecar", "/mode"),
+        ("replica=3", "replica"),
+        ("identity.type=tls", "/identity/type"),
+        ("istio.clients=default", "/istio/clients"),
+        ("image.digest=abc", "/image/digest"),
+    ] {
+        let output = template("headgate", &[value]).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{value} is accepted");
+        assert!(stderr.contains(path), "{value}: {stderr}");
+    }
+    for (values, message) in [
+        (
+            ["mode=istio-sidecar", "identity.type=spire"],
+            "identity.type must be `none`",
+        ),
+        (
+            ["identity.type=spire", "allowNodes={edge-*}"],
+            "use identity.allow",
+        ),
+    ] {
+        let refused = template("headgate", &values).output().unwrap();
+        let stderr = String::from_utf8(refused.stderr).unwrap();
+        assert!(
+            !refused.status.success() && stderr.contains(message),
+            "{stderr}"
+        );
+    }
+}
+
+/// The paths of all values. The content of a pod's fields is not ours.
+fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    let field = path.rsplit('.').next().unwrap_or_default();
+    match value {
+        Value::Object(map)
+            if !map.is_empty() && !["resources", "nodeSelector"].contains(&field) =>
+        {
+            for (key, value) in map {
+                let path = if path.is_empty() {
+                    key.clone()
+                } else {
+                    format!("{path}.{key}")
+                };
+                paths(value, &path, found);
+            }
+        }
+        _ => {
+            found.insert(path.to_owned());
+        }
+    }
+}
+
+#[test]
+fn every_value_is_in_the_schema_and_in_the_readme() {
+    let values: Value = serde_saphyr::from_str(&text("charts/headgate/values.yaml")).unwrap();
+    let schema: Value = serde_json::from_str(&text("charts/headgate/values.schema.json")).unwrap();
+    let readme = text("charts/headgate/README.md");
+    let mut found = BTreeSet::new();
+    paths(&values, "", &mut found);
+    for path in &found {
+        let pointer: String = path
+            .split('.')
+            .map(|key| format!("/properties/{key}"))
+            .collect();
+        assert!(
+            schema.pointer(&pointer).is_some(),
+            "{path} is not in values.schema.json"
+        );
+        assert!(
+            readme.contains(&format!("| `{path}` |")),
+            "{path} is not in README.md"
+        );
+    }
+    let rows = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let known = |row: &&str| {
+        let prefix = format!("{row}.");
+        found.contains(*row) || found.iter().any(|path| path.starts_with(&prefix))
+    };
+    let (_, table) = readme.split_once("## Values").unwrap();
+    let unknown: Vec<&str> = rows
+        .filter(|row| table.contains(&format!("| `{row}` |")) && !known(row))
+        .collect();
+    assert!(
+        unknown.is_empty(),
+        "README.md has values that do not exist: {unknown:?}"
+    );
+}
+
+#[test]
+fn every_version_is_that_of_the_workspace() {
+    let manifest = text("Cargo.toml");
+    let (_, rest) = manifest.split_once("[workspace.package]").unwrap();
+    let version = rest
+        .lines()
+        .find_map(|line| line.strip_prefix("version = "))
+        .unwrap();
+    let version = version.trim_matches('"');
+    let chart: Value = serde_saphyr::from_str(&text("charts/headgate/Chart.yaml")).unwrap();
+    assert_eq!(chart["version"], version);
+    assert_eq!(chart["appVersion"], version);
+    let pinned = text("tools/lib.sh");
+    let envoy = pinned
+        .lines()
+        .find_map(|line| line.strip_prefix("ENVOY_VERSION="))
+        .unwrap();
+    for name in OVERLAYS {
+        for (identity, object) in objects(&kustomize(&overlay(name))) {
+            assert_eq!(
+                object["metadata"]["labels"]["app.kubernetes.io/version"], version,
+                "{identity}"
+            );
+            let containers = &object["spec"]["template"]["spec"]["containers"];
+            for container in containers.as_array().into_iter().flatten() {
+                let known = [
+                    format!("headgate/headgate:{version}"),
+                    format!("envoyproxy/envoy:v{envoy}"),
+                    "auto".to_owned(),
+                ];
+                let image = container["image"].as_str().unwrap();
+                assert!(known.contains(&image.to_owned()), "{identity}: {image}");
+            }
+        }
+    }
+}
