@@ -197,9 +197,13 @@ pub(crate) fn resources(snapshot: &headgate_xds::Snapshot) -> Value {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    let identity = admin.identity.as_ref();
-    let expiry = identity.and_then(|identity| identity.borrow().not_after);
-    admin.metrics.certificate_expires(expiry);
+    if let Some(identity) = &admin.identity {
+        let identity = identity.borrow();
+        if let Some(not_after) = identity.not_after {
+            let id = identity.spiffe_id.as_deref().unwrap_or_default();
+            admin.metrics.certificate_expires(id, not_after);
+        }
+    }
     match admin.metrics.render(&admin.report(&Query::default())) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
