@@ -1,9 +1,10 @@
 //! The xDS port with certificates and scope rules, as its operator sees them.
 
+use headgate_testkit::client::HttpRequest;
 use headgate_testkit::svid::{SecretVolume, TrustDomainAuthority};
 use headgate_testkit::xds_client::AutoAckProxy;
 
-use crate::common::{Files, Server, manifest, serve};
+use crate::common::{Files, SOON, Server, manifest, serve};
 use crate::exposition::Exposition;
 
 const SERVER: &str = "/ns/headgate-system/sa/headgate";
@@ -88,6 +89,33 @@ async fn scope_rules_decide_which_node_is_served_and_a_change_ends_its_stream() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_without_a_certificate_is_not_ready_and_says_why() {
+    let files = Files::new();
+    let options = serve()
+        .arg("--models")
+        .arg(files.path("models"))
+        .arg("--wasm")
+        .arg(files.path("wasm"))
+        .arg("--spiffe-socket")
+        .arg(files.path("no-agent.sock"));
+    let mut server = Server::spawn(options);
+    let url = |path: &str| format!("http://{}{path}", server.admin);
+    let (live, ready) = (url("/livez"), url("/readyz"));
+    server.process.wait_for_http(&live, SOON).await.unwrap();
+    let parts = [
+        "no proxy can connect",
+        "no-agent.sock",
+        "check that the agent runs",
+    ];
+    server
+        .until("the problem", |s| has_problem(s, "XdsCertificate", &parts))
+        .await;
+    let ready = server.client.send(HttpRequest::get(ready)).await.unwrap();
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.text(), "the xDS port has no certificate yet\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_port_alone_listens_on_all_interfaces() {
     let files = Files::new();
     let port = headgate_testkit::ports::free_addr().unwrap().port();
@@ -101,10 +129,7 @@ async fn a_port_alone_listens_on_all_interfaces() {
         .arg(format!("--admin-address=:{}", admin.port()));
     let mut process = headgate_testkit::process::Process::start(options).unwrap();
     let ready = format!("http://{admin}/readyz");
-    process
-        .wait_for_http(&ready, crate::common::SOON)
-        .await
-        .unwrap();
+    process.wait_for_http(&ready, SOON).await.unwrap();
     tokio::net::TcpStream::connect(("127.0.0.1", port))
         .await
         .unwrap();
