@@ -154,7 +154,7 @@ async fn index() -> &'static str {
      \x20             ?model=ID&namespace=NS selects models; ?wait=SECONDS with If-None-Match answers after the next change\n\
      /config_dump  filter configuration and resources of each scope (JSON)\n\
      /metrics      metrics (OpenMetrics text)\n\
-     /readyz       200 after the first complete read of the source, with a line for each Kubernetes kind that cannot be read;\n\
+     /readyz       200 after the first complete read of the source and with a certificate, if the xDS port needs one; a line for each Kubernetes kind that cannot be read;\n\
      \x20             503 before that and during shutdown. `headgate status` shows all problems\n\
      /livez        200 while the process answers; /healthz is the same\n\
      /version      version (JSON)\n\
@@ -197,9 +197,13 @@ pub(crate) fn resources(snapshot: &headgate_xds::Snapshot) -> Value {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    let identity = admin.identity.as_ref();
-    let expiry = identity.and_then(|identity| identity.borrow().not_after);
-    admin.metrics.certificate_expires(expiry);
+    if let Some(identity) = &admin.identity {
+        let identity = identity.borrow();
+        if let Some(not_after) = identity.not_after {
+            let id = identity.spiffe_id.as_deref().unwrap_or_default();
+            admin.metrics.certificate_expires(id, not_after);
+        }
+    }
     match admin.metrics.render(&admin.report(&Query::default())) {
         Ok(text) => {
             let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -215,11 +219,17 @@ async fn readyz(State(admin): State<Admin>) -> Response {
     }
     let api = admin.api.as_ref().map(|api| api.borrow().clone());
     let is_read = admin.published.borrow().is_some();
-    let mut body = String::from(if is_read {
-        "ok\n"
-    } else {
-        "the first read of the source is not complete\n"
-    });
+    // Without a certificate every proxy would be refused, while another replica may have one.
+    let identity = admin.identity.as_ref();
+    let can_connect = identity.is_none_or(|identity| identity.borrow().config.is_some());
+    let is_ready = is_read && can_connect;
+    let mut body = String::from(if is_ready { "ok\n" } else { "" });
+    if !is_read {
+        body += "the first read of the source is not complete\n";
+    }
+    if !can_connect {
+        body += "the xDS port has no certificate yet\n";
+    }
     if let Some(api) = api {
         if let Some((watch, lost)) = api.unreachable() {
             body += &format!(
@@ -231,7 +241,7 @@ async fn readyz(State(admin): State<Admin>) -> Response {
             body += &format!("{kind} cannot be read: {}\n", lost.message);
         }
     }
-    let code = if is_read {
+    let code = if is_ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE

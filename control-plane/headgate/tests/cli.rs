@@ -485,6 +485,7 @@ fn the_committed_schemas_and_reference_are_the_contracts() {
         ("token-bucket-policy", "schema/token-bucket-policy.json"),
         ("traffic-tag-policy", "schema/traffic-tag-policy.json"),
         ("served-model", "schema/served-model.json"),
+        ("scopes", "schema/scopes.json"),
         ("reference", "../docs/reference/configuration.md"),
         ("cli-reference", "../docs/reference/cli.md"),
         ("metrics-reference", "../docs/reference/metrics.md"),
@@ -498,5 +499,70 @@ fn the_committed_schemas_and_reference_are_the_contracts() {
             now == then,
             "envoy-config/{file} is stale: run `make schema` and commit it"
         );
+    }
+}
+
+#[test]
+fn flags_of_the_identity_that_contradict_each_other_are_refused_with_the_fix() {
+    let serve = |more: &str| {
+        let args = format!("serve --models none {more}");
+        let args: Vec<&str> = args.split_whitespace().collect();
+        let out = headgate(&args);
+        assert_eq!(out.status.code(), Some(2), "{more}");
+        text(&out.stderr)
+    };
+    for (flags, fix) in [
+        (
+            "--allow-identity x",
+            "add --xds-tls, --spiffe-socket or --trust-xfcc-from",
+        ),
+        (
+            "--trust-domains a.test",
+            "add --xds-tls, --spiffe-socket or --trust-xfcc-from",
+        ),
+        (
+            "--trust-bundle a.test=b.pem",
+            "--trust-bundle needs --xds-tls",
+        ),
+        (
+            "--xds-tls d --spiffe-socket /s",
+            "unset SPIFFE_ENDPOINT_SOCKET",
+        ),
+        (
+            "--scopes f --follow-node x",
+            "--scopes replaces --follow-node",
+        ),
+        (
+            "--xds-tls d --allow-identity x --allow-node y",
+            "remove --allow-node",
+        ),
+        ("--trust-xfcc-from x", "such as 127.0.0.0/8"),
+        ("--xds-address 18000", "or :PORT for all interfaces"),
+    ] {
+        let error = serve(flags);
+        assert!(error.contains(fix), "{flags}: {error}");
+    }
+}
+
+#[test]
+fn bootstrap_keeps_everything_of_the_shipped_one() {
+    let out = headgate(&["bootstrap", "--format", "json"]);
+    let made: Value = serde_json::from_slice(&out.stdout).unwrap();
+    let file = fs::read_to_string(shipped("bootstrap.yaml")).unwrap();
+    let of_file: Value = serde_saphyr::from_str(&file).unwrap();
+    assert_eq!(made, of_file);
+    for (flags, fix) in [
+        (&["--identity", "files"][..], "--certificates DIR"),
+        (
+            &["--identity", "spiffe", "--spiffe-socket", "/s"],
+            "--server-id SPIFFE_ID",
+        ),
+        (&["--server-name", "x"], "--server-name does not apply"),
+        (&["--xds", "nowhere"], "write HOST:PORT"),
+    ] {
+        let out = headgate(&[&["bootstrap"], flags].concat());
+        assert_eq!(out.status.code(), Some(2));
+        let error = text(&out.stderr);
+        assert!(error.contains(fix), "{error}");
     }
 }

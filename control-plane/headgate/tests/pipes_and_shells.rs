@@ -43,6 +43,7 @@ fn printing() -> Vec<Vec<String>> {
         words("schema reference"),
         words("schema filter-config"),
         words("completion bash"),
+        words("bootstrap"),
         words("version --client"),
         words("--help"),
         words("serve --help"),

@@ -117,10 +117,10 @@ fn roots(
 pub(crate) fn publish(to: &watch::Sender<ServerIdentity>, read: Result<ServerIdentity, String>) {
     to.send_if_modified(|identity| match read {
         Ok(new) => {
-            let (id, not_after) = (new.spiffe_id.as_deref(), new.not_after);
+            let (spiffe_id, not_after) = (new.spiffe_id.as_deref(), new.not_after);
             let trust_domains = new.trust_domains.join(",");
             tracing::info!(
-                id,
+                spiffe_id,
                 not_after,
                 trust_domains,
                 "the TLS certificate of the xDS server is in effect"

@@ -15,6 +15,8 @@ use crate::server_identity::{Credentials, IdentityError, ServerIdentity, TrustBu
 
 /// First and longest time before the stream is opened again. It doubles with each failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+/// Time for the first certificate. Beyond it an agent that says nothing is a problem.
+const FIRST: Duration = Duration::from_secs(5);
 
 /// A Workload API and the identity that it gives this server.
 #[derive(Debug)]
@@ -39,14 +41,10 @@ impl WorkloadApi {
                 "--spiffe-socket {socket}: write the absolute path of the socket, or unix:PATH"
             )));
         }
-        let identity = watch::Sender::default();
-        let endpoint = format!("unix://{path}");
-        let waiting = format!("--spiffe-socket: no certificate has come from {endpoint} yet");
-        publish(&identity, Err(waiting));
         Ok(Self {
-            endpoint,
+            endpoint: format!("unix://{path}"),
             trust_domains,
-            identity,
+            identity: watch::Sender::default(),
         })
     }
 
@@ -60,7 +58,25 @@ impl WorkloadApi {
         tokio::select! {
             () = self.identity.closed() => {}
             () = self.follow() => {}
+            () = self.expect_first() => {}
         }
+    }
+
+    /// Reports that nothing has come, neither a certificate nor an error. Never ends.
+    async fn expect_first(&self) {
+        tokio::time::sleep(FIRST).await;
+        let is_silent = {
+            let identity = self.identity.borrow();
+            identity.config.is_none() && identity.problem.is_none()
+        };
+        if is_silent {
+            let endpoint = &self.endpoint;
+            let message = format!(
+                "--spiffe-socket: no certificate has come from {endpoint}; check that the agent runs"
+            );
+            publish(&self.identity, Err(message));
+        }
+        std::future::pending().await
     }
 
     async fn follow(&self) {

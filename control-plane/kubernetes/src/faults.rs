@@ -1,4 +1,5 @@
-//! What fails in one replica besides its source: the resource, since when, and why. `headgate status` and the log report it.
+//! Failures of one replica besides those of its source: the resource, since when, and why. `headgate status` and the log report
+//! them.
 //!
 //! Invariant: receivers are notified when a fault begins, when its reason changes and when it ends, and not with every attempt.
 

@@ -141,7 +141,18 @@ fn unquote(value: &str) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever a client sends, the proxy in front appends its own element.
+        #[test]
+        fn the_last_element_is_independent_of_what_is_before_it(client in "[ -~]{0,40}") {
+            let header = format!("{client},{ENVOY}");
+            prop_assert_eq!(uris(&header), ["spiffe://td/ns/a/sa/gateway"]);
+        }
+    }
 
     fn uris(header: &str) -> Vec<String> {
         let identity = last_identity(header).unwrap();

@@ -98,6 +98,8 @@ impl TrustDomainAuthority {
             params.subject_alt_names.push(uri(name)?);
         }
         params.is_ca = IsCa::ExplicitNoCa;
+        // An authority and its successor have one name: the key identifier tells them apart.
+        params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,

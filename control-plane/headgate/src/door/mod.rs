@@ -32,7 +32,7 @@ pub(crate) struct Door {
 }
 
 enum CertificateSource {
-    Files(CertificateFiles),
+    Files(Box<CertificateFiles>),
     WorkloadApi(WorkloadApi),
 }
 
@@ -44,9 +44,9 @@ impl Door {
     pub(crate) fn open(config: &IdentityConfig, rules: ScopeRules) -> Result<Self, Failure> {
         let source = match &config.transport {
             TransportConfig::Plaintext => None,
-            TransportConfig::Files(options) => Some(CertificateSource::Files(
+            TransportConfig::Files(options) => Some(CertificateSource::Files(Box::new(
                 CertificateFiles::new(options.clone())?,
-            )),
+            ))),
             TransportConfig::WorkloadApi(socket) => Some(CertificateSource::WorkloadApi(
                 WorkloadApi::new(socket, config.trust_domains.clone())?,
             )),

@@ -10,6 +10,7 @@ mod events;
 mod exposition;
 mod file_faults;
 mod follower;
+mod identity;
 mod installations;
 mod kubernetes;
 mod kubernetes_replicas;

@@ -89,8 +89,8 @@ pub const FAMILIES: &[MetricFamily] = &[
     family(
         "headgate_xds_certificate_expiry_timestamp_seconds",
         "gauge",
-        &[],
-        "End of the validity of the certificate of the xDS port, in Unix seconds; no series if the port speaks plaintext",
+        &["spiffe_id"],
+        "End of the validity of the certificate of the xDS port, in Unix seconds; no series if the port has none",
     ),
     family("headgate_proxies", "gauge", &[], "Connected proxies"),
     family(

@@ -4,6 +4,7 @@
 
 mod catalog;
 mod deliveries;
+mod labels;
 mod process;
 
 use std::sync::atomic::AtomicU64;
@@ -13,8 +14,8 @@ use std::time::{Duration, SystemTime};
 use headgate_xds::fleet::{FleetEvent, ProxyEvent};
 use headgate_xds::session::Event;
 use headgate_xds::{Kind, Refusals};
+use prometheus_client::encoding::EncodeMetric;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::TypedMetric;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -25,6 +26,10 @@ use tokio::sync::broadcast;
 
 pub use self::catalog::{FAMILIES, MetricFamily};
 use self::deliveries::Deliveries;
+use self::labels::{
+    BuildLabels, CertificateLabels, KindLabels, ReasonLabels, RefusalLabels, SourceLabels,
+    TypeLabels, VersionLabels,
+};
 use self::process::ProcessCollector;
 use crate::explanations::EXPLANATIONS;
 use crate::{Report, seconds};
@@ -38,48 +43,6 @@ const SECONDS: [f64; 13] = [
 ];
 
 type FloatGauge = Gauge<f64, AtomicU64>;
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BuildLabels {
-    version: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TypeLabels {
-    r#type: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SourceLabels {
-    source: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabels {
-    severity: String,
-    reason: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabels {
-    kind: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusalLabels {
-    reason: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct NoLabels {}
-
-/// The namespace of a model is `model_namespace`, because Prometheus sets `namespace` to that of the scraped pod.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct VersionLabels {
-    model_namespace: String,
-    model: String,
-    version: String,
-}
 
 /// All metrics of a process.
 pub struct Metrics {
@@ -95,7 +58,7 @@ pub struct Metrics {
     /// The refusals of the xDS server; the counters follow them at each scrape.
     refusals: Refusals,
     refused: Family<RefusalLabels, Counter>,
-    certificate_expiry: Family<NoLabels, Gauge>,
+    certificate_expiry: Family<CertificateLabels, Gauge>,
     proxies: Gauge,
     current_proxies: Gauge,
     synced: Gauge,
@@ -171,11 +134,12 @@ impl Metrics {
         Self { refusals, ..self }
     }
 
-    /// Sets the end of the validity of the certificate of the xDS port, in Unix seconds; `None` if it has none.
-    pub fn certificate_expires(&self, at: Option<i64>) {
-        if let Some(at) = at {
-            self.certificate_expiry.get_or_create(&NoLabels {}).set(at);
-        }
+    /// Sets the end of the validity of the certificate of the xDS port, in Unix seconds, by its SPIFFE id.
+    pub fn certificate_expires(&self, spiffe_id: &str, at: i64) {
+        self.certificate_expiry.clear();
+        let spiffe_id = spiffe_id.to_owned();
+        let labels = CertificateLabels { spiffe_id };
+        self.certificate_expiry.get_or_create(&labels).set(at);
     }
 
     fn register_all(&mut self, started: SystemTime) {
@@ -394,7 +358,7 @@ mod tests {
     fn every_exposed_family_is_in_the_catalog_with_its_type() {
         let metrics = Metrics::default();
         metrics.published(Duration::from_millis(3));
-        metrics.certificate_expires(Some(1));
+        metrics.certificate_expires("spiffe://a.test/x", 1);
         let mut report = Report {
             models: vec![ModelReport::default()],
             api: Some(ApiReport {

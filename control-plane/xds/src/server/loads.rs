@@ -12,9 +12,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::XdsServer;
+use super::admission::{admit, connection_of};
 use super::scope_changes::ScopeChanges;
-use super::services::{Messages, connection_of};
-use super::stream::{admit, until_drained};
+use super::services::Messages;
+use super::stream::until_drained;
 use crate::connection::ConnectionInfo;
 use crate::loads::ClusterLoad;
 use crate::provider::SnapshotProvider;

@@ -4,12 +4,14 @@
 //! in the session; this module only waits and performs.
 //!
 //! - `services`: the gRPC services. `stream`: one stream and its session. `siblings`: the streams of one proxy.
+//! - `admission`: the peer and the scope of a stream, and refusals.
 //! - `scope_changes`: the end of the streams whose scope is not theirs any more.
 //! - `histories`: what a stream leaves to the proxy's next one. `last_good`: what it leaves to other proxies of its scope.
 //! - `drain`: the end of the streams when the server shuts down.
 //! - `loads`: the load reporting service.
 //! - `log`, `log_limiter`: the log lines about streams, and their limits.
 
+mod admission;
 mod drain;
 mod histories;
 mod last_good;

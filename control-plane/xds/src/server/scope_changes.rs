@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tonic::Status;
 
 use super::XdsServer;
-use super::stream::denied;
+use super::admission::denied;
 
 /// The changes of scopes since one moment.
 pub(super) struct ScopeChanges(Option<watch::Receiver<u64>>);

@@ -19,14 +19,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::connection::ConnectionInfo;
-use crate::forwarded;
-use crate::peer::Peer;
-use crate::provider::{PermissionDenied, SnapshotProvider};
-use crate::refusal::Refusal;
+use crate::provider::SnapshotProvider;
 use crate::resource::Kind;
 use crate::wire::{Delta, StateOfTheWorld, Wire};
 
+use super::admission::connection_of;
 use super::stream;
 use super::{MAX_REQUEST_BYTES, XdsServer};
 
@@ -70,28 +67,6 @@ impl<S: SnapshotProvider> XdsServer<S> {
         let messages = ReceiverStream::new(responses).map(|response| response.map(P::encode));
         Ok(Response::new(Box::pin(messages)))
     }
-}
-
-/// The remote end of the connection that a request came on, with the identity that this request forwards.
-pub(super) fn connection_of<S, T>(
-    server: &XdsServer<S>,
-    request: &Request<T>,
-) -> Result<ConnectionInfo, Status> {
-    let connection = request.extensions().get::<ConnectionInfo>();
-    let connection = connection.cloned().unwrap_or_default();
-    let trusted = &server.inner.options.trusted_forwarders;
-    let address = connection.address;
-    forwarded::identify(connection, request.metadata(), trusted).map_err(|malformed| {
-        let peer = Peer {
-            address,
-            ..Peer::default()
-        };
-        let denial = PermissionDenied {
-            refusal: Refusal::ForwardedHeader,
-            reason: malformed.to_string(),
-        };
-        stream::denied(server, &peer, denial)
-    })
 }
 
 #[tonic::async_trait]

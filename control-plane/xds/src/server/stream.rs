@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use envoy_types::pb::envoy::config::core::v3::Node;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
 use tonic::{Status, Streaming};
@@ -16,13 +15,14 @@ use tracing::Instrument as _;
 use crate::connection::ConnectionInfo;
 use crate::fleet::{Member, StreamId};
 use crate::peer::Peer;
-use crate::provider::{PermissionDenied, Scope, SnapshotProvider};
+use crate::provider::{Scope, SnapshotProvider};
 use crate::resource::Kind;
 use crate::session::{Event, Response, Session, TooManyNames};
 use crate::snapshot::Snapshot;
 use crate::wire::{Wire, kind_of};
 
 use super::XdsServer;
+use super::admission::{admit, denied};
 use super::histories::{ProxyKey, StreamHistories};
 use super::last_good::LastGoodByScope;
 use super::log::{self, StreamLog};
@@ -145,25 +145,6 @@ async fn receive_first<P: Wire, S: SnapshotProvider>(
         snapshots,
         first,
     }))
-}
-
-/// The peer of a stream, and its scope.
-pub(super) fn admit<S: SnapshotProvider>(
-    server: &XdsServer<S>,
-    node: Node,
-    connection: ConnectionInfo,
-) -> Result<(Arc<Peer>, Scope), Status> {
-    let peer = Arc::new(Peer::new(node, connection));
-    let scope = server.inner.provider.scope(&peer);
-    let scope = scope.map_err(|reason| denied(server, &peer, reason))?;
-    Ok((peer, scope))
-}
-
-/// Logs and counts a refusal, and returns the status that ends the stream.
-pub(super) fn denied<S>(server: &XdsServer<S>, peer: &Peer, denied: PermissionDenied) -> Status {
-    server.inner.refusals.count(denied.refusal);
-    server.inner.log_limits.denied(peer, &denied, now());
-    Status::permission_denied(denied.reason)
 }
 
 /// The snapshots for a proxy. The provider may have to build the first one, which takes too long for the threads that serve

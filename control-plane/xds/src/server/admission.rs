@@ -1,0 +1,56 @@
+//! The admission of streams: their peer, their scope, and what happens to those without permission.
+
+use std::sync::Arc;
+
+use envoy_types::pb::envoy::config::core::v3::Node;
+use tonic::{Request, Status};
+
+use crate::connection::ConnectionInfo;
+use crate::forwarded;
+use crate::peer::Peer;
+use crate::provider::{PermissionDenied, Scope, SnapshotProvider};
+use crate::refusal::Refusal;
+
+use super::XdsServer;
+
+/// The remote end of the connection that a request came on, with the identity that this request forwards.
+pub(super) fn connection_of<S, T>(
+    server: &XdsServer<S>,
+    request: &Request<T>,
+) -> Result<ConnectionInfo, Status> {
+    let connection = request.extensions().get::<ConnectionInfo>();
+    let connection = connection.cloned().unwrap_or_default();
+    let trusted = &server.inner.options.trusted_forwarders;
+    let address = connection.address;
+    forwarded::identify(connection, request.metadata(), trusted).map_err(|malformed| {
+        let peer = Peer {
+            address,
+            ..Peer::default()
+        };
+        let denial = PermissionDenied {
+            refusal: Refusal::ForwardedHeader,
+            reason: malformed.to_string(),
+        };
+        denied(server, &peer, denial)
+    })
+}
+
+/// The peer of a stream, and its scope.
+pub(super) fn admit<S: SnapshotProvider>(
+    server: &XdsServer<S>,
+    node: Node,
+    connection: ConnectionInfo,
+) -> Result<(Arc<Peer>, Scope), Status> {
+    let peer = Arc::new(Peer::new(node, connection));
+    let scope = server.inner.provider.scope(&peer);
+    let scope = scope.map_err(|reason| denied(server, &peer, reason))?;
+    Ok((peer, scope))
+}
+
+/// Logs and counts a refusal, and returns the status that ends the stream.
+pub(super) fn denied<S>(server: &XdsServer<S>, peer: &Peer, denied: PermissionDenied) -> Status {
+    let now = tokio::time::Instant::now().into_std();
+    server.inner.refusals.count(denied.refusal);
+    server.inner.log_limits.denied(peer, &denied, now);
+    Status::permission_denied(denied.reason)
+}
