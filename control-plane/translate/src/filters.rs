@@ -69,6 +69,7 @@ fn without_plans(config: &FilterConfig) -> FilterConfig {
     let namespaces = config.namespaces.iter().map(|(name, view)| {
         let models = view.models.iter();
         let config = NamespaceConfig {
+            hosts: view.hosts.clone(),
             models: models
                 .map(|(id, plan)| (id.clone(), only_names(plan)))
                 .collect(),
@@ -88,6 +89,7 @@ fn config(accepted: &Accepted<'_>, scope: &ScopeSpec, options: &Options) -> Filt
         .iter()
         .map(|(name, view)| {
             let config = NamespaceConfig {
+                hosts: view.hosts.to_vec(),
                 models: view
                     .models
                     .iter()

@@ -57,6 +57,7 @@ pub(crate) fn select<'a>(
     let mut accepted = BTreeMap::new();
     for name in &scope.namespaces {
         let mut view = View {
+            hosts: &[],
             models: BTreeMap::new(),
             buckets: Vec::new(),
             tagging: Vec::new(),
@@ -89,6 +90,7 @@ pub(crate) fn select<'a>(
                     }
                 }
             }
+            view.hosts = &namespace.config.hosts;
             view.tagging = namespace.config.tagging.iter().collect();
         }
         accepted.insert(name.as_str(), view);

@@ -20,7 +20,7 @@ pub struct FilterConfig {
     pub retry: u32,
     /// Largest request body the filter reads, in bytes. 1 KiB–64 MiB, default 8 MiB.
     pub max_body_bytes: u32,
-    /// The models of each namespace. With several, the virtual host tells which one a request belongs to.
+    /// The models of each namespace. The virtual host tells which one a request belongs to.
     pub namespaces: BTreeMap<String, NamespaceConfig>,
 }
 
@@ -41,6 +41,10 @@ pub enum Role {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamespaceConfig {
+    /// The hosts whose virtual hosts belong to the namespace: in lower case, without a port and a final dot. A wildcard, such as
+    /// `*.example.com`, is the virtual host of that name. No other namespace has the same host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// The live plan, by model id.
     #[serde(default)]
     pub models: BTreeMap<ModelId, ModelPlan>,
@@ -156,6 +160,7 @@ mod raw {
     use serde::{Deserialize, Serialize};
 
     use super::{BucketRule, NamespaceConfig, Role, Stages};
+    use crate::names::host_of;
 
     /// The configuration of a filter.
     #[derive(Serialize, Deserialize)]
@@ -198,6 +203,7 @@ mod raw {
                     raw.max_body_bytes
                 ));
             }
+            unique_hosts(&raw.namespaces)?;
             for (ns, config) in &raw.namespaces {
                 unique_names(ns, config)?;
                 unique_buckets(ns, &config.buckets)?;
@@ -210,6 +216,31 @@ mod raw {
                 namespaces: raw.namespaces,
             })
         }
+    }
+
+    /// Checks that each host belongs to one namespace, and has the form in which it is compared.
+    fn unique_hosts(namespaces: &BTreeMap<String, NamespaceConfig>) -> Result<(), String> {
+        let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+        for (ns, config) in namespaces {
+            for host in &config.hosts {
+                if host.is_empty()
+                    || host_of(host) != host
+                    || host.bytes().any(|b| b.is_ascii_uppercase())
+                {
+                    return Err(format!(
+                        "`namespaces.{ns}.hosts`: {host:?} is not a host: write it in lower case, without a port and a final dot"
+                    ));
+                }
+                if let Some(other) = owners.insert(host, ns)
+                    && other != ns
+                {
+                    return Err(format!(
+                        "`namespaces.{ns}.hosts`: {host:?} is also a host of namespace {other}: remove it from one"
+                    ));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Checks that each client name means one model.

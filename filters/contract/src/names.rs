@@ -91,6 +91,12 @@ pub const ECDS_FUSED: &str = "headgate";
 pub const ECDS_TRAFFIC_TAG: &str = "headgate.traffic-tag";
 /// ECDS name of the filter that only limits.
 pub const ECDS_TOKEN_BUCKET: &str = "headgate.token-bucket";
+/// ECDS name of the filter with both stages, on a hop that follows.
+pub const ECDS_FUSED_FOLLOW: &str = "headgate.follow";
+/// ECDS name of the filter that only tags, on a hop that follows.
+pub const ECDS_TRAFFIC_TAG_FOLLOW: &str = "headgate.traffic-tag.follow";
+/// ECDS name of the filter that only limits, on a hop that follows.
+pub const ECDS_TOKEN_BUCKET_FOLLOW: &str = "headgate.token-bucket.follow";
 /// Constant `vm_id`: the table of buckets lives under it and outlives configuration and code swaps.
 pub const VM_ID: &str = "headgate";
 /// Node metadata key with the `ip:port` on which a proxy wants its listener.
@@ -121,6 +127,78 @@ pub const BAGGAGE_PREFIX: &str = "headgate.";
 pub const FILTER_STATE_PREFIX: &str = "headgate.";
 /// Default header that names the tenant.
 pub const DEFAULT_TENANT_HEADER: &str = "x-tenant-id";
+
+/// The host of a virtual host's name (`llama3-70b.models.svc.cluster.local:8000`, `[::1]:8000`): without its port, without a final
+/// dot, and an IPv6 address without its brackets. Its case is as it was.
+#[must_use]
+pub fn host_of(name: &str) -> &str {
+    if let Some((address, _)) = name.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return address;
+    }
+    let host = match name.split_once(':') {
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        // Without brackets, an address with several colons has no port.
+        _ => name,
+    };
+    host.strip_suffix('.').unwrap_or(host)
+}
+
+/// Largest length of a DNS label, in bytes.
+const DNS_LABEL: usize = 63;
+/// Length of the suffix of a [`subset`] that is not the version itself: `-` and 8 hex digits.
+const HASH_SUFFIX: usize = 9;
+
+/// The DNS label that names a version's subset in a `DestinationRule`. Different versions have different labels, unless their
+/// texts are equal after the replacement and their hashes collide.
+///
+/// It is the version itself if that is a DNS label without the form of a hashed one. Otherwise it is the version in lower case,
+/// with `-` for every other character, cut to 54 bytes, then `-` and the FNV-1a hash of the version (32 bits) in hex.
+///
+/// ```
+/// use headgate_contract::names::subset;
+/// assert_eq!(subset("v2"), "v2");
+/// assert_eq!(subset("v2.3.1-cuda118"), "v2-3-1-cuda118-7128d30d");
+/// ```
+#[must_use]
+pub fn subset(version: &str) -> String {
+    let is_part = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_label = version.len() <= DNS_LABEL
+        && version.bytes().all(|b| is_part(b) || b == b'-')
+        && version.bytes().next().is_some_and(is_part)
+        && version.bytes().next_back().is_some_and(is_part);
+    if is_label && !has_hash_suffix(version.as_bytes()) {
+        return version.to_owned();
+    }
+    let replace = |c: char| match c.to_ascii_lowercase() {
+        c @ ('a'..='z' | '0'..='9') => c,
+        _ => '-',
+    };
+    let replaced: String = version.chars().map(replace).collect();
+    let mut label = replaced.trim_matches('-').to_owned();
+    label.truncate(DNS_LABEL - HASH_SUFFIX);
+    label.truncate(label.trim_end_matches('-').len());
+    label.push('-');
+    let hash = fnv1a(version.as_bytes());
+    for nibble in (0..8).rev().map(|i| hash >> (4 * i) & 0xf) {
+        label.extend(char::from_digit(nibble, 16));
+    }
+    label
+}
+
+fn has_hash_suffix(label: &[u8]) -> bool {
+    let is_hex = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
+    match label.last_chunk::<HASH_SUFFIX>() {
+        Some([b'-', hash @ ..]) => hash.iter().all(is_hex),
+        _ => false,
+    }
+}
+
+/// FNV-1a with 32 bits. The hashes of the standard library may change between releases.
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
 
 /// The virtual host of a namespace.
 #[must_use]

@@ -209,6 +209,40 @@ fn a_client_name_belongs_to_one_model() {
 }
 
 #[test]
+fn a_host_belongs_to_one_namespace() {
+    let config = |a: &str, b: &str| {
+        format!(r#"{{"namespaces":{{"a":{{"hosts":["{a}"]}},"b":{{"hosts":["{b}"]}}}}}}"#)
+    };
+    let hosts = [
+        "m.b.svc.cluster.local",
+        "*.example.com",
+        "*",
+        "10.0.0.1",
+        "fd00::1",
+    ];
+    for host in hosts {
+        let parsed = FilterConfig::parse(config("m.a.svc", host).as_bytes()).unwrap();
+        assert_eq!(parsed.namespaces["b"].hosts, [host]);
+    }
+    let got = refusal::<FilterConfig>(&config("m.svc", "m.svc"));
+    let expected =
+        r#"`namespaces.b.hosts`: "m.svc" is also a host of namespace a: remove it from one"#;
+    assert!(got.contains(expected), "{got}");
+    for host in [
+        "",
+        "M.svc",
+        "m.svc.",
+        "m.svc:8000",
+        "[fd00::1]",
+        "[fd00::1]:8000",
+    ] {
+        let got = refusal::<FilterConfig>(&config("a.svc", host));
+        let expected = "write it in lower case, without a port and a final dot";
+        assert!(got.contains(expected), "{host}: {got}");
+    }
+}
+
+#[test]
 fn impossible_percents_are_refused() {
     let carrier = |w: u32| {
         format!(
