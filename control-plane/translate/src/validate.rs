@@ -1,4 +1,4 @@
-//! Validation of single models and buckets by the filters' own parser, so one invalid entry never rejects a whole resource.
+//! Validation of single models, buckets and hosts by the filters' own parser, so one invalid entry never rejects a whole resource.
 
 use std::collections::BTreeMap;
 
@@ -30,6 +30,22 @@ pub(crate) fn model(id: &ModelId, model: &PlannedModel) -> Result<(), String> {
 pub(crate) fn bucket(rule: &BucketRule) -> Result<(), String> {
     parses(NamespaceConfig {
         buckets: vec![rule.clone()],
+        ..NamespaceConfig::default()
+    })
+}
+
+/// Checks a host of a namespace. `owner`: the namespace that has it already.
+///
+/// # Errors
+/// The reason why the filters would refuse it, and the fix.
+pub(crate) fn host(host: &str, owner: Option<&String>) -> Result<(), String> {
+    if let Some(owner) = owner {
+        return Err(format!(
+            "it is also a host of namespace {owner}: remove it from one"
+        ));
+    }
+    parses(NamespaceConfig {
+        hosts: vec![host.to_owned()],
         ..NamespaceConfig::default()
     })
 }

@@ -102,24 +102,26 @@ impl FilterConfig {
     /// # Errors
     /// Never in practice: every field of the type has a JSON form.
     pub fn emit(&self) -> Result<String, ConfigError> {
-        let [json] = self.emit_with([self.stages])?;
+        let [json] = self.emit_with([(self.stages, self.role)])?;
         Ok(json)
     }
 
-    /// The JSON of this configuration with each of these stages. The namespaces, which are nearly all of it, are serialized once.
+    /// The JSON of this configuration with each of these stages and roles. The namespaces, which are nearly all of it, are serialized
+    /// once.
     ///
     /// # Errors
     /// As [`Self::emit`].
     pub fn emit_with<const N: usize>(
         &self,
-        stages: [Option<Stages>; N],
+        heads: [(Option<Stages>, Role); N],
     ) -> Result<[String; N], ConfigError> {
         let error = |e: serde_json::Error| ConfigError::new(".", e.to_string());
         let namespaces = serde_json::to_string(&self.namespaces).map_err(error)?;
         let mut emitted = [const { String::new() }; N];
-        for (json, stages) in emitted.iter_mut().zip(stages) {
+        for (json, (stages, role)) in emitted.iter_mut().zip(heads) {
             let head = Self {
                 stages,
+                role,
                 namespaces: BTreeMap::new(),
                 ..*self
             };

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_contract::{
-    Abandoned, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelPlan, Profile, Stages,
-    Tagging, TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport, parse_json,
+    Abandoned, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelPlan, Profile, Role,
+    Stages, Tagging, TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport, parse_json,
 };
 
 #[track_caller]
@@ -386,15 +386,20 @@ fn stages_are_a_list_of_at_least_one_without_repeats() {
 }
 
 #[test]
-fn configurations_for_different_stages_differ_only_in_the_stages() {
+fn configurations_for_different_filters_differ_only_in_stages_and_role() {
     let json = r#"{"stages":["limit"],"role":"follow","retry":3,"maxBodyBytes":4096,"namespaces":{"a":{"models":{"m":{"names":["x"]}}},"b":{"models":{}}}}"#;
     let config = FilterConfig::parse(json.as_bytes()).unwrap();
     assert_eq!(config.emit().unwrap(), json);
-    let stages = [None, Some(Stages::TAG), Some(Stages::ALL)];
-    let emitted = config.emit_with(stages).unwrap();
-    for (json, stages) in emitted.iter().zip(stages) {
+    let heads = [
+        (None, Role::Decide),
+        (Some(Stages::TAG), Role::Follow),
+        (Some(Stages::ALL), Role::Decide),
+    ];
+    let emitted = config.emit_with(heads).unwrap();
+    for (json, (stages, role)) in emitted.iter().zip(heads) {
         let expected = FilterConfig {
             stages,
+            role,
             ..config.clone()
         };
         assert_eq!(FilterConfig::parse(json.as_bytes()), Ok(expected));

@@ -2,11 +2,16 @@
 
 use headgate_testkit::client::{OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::Envoy;
+use headgate_testkit::ports::free_addr;
 use headgate_testkit::testbed::{Manifest, Seed, Testbed, TestbedOptions};
+
+use serde_json::json;
 
 use crate::common::{
     CAPACITY, INPUT, SOON, ask, balance_of, budget, charged, declare, empty_testbed,
 };
+use crate::missing_resources::{discovered, listener, over_ads, proxy_with};
 
 /// A gateway whose model server is the sidecar, and the sidecar with the real ones. Their versions differ: v2 is promoted at the
 /// gateway and dark at the sidecar, and the sidecar does not know the gateway's v3.
@@ -92,6 +97,36 @@ async fn a_sidecar_follows_the_version_that_its_gateway_picked() {
         unknown.json().unwrap()["error"]["code"],
         "version_not_found"
     );
+}
+
+/// As a sidecar does: it decides for what its application sends, and follows for what it receives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_proxy_decides_on_one_listener_and_follows_on_another() {
+    let mut testbed = start_testbed(None, &[]).await;
+    declare(&mut testbed, "m", "v1", |manifest| manifest).await;
+    let chain = |name: &str, filter: &str| {
+        let address = free_addr().unwrap();
+        let routes = json!({ "config_source": over_ads(), "route_config_name": "ai-model-route" });
+        let filters = vec![discovered(filter)];
+        (address, listener(name, address, ("rds", routes), filters))
+    };
+    let (outbound, decides) = chain("outbound", "headgate");
+    let (inbound, follows) = chain("inbound", "headgate.follow");
+    let options = proxy_with(&testbed, "sidecar", &[decides, follows]);
+    let _envoy = Envoy::start(options).await.unwrap();
+    let current = testbed.wait_for_status(SOON, "the proxy to be current", |s| {
+        s.proxy("sidecar").is_some_and(|p| p.current)
+    });
+    current.await.unwrap();
+    let tenant_at = async |address| {
+        let request = ask("acme", 50).header("x-headgate-tenant", "of-the-hop-before");
+        let request = request.to(&format!("http://{address}"));
+        let reply = testbed.client().send(request).await.unwrap();
+        served(&reply, "m/v1");
+        got(&reply.json().unwrap(), "x-headgate-tenant").to_owned()
+    };
+    assert_eq!(tenant_at(outbound).await, "acme");
+    assert_eq!(tenant_at(inbound).await, "of-the-hop-before");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
