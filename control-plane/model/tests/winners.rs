@@ -315,15 +315,12 @@ fn a_section_is_a_version_and_precedes_the_model() {
     );
     assert_eq!(spent(&plan, "default", "llama", "v1", "z"), None);
     let config = headgate_contract::FilterConfig {
-        stages: None,
-        role: headgate_contract::Role::Decide,
-        retry: 0,
-        max_body_bytes: 1 << 20,
         namespaces: [(
             "default".to_owned(),
             plan.namespaces["default"].config.clone(),
         )]
         .into(),
+        ..headgate_contract::FilterConfig::default()
     };
     let parsed = headgate_contract::FilterConfig::parse(config.emit().unwrap().as_bytes());
     assert_eq!(parsed, Ok(config));

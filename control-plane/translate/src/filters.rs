@@ -84,6 +84,7 @@ fn without_plans(config: &FilterConfig) -> FilterConfig {
         (name.clone(), config)
     });
     FilterConfig {
+        version_label: config.version_label.clone(),
         namespaces: namespaces.collect(),
         ..*config
     }
@@ -111,6 +112,7 @@ fn config(accepted: &Accepted<'_>, options: &Options) -> FilterConfig {
         role: Role::Decide,
         retry: 0,
         max_body_bytes: options.max_body_bytes,
+        version_label: options.version_label.clone(),
         namespaces,
     }
 }

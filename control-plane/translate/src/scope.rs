@@ -40,6 +40,8 @@ pub struct Options {
     pub access_log: Option<String>,
     /// Largest request body the filter reads, in bytes; the listener's buffers are twice that.
     pub max_body_bytes: u32,
+    /// Key of the label that names a pod's version.
+    pub version_label: String,
     /// Time within which a whole request must arrive. It must be shorter than the linger time of a removed cluster.
     pub request_timeout: Duration,
     /// Time to connect to an endpoint.
@@ -59,6 +61,7 @@ impl Options {
             module,
             access_log: None,
             max_body_bytes: 8 << 20,
+            version_label: names::LABEL_VERSION.to_owned(),
             request_timeout: Duration::from_secs(50),
             connect_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(300),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use headgate_contract::{BucketRule, FilterConfig, ModelId, NamespaceConfig, Role};
+use headgate_contract::{BucketRule, FilterConfig, ModelId, NamespaceConfig};
 use headgate_model::PlannedModel;
 
 /// Checks a model alone.
@@ -53,11 +53,8 @@ pub(crate) fn host(host: &str, owner: Option<&String>) -> Result<(), String> {
 /// Whether the filters' own parser accepts a configuration.
 fn parses(config: NamespaceConfig) -> Result<(), String> {
     let config = FilterConfig {
-        stages: None,
-        role: Role::Decide,
-        retry: 0,
-        max_body_bytes: 1 << 20,
         namespaces: BTreeMap::from([("n".to_owned(), config)]),
+        ..FilterConfig::default()
     };
     config
         .emit()

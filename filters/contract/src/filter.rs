@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::LABEL_VERSION;
 use crate::{Bucket, ConfigError, ModelId, ModelPlan, Stages, Tagging, Version, parse_json};
+
+/// Default of [`FilterConfig::max_body_bytes`].
+const MAX_BODY_BYTES: u32 = 8 << 20;
 
 /// The configuration of a filter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +24,8 @@ pub struct FilterConfig {
     pub retry: u32,
     /// Largest request body the filter reads, in bytes. 1 KiB–64 MiB, default 8 MiB.
     pub max_body_bytes: u32,
+    /// Key of the label that names a pod's version. Default `model-version`.
+    pub version_label: String,
     /// The models of each namespace. The virtual host tells which one a request belongs to.
     pub namespaces: BTreeMap<String, NamespaceConfig>,
 }
@@ -87,6 +93,19 @@ pub struct TagRule {
     pub tagging: Tagging,
 }
 
+impl Default for FilterConfig {
+    fn default() -> Self {
+        Self {
+            stages: None,
+            role: Role::default(),
+            retry: 0,
+            max_body_bytes: MAX_BODY_BYTES,
+            version_label: LABEL_VERSION.to_owned(),
+            namespaces: BTreeMap::new(),
+        }
+    }
+}
+
 impl FilterConfig {
     /// Parses the configuration that a filter received.
     ///
@@ -122,6 +141,7 @@ impl FilterConfig {
             let head = Self {
                 stages,
                 role,
+                version_label: self.version_label.clone(),
                 namespaces: BTreeMap::new(),
                 ..*self
             };
@@ -162,7 +182,7 @@ mod raw {
     use serde::{Deserialize, Serialize};
 
     use super::{BucketRule, NamespaceConfig, Role, Stages};
-    use crate::names::host_of;
+    use crate::names::{LABEL_VERSION, host_of};
 
     /// The configuration of a filter.
     #[derive(Serialize, Deserialize)]
@@ -183,12 +203,26 @@ mod raw {
         /// Largest request body the filter reads, in bytes. 1 KiB–64 MiB, default 8 MiB.
         #[serde(default = "body")]
         max_body_bytes: u32,
-        /// The models of each namespace. With several, the virtual host tells which one a request belongs to.
+        /// Key of the label that names a pod's version, for a proxy of an Istio mesh that tags what its own pod answers. Default
+        /// `model-version`.
+        #[serde(default = "version_label", skip_serializing_if = "is_default_label")]
+        version_label: String,
+        /// The models of each namespace. The virtual host tells which one a request belongs to: `model-serving/NAMESPACE`, else its
+        /// name without the port among the `hosts`, else for `inbound|…` the namespace of the proxy's pod in an Istio mesh. A request
+        /// of another virtual host passes untouched. One namespace without `hosts` has every virtual host.
         namespaces: BTreeMap<String, NamespaceConfig>,
     }
 
     const fn body() -> u32 {
-        8 << 20
+        super::MAX_BODY_BYTES
+    }
+
+    fn version_label() -> String {
+        LABEL_VERSION.to_owned()
+    }
+
+    fn is_default_label(label: &str) -> bool {
+        label == LABEL_VERSION
     }
 
     #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
@@ -215,6 +249,7 @@ mod raw {
                 role: raw.role,
                 retry: raw.retry,
                 max_body_bytes: raw.max_body_bytes,
+                version_label: raw.version_label,
                 namespaces: raw.namespaces,
             })
         }
@@ -303,6 +338,7 @@ mod raw {
                 role: c.role,
                 retry: c.retry,
                 max_body_bytes: c.max_body_bytes,
+                version_label: c.version_label,
                 namespaces: c.namespaces,
             }
         }

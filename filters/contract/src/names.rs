@@ -83,6 +83,8 @@ pub const LISTENER: &str = "headgate";
 pub const ROUTE_CONFIG: &str = "ai-model-route";
 /// Prefix of a virtual host's name; the namespace follows.
 pub const VIRTUAL_HOST_PREFIX: &str = "model-serving/";
+/// Prefix of the virtual hosts in which Istio puts the requests that a pod receives: `inbound|http|8000`.
+pub const INBOUND_PREFIX: &str = "inbound|";
 /// Prefix of a cluster's name: `model/<namespace>/<model>[/<version>]`.
 pub const CLUSTER_PREFIX: &str = "model/";
 /// ECDS name of the filter with both stages.

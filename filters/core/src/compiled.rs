@@ -1,7 +1,7 @@
 //! A configuration prepared for lookups: names lead to models in one step, and each model holds its tagging and its buckets,
 //! priced for it.
 //!
-//! Invariant: it never changes after [`Compiled::new`]. What requests change is in [`Counters`](crate::counters::Counters).
+//! Invariant: it never changes after [`Compiled::new`], except that the constant properties of the proxy's pod are read when needed. What requests change is in [`Counters`](crate::counters::Counters).
 //! A stream keeps only the [`Limit`]s that it has to settle, so a replaced configuration is freed.
 
 use std::rc::Rc;
@@ -15,10 +15,12 @@ use headgate_contract::{
 use crate::cost::{self, Pricing};
 use crate::failure::Failure;
 use crate::host::Host;
+use crate::hosts::Hosts;
 use crate::ledger::{self, Ledger, Rule, RuleSpec, WindowError};
 use crate::outages::Target;
 use crate::pick::Picker;
 use crate::scale::{ExpiringScale, ReceivedScales};
+use crate::served::{CarrierVersions, OwnPod};
 
 /// The active configuration of one filter.
 #[derive(Debug)]
@@ -31,6 +33,21 @@ pub(crate) struct Compiled {
     pub(crate) limits: bool,
     /// Sorted by name.
     namespaces: Vec<Namespace>,
+    hosts: Hosts,
+    /// Key of the label that names a pod's version.
+    pub(crate) version_label: String,
+    pub(crate) own_pod: OwnPod,
+}
+
+/// Where a request belongs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// To a namespace with models.
+    Namespace(&'a Namespace),
+    /// To a namespace of Headgate that this configuration does not have.
+    Unknown,
+    /// To a host that serves no model. It passes untouched.
+    Elsewhere,
 }
 
 /// The configuration of one namespace.
@@ -52,6 +69,7 @@ pub(crate) struct Model {
     pub(crate) id: Rc<str>,
     pub(crate) names: Vec<String>,
     pub(crate) picker: Picker,
+    pub(crate) carriers: CarrierVersions,
     /// A scale other than 100 %.
     pub(crate) scale: Option<ExpiringScale>,
     pub(crate) rules: Rules,
@@ -116,6 +134,7 @@ impl Compiled {
         let received = receptions.after(scales(&config), host.now());
         let stages = config.stages.unwrap_or(default);
         let mut numbers = Numbers::default();
+        let hosts = Hosts::new(&config.namespaces);
         let mut namespaces = Vec::with_capacity(config.namespaces.len());
         for (name, namespace) in config.namespaces {
             let rules = if stages.limit {
@@ -138,15 +157,24 @@ impl Compiled {
             max_body_bytes: config.max_body_bytes,
             limits: namespaces.iter().any(Namespace::limits),
             namespaces,
+            hosts,
+            version_label: config.version_label,
+            own_pod: OwnPod::default(),
         })
     }
 
-    /// The namespace of a request: the only one, else the one whose virtual host was selected.
-    pub(crate) fn namespace(&self, host: &dyn Host) -> Option<&Namespace> {
+    /// The namespace of a request. One namespace without hosts has every virtual host.
+    pub(crate) fn place(&self, host: &dyn Host) -> Place<'_> {
         match &self.namespaces[..] {
-            [only] => Some(only),
-            _ => self.namespace_of_virtual_host(host),
+            [only] if self.hosts.is_empty() => Place::Namespace(only),
+            _ => self.place_of_virtual_host(host),
         }
+    }
+
+    /// The namespace with this name.
+    pub(crate) fn namespace(&self, name: &str) -> Option<&Namespace> {
+        let found = self.namespaces.binary_search_by(|n| (*n.name).cmp(name));
+        self.namespaces.get(found.ok()?)
     }
 
     /// Ready endpoints of a version; 0 if it is not in the plan.
@@ -160,11 +188,21 @@ impl Compiled {
     }
 
     #[inline(never)]
-    fn namespace_of_virtual_host(&self, host: &dyn Host) -> Option<&Namespace> {
-        let virtual_host = host.virtual_host()?;
-        let name = virtual_host.strip_prefix(names::VIRTUAL_HOST_PREFIX)?;
-        let found = self.namespaces.binary_search_by(|n| (*n.name).cmp(name));
-        self.namespaces.get(found.ok()?)
+    fn place_of_virtual_host(&self, host: &dyn Host) -> Place<'_> {
+        let virtual_host = host.virtual_host().unwrap_or_default();
+        if let Some(name) = virtual_host.strip_prefix(names::VIRTUAL_HOST_PREFIX) {
+            return self
+                .namespace(name)
+                .map_or(Place::Unknown, Place::Namespace);
+        }
+        let namespace = if virtual_host.starts_with(names::INBOUND_PREFIX) {
+            let name = self.own_pod.namespace(host);
+            name.and_then(|name| self.namespace(name))
+        } else {
+            let index = self.hosts.namespace(&virtual_host);
+            index.and_then(|index| self.namespaces.get(index))
+        };
+        namespace.map_or(Place::Elsewhere, Place::Namespace)
     }
 }
 
@@ -260,6 +298,7 @@ impl Model {
             number: next(&mut numbers.models),
             id: id.as_str().into(),
             names: plan.names.clone(),
+            carriers: CarrierVersions::new(plan, &picker),
             picker,
             scale,
             default_max_tokens: plan.default_max_tokens,

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use headgate_contract::{Role, Tagging, names};
 use headgate_dialect::Body;
 
-use crate::compiled::{Compiled, Model, Namespace, Rules};
+use crate::compiled::{Compiled, Model, Namespace, Place, Rules};
 use crate::decision::{Decision, Ticket};
 use crate::effects::Effect;
 use crate::endpoint::Class;
@@ -31,6 +31,8 @@ use crate::tenants::Counted;
 use crate::vm::Vm;
 use unserved::{model_mismatch, not_found, not_ready, same_model};
 
+pub(crate) use unserved::unmetered;
+
 const ADMITTED: &str = "admitted";
 /// A tag that is not written.
 const NONE: Value<'static> = Value::Fixed("");
@@ -41,6 +43,8 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: &'a Headers,
     pub(crate) body: Option<&'a Body>,
     pub(crate) class: Class,
+    /// Its namespace, where that was looked up before the body was read.
+    pub(crate) namespace: Option<&'a str>,
     /// It was held for its body. Since then, a filter before this one may have written headers.
     pub(crate) waited: bool,
 }
@@ -52,6 +56,7 @@ impl<'a> Request<'a> {
             headers,
             body: None,
             class,
+            namespace: None,
             waited: false,
         }
     }
@@ -82,7 +87,7 @@ pub(crate) fn refuse_unread(
     refusal: Box<Refusal>,
 ) -> Decision {
     with_config(vm, host, request, |decider, vm| {
-        let Some(namespace) = decider.config.namespace(host) else {
+        let Place::Namespace(namespace) = decider.place() else {
             let dialect = request.class.dialect();
             return refuse_unknown(refusal, dialect, request.headers, &mut vm.tenants);
         };
@@ -148,8 +153,10 @@ impl<'a> Decider<'a> {
             }
             _ => {}
         }
-        let Some(namespace) = self.config.namespace(self.host) else {
-            return self.no_namespace(vm);
+        let namespace = match self.place() {
+            Place::Namespace(namespace) => namespace,
+            Place::Unknown => return self.no_namespace(vm),
+            Place::Elsewhere => return unmetered(),
         };
         let mut labels = Labels {
             namespace: &namespace.name,
@@ -161,6 +168,15 @@ impl<'a> Decider<'a> {
             _ => self.serve(vm, namespace, &mut labels),
         };
         decision.unwrap_or_else(|denied| self.denied(vm, namespace, &denied, labels, None))
+    }
+
+    /// Where the request belongs.
+    fn place(&self) -> Place<'a> {
+        let known = self.request.namespace;
+        match known.and_then(|name| self.config.namespace(name)) {
+            Some(namespace) => Place::Namespace(namespace),
+            None => self.config.place(self.host),
+        }
     }
 
     fn serve(

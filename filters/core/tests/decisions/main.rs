@@ -9,6 +9,7 @@ mod cost;
 mod embeddings;
 mod facts;
 mod limits;
+mod mesh;
 mod outages;
 mod pick;
 mod prompt;
