@@ -20,6 +20,8 @@ pub struct FilterConfig {
     pub stages: Option<Stages>,
     /// Whether this hop decides or follows.
     pub role: Role,
+    /// Whether bodies are read.
+    pub bodies: Bodies,
     /// Number of retries after a NACK: Envoy does not apply the same bytes twice.
     pub retry: u32,
     /// Largest request body the filter reads, in bytes. 1 KiB–64 MiB, default 8 MiB.
@@ -40,6 +42,26 @@ pub enum Role {
     Decide,
     /// Reads model, version and tags from the headers of the previous hop.
     Follow,
+}
+
+/// Whether the filter reads bodies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Bodies {
+    /// Where they matter: for the model, for a session, for a cost.
+    #[default]
+    Read,
+    /// Not at all. The filter never holds a request, and only tags: it decides by headers and charges nothing. A request whose model is
+    /// named by its body alone passes without tags.
+    Never,
+}
+
+impl Bodies {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    fn is_read(&self) -> bool {
+        *self == Self::Read
+    }
 }
 
 /// The models of one namespace, and their limits.
@@ -98,6 +120,7 @@ impl Default for FilterConfig {
         Self {
             stages: None,
             role: Role::default(),
+            bodies: Bodies::default(),
             retry: 0,
             max_body_bytes: MAX_BODY_BYTES,
             version_label: LABEL_VERSION.to_owned(),
@@ -181,7 +204,7 @@ mod raw {
 
     use serde::{Deserialize, Serialize};
 
-    use super::{BucketRule, NamespaceConfig, Role, Stages};
+    use super::{Bodies, BucketRule, NamespaceConfig, Role, Stages};
     use crate::names::{LABEL_VERSION, host_of};
 
     /// The configuration of a filter.
@@ -197,6 +220,11 @@ mod raw {
         /// Whether this hop decides or follows the previous hop. Default `decide`.
         #[serde(default)]
         role: Role,
+        /// Whether bodies are read. `never` is for filters that must not hold a request, because the proxy's configuration lacks
+        /// `allow_on_headers_stop_iteration` (`WasmPlugin`, `TrafficExtension`, waypoints): the filter only tags, by headers, and
+        /// excludes the stage `limit`. Default `read`.
+        #[serde(default, skip_serializing_if = "Bodies::is_read")]
+        bodies: Bodies,
         /// Number of retries after a NACK. Written by the control plane only.
         #[serde(default, skip_serializing_if = "is_zero")]
         retry: u32,
@@ -239,6 +267,9 @@ mod raw {
                     raw.max_body_bytes
                 ));
             }
+            if raw.bodies == Bodies::Never && raw.stages.is_some_and(|stages| stages.limit) {
+                return Err("`stages` has limit, and with `bodies: never` nothing is charged: write `stages: [tag]`".into());
+            }
             unique_hosts(&raw.namespaces)?;
             for (ns, config) in &raw.namespaces {
                 unique_names(ns, config)?;
@@ -247,6 +278,7 @@ mod raw {
             Ok(Self {
                 stages: raw.stages,
                 role: raw.role,
+                bodies: raw.bodies,
                 retry: raw.retry,
                 max_body_bytes: raw.max_body_bytes,
                 version_label: raw.version_label,
@@ -336,6 +368,7 @@ mod raw {
             Self {
                 stages: c.stages,
                 role: c.role,
+                bodies: c.bodies,
                 retry: c.retry,
                 max_body_bytes: c.max_body_bytes,
                 version_label: c.version_label,

@@ -7,9 +7,9 @@
 use std::rc::Rc;
 
 use headgate_contract::{
-    BucketRule, ConfigError, Decimal, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart,
-    ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure, Role, SettleOn, Stages, Tagging,
-    Unreadable, UsageReport, Version, names,
+    Bodies, BucketRule, ConfigError, Decimal, DefaultMaxTokens, FailureCharge, FilterConfig,
+    KeyPart, ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure, Role, SettleOn, Stages,
+    Tagging, Unreadable, UsageReport, Version, names,
 };
 
 use crate::cost::{self, Pricing};
@@ -25,9 +25,10 @@ use crate::served::{CarrierVersions, OwnPod};
 /// The active configuration of one filter.
 #[derive(Debug)]
 pub(crate) struct Compiled {
-    /// The stages of this filter: those of its configuration, else the module's default.
+    /// The stages of this filter: those of its configuration, else the module's default; only `tag` if it reads no bodies.
     pub(crate) stages: Stages,
     pub(crate) role: Role,
+    pub(crate) bodies: Bodies,
     pub(crate) max_body_bytes: u32,
     /// Whether there is at least one bucket.
     pub(crate) limits: bool,
@@ -132,7 +133,10 @@ impl Compiled {
         host: &dyn Host,
     ) -> Result<Self, ConfigError> {
         let received = receptions.after(scales(&config), host.now());
-        let stages = config.stages.unwrap_or(default);
+        let stages = match config.bodies {
+            Bodies::Read => config.stages.unwrap_or(default),
+            Bodies::Never => Stages::TAG,
+        };
         let mut numbers = Numbers::default();
         let hosts = Hosts::new(&config.namespaces);
         let mut namespaces = Vec::with_capacity(config.namespaces.len());
@@ -154,6 +158,7 @@ impl Compiled {
         Ok(Self {
             stages,
             role: config.role,
+            bodies: config.bodies,
             max_body_bytes: config.max_body_bytes,
             limits: namespaces.iter().any(Namespace::limits),
             namespaces,

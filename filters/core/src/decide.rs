@@ -10,7 +10,7 @@ mod unserved;
 
 use std::rc::Rc;
 
-use headgate_contract::{Role, Tagging, names};
+use headgate_contract::{Bodies, Role, Tagging, names};
 use headgate_dialect::Body;
 
 use crate::compiled::{Compiled, Model, Namespace, Place, Rules};
@@ -69,7 +69,7 @@ pub(crate) fn decides(config: &Compiled) -> bool {
 
 /// Whether bodies matter, for the pick or for a cost.
 pub(crate) fn reads_bodies(config: &Compiled) -> bool {
-    decides(config) || config.limits
+    config.bodies == Bodies::Read && (decides(config) || config.limits)
 }
 
 /// Decides about a request whose headers and, if needed, body are complete. Reserves its cost if it is admitted.
@@ -120,6 +120,13 @@ fn with_config(
     decide(&decider, vm)
 }
 
+/// Whether a header names the model.
+fn names_model(headers: &Headers) -> bool {
+    headers
+        .get(names::HEADER_MODEL)
+        .is_some_and(|name| !name.is_empty())
+}
+
 struct Decider<'a> {
     config: &'a Compiled,
     host: &'a dyn Host,
@@ -140,12 +147,9 @@ impl<'a> Decider<'a> {
         let headers = self.request.headers;
         match self.request.class {
             Class::Other => return self.pass(),
-            Class::Health
-                if headers
-                    .get(names::HEADER_MODEL)
-                    .is_none_or(<[u8]>::is_empty) =>
-            {
-                return self.pass();
+            Class::Health if !names_model(headers) => return self.pass(),
+            Class::Body(_) if self.config.bodies == Bodies::Never && !names_model(headers) => {
+                return self.pass_unread();
             }
             // Only the hop that decides refuses these. The next hop leaves them to the routes.
             Class::Health | Class::Preflight | Class::WrongMethod { .. } if !self.tagging => {

@@ -113,6 +113,16 @@ impl Decider<'_> {
         Decision::Pass(effects)
     }
 
+    /// Passes a request on whose body may name a model and is not read.
+    #[cold]
+    pub(super) fn pass_unread(&self) -> Decision {
+        let mut decision = self.pass();
+        if let Decision::Pass(effects) = &mut decision {
+            effects.push(Labels::default().count("unmetered"));
+        }
+        decision
+    }
+
     /// The refusal of a request that names no model.
     #[cold]
     pub(super) fn model_missing(&self) -> Box<Refusal> {
