@@ -64,6 +64,34 @@ impl Bodies {
     }
 }
 
+/// The hop that charges a bucket, so that a request that passes two hops is charged once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum ChargeAt {
+    /// The hop that decides: the gateway, or the sidecar of the client.
+    #[default]
+    Decide,
+    /// The hop that follows: the sidecar of the pod that serves the request.
+    Inbound,
+}
+
+impl ChargeAt {
+    /// Whether a hop with this role charges the bucket.
+    #[must_use]
+    pub fn is_at(self, role: Role) -> bool {
+        match self {
+            Self::Decide => role == Role::Decide,
+            Self::Inbound => role == Role::Follow,
+        }
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    pub(crate) fn is_decide(&self) -> bool {
+        *self == Self::Decide
+    }
+}
+
 /// The models of one namespace, and their limits.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -91,6 +119,9 @@ pub struct NamespaceConfig {
 pub struct BucketRule {
     /// The policy it came from. Part of the bucket's identity: two policies never share one.
     pub policy: String,
+    /// The hop that charges it. Default `decide`.
+    #[serde(default, skip_serializing_if = "ChargeAt::is_decide")]
+    pub at: ChargeAt,
     /// The models; absent means every model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<ModelId>>,

@@ -35,7 +35,7 @@ pub use cors::{Cors, OriginPattern};
 pub use decimal::Decimal;
 pub use duration::Duration;
 pub use error::ConfigError;
-pub use filter::{Bodies, BucketRule, FilterConfig, NamespaceConfig, Role, TagRule};
+pub use filter::{Bodies, BucketRule, ChargeAt, FilterConfig, NamespaceConfig, Role, TagRule};
 pub use ids::{BucketName, HeaderName, InvalidId, ModelId, ObjectName, Version};
 pub use max_tokens::{DefaultMaxTokens, MAX_TOKENS};
 pub use plan::{CarrierShare, DarkCarrier, ModelPlan, Scale, VersionShare};

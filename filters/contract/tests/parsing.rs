@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_contract::{
-    Abandoned, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelPlan, Profile, Role,
-    Stages, Tagging, TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport, parse_json,
+    Abandoned, Bodies, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelPlan, Profile,
+    Role, Stages, Tagging, TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport, parse_json,
 };
 
 #[track_caller]
@@ -382,6 +382,25 @@ fn stages_are_a_list_of_at_least_one_without_repeats() {
     ] {
         let got = read(&format!(r#""stages":{stages},"#));
         assert_eq!(got.unwrap_err().to_string(), expected, "{stages}");
+    }
+}
+
+#[test]
+fn a_filter_that_reads_no_bodies_has_no_limit() {
+    let read = |stages: &str| {
+        FilterConfig::parse(format!(r#"{{"bodies":"never",{stages}"namespaces":{{}}}}"#).as_bytes())
+    };
+    for stages in ["", r#""stages":["tag"],"#] {
+        let config = read(stages).unwrap();
+        assert_eq!(config.bodies, Bodies::Never);
+        assert_eq!(
+            FilterConfig::parse(config.emit().unwrap().as_bytes()),
+            Ok(config)
+        );
+    }
+    for stages in [r#""stages":["limit"],"#, r#""stages":["tag","limit"],"#] {
+        let got = read(stages).unwrap_err().to_string();
+        assert!(got.contains("write `stages: [tag]`"), "{got}");
     }
 }
 

@@ -140,7 +140,8 @@ impl Compiled {
         let mut numbers = Numbers::default();
         let hosts = Hosts::new(&config.namespaces);
         let mut namespaces = Vec::with_capacity(config.namespaces.len());
-        for (name, namespace) in config.namespaces {
+        for (name, mut namespace) in config.namespaces {
+            namespace.buckets.retain(|rule| rule.at.is_at(config.role));
             let rules = if stages.limit {
                 open_rules(&name, &namespace.buckets, host)?
             } else {

@@ -87,6 +87,7 @@ fn bucket_rules<'a>(
     effective: &'a EffectiveItems,
 ) -> impl Iterator<Item = BucketRule> + 'a {
     let name = policy.policy.id().in_rules();
+    let at = policy.spec.at;
     let buckets = policy.spec.buckets.iter().zip(&effective.items);
     buckets.flat_map(move |(bucket, models)| {
         let mut by_versions: BTreeMap<Option<&BTreeSet<Version>>, Vec<ModelId>> = BTreeMap::new();
@@ -100,6 +101,7 @@ fn bucket_rules<'a>(
                 effective.all_models && versions.is_none() && models.len() == effective.targeted;
             BucketRule {
                 policy: name.clone(),
+                at,
                 models: (!all).then_some(models),
                 versions: versions.map(|some| some.iter().cloned().collect()),
                 bucket: bucket.clone(),

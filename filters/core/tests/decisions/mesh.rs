@@ -136,8 +136,7 @@ fn a_request_to_another_host_is_counted() {
     let mut proxy = mesh("decide");
     at(&mut proxy, "users.a.svc.cluster.local:8000");
     let (_, step) = chat(&mut proxy);
-    let metric =
-        "headgate_requests_total|model_namespace=|model=unknown|version=|lane=|outcome=unmetered";
+    let metric = "model_namespace=.=;.;model=.=unknown;.;version=.=;.;lane=.=;.;outcome=.=unmetered;.;headgate_requests_total";
     assert_eq!(counted(&step.effects, metric), 1);
 }
 

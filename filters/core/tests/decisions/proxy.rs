@@ -244,6 +244,11 @@ pub(crate) fn one_model(buckets: &str) -> String {
     )
 }
 
+/// The configuration with buckets that the hop that follows charges.
+pub(crate) fn at_inbound(config: &str) -> String {
+    config.replace(r#""policy":"p","#, r#""policy":"p","at":"inbound","#)
+}
+
 /// A tokens bucket keyed by tenant.
 pub(crate) fn tokens(capacity: u64, per_second: &str, more: &str) -> String {
     format!(

@@ -158,16 +158,31 @@ async fn two_hops_strip_forged_tags_of_the_client_and_the_second_keeps_those_of_
     logged.await.unwrap();
 }
 
+/// The policy, charged by the hop that follows.
+fn inbound(policy: &str) -> String {
+    policy.replacen("spec:\n", "spec:\n  at: inbound\n", 1)
+}
+
+/// The balance at the sidecar, requested as a hop before it would.
+async fn left_at(sidecar: &Testbed) -> Option<u64> {
+    let whole = ask("acme", CAPACITY - INPUT)
+        .header("x-model", "m")
+        .header("x-headgate-tenant", "acme");
+    balance_of(&sidecar.client(), whole.to(sidecar.url())).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hops_charge_once_at_the_hop_with_the_policy() {
-    let policy = budget("tenants", "");
-    for (gateway, sidecar) in [(Some(policy.as_str()), None), (None, Some(policy.as_str()))] {
-        let (gateway, _sidecar) = gateway_and_sidecar(gateway, sidecar).await;
+async fn two_hops_with_one_policy_charge_once() {
+    let decide = budget("tenants", "");
+    for policy in [decide.clone(), inbound(&decide)] {
+        let (gateway, sidecar) = gateway_and_sidecar(Some(&policy), Some(&policy)).await;
         for requests in 1..=2 {
             let reply = gateway.send(&ask("acme", 200)).await.unwrap();
             assert_eq!(reply.status, 200, "{}", reply.text());
             charged(&gateway, "acme", requests * (INPUT + 16)).await;
         }
+        let at_sidecar = (policy != decide).then_some(CAPACITY - 2 * (INPUT + 16));
+        assert_eq!(left_at(&sidecar).await, at_sidecar);
     }
 }
 
@@ -177,7 +192,7 @@ async fn the_second_hop_charges_by_the_tags_of_the_first() {
         "[tenant]",
         "[tenant, model, version, \"header:x-headgate-lane\"]",
     );
-    let (gateway, sidecar) = gateway_and_sidecar(Some(TAGGING), Some(&keyed)).await;
+    let (gateway, sidecar) = gateway_and_sidecar(Some(TAGGING), Some(&inbound(&keyed))).await;
     served(&gateway.send(&forging()).await.unwrap(), "m/v2");
     // The balance of the bucket with these tags, requested from the sidecar as a hop before it would.
     let client = sidecar.client();
@@ -203,7 +218,7 @@ async fn the_second_hop_charges_by_the_tags_of_the_first() {
 async fn a_429_of_the_second_hop_passes_the_first_which_charges_nothing() {
     let policies = [
         budget("gateway", ""),
-        budget("sidecar", "settleOn: reservation"),
+        inbound(&budget("sidecar", "settleOn: reservation")),
     ];
     let (gateway, sidecar) = gateway_and_sidecar(Some(&policies[0]), Some(&policies[1])).await;
     // The tenant's bucket at the sidecar, emptied directly.
@@ -233,7 +248,7 @@ async fn a_429_of_the_second_hop_passes_the_first_which_charges_nothing() {
 /// The gateway requests usage; the sidecar does not, because the request has the option already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_is_requested_once_charged_at_both_hops_and_hidden_from_the_client() {
-    let policies = [budget("gateway", ""), budget("sidecar", "")];
+    let policies = [budget("gateway", ""), inbound(&budget("sidecar", ""))];
     let (gateway, sidecar) = gateway_and_sidecar(Some(&policies[0]), Some(&policies[1])).await;
     let request = ask("acme", 200)
         .stream()
@@ -247,12 +262,7 @@ async fn usage_is_requested_once_charged_at_both_hops_and_hidden_from_the_client
         reply.text()
     );
     charged(&gateway, "acme", INPUT + 40).await;
-    // Requested as the hop before would.
-    let whole = ask("acme", CAPACITY - INPUT)
-        .header("x-model", "m")
-        .header("x-headgate-tenant", "acme");
-    let left = balance_of(&sidecar.client(), whole.to(sidecar.url())).await;
-    assert_eq!(left, Some(CAPACITY - INPUT - 40));
+    assert_eq!(left_at(&sidecar).await, Some(CAPACITY - INPUT - 40));
     let mock = sidecar.mock("m", "v2").unwrap();
     let body = mock.handle().recorded("streamed").unwrap();
     let body = String::from_utf8_lossy(&body.body).into_owned();
