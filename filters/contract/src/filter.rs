@@ -320,48 +320,53 @@ mod raw {
 
     /// Checks that each host belongs to one namespace, and has the form in which it is compared.
     fn unique_hosts(namespaces: &BTreeMap<String, NamespaceConfig>) -> Result<(), String> {
-        let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
+        let mut claims = Vec::new();
         for (ns, config) in namespaces {
             for host in &config.hosts {
-                if host.is_empty()
-                    || host_of(host) != host
-                    || host.bytes().any(|b| b.is_ascii_uppercase())
-                {
+                let plain = !host.bytes().any(|b| b.is_ascii_uppercase());
+                if host.is_empty() || host_of(host) != host || !plain {
                     return Err(format!(
                         "`namespaces.{ns}.hosts`: {host:?} is not a host: write it in lower case, without a port and a final dot"
                     ));
                 }
-                if let Some(other) = owners.insert(host, ns)
-                    && other != ns
-                {
-                    return Err(format!(
-                        "`namespaces.{ns}.hosts`: {host:?} is also a host of namespace {other}: remove it from one"
-                    ));
-                }
+                claims.push((host.as_str(), ns.as_str()));
             }
         }
-        Ok(())
+        match claimed_twice(claims) {
+            None => Ok(()),
+            Some((host, one, other)) => Err(format!(
+                "`namespaces.{other}.hosts`: {host:?} is also a host of namespace {one}: remove it from one"
+            )),
+        }
     }
 
     /// Checks that each client name means one model.
     fn unique_names(ns: &str, config: &NamespaceConfig) -> Result<(), String> {
-        let mut claims: Vec<(&str, &str)> = Vec::new();
+        let mut claims = Vec::new();
         for (id, plan) in &config.models {
             claims.push((id.as_str(), id.as_str()));
             claims.extend(plan.names.iter().map(|name| (name.as_str(), id.as_str())));
         }
-        claims.sort_unstable();
-        for two in claims.windows(2) {
-            if let [(name, one), (same, other)] = two
-                && name == same
-                && one != other
-            {
-                return Err(format!(
-                    "`namespaces.{ns}.models`: the name {name:?} is claimed by {one} and {other}: remove it from one"
-                ));
-            }
+        match claimed_twice(claims) {
+            None => Ok(()),
+            Some((name, one, other)) => Err(format!(
+                "`namespaces.{ns}.models`: the name {name:?} is claimed by {one} and {other}: remove it from one"
+            )),
         }
-        Ok(())
+    }
+
+    /// The first name that two owners claim, and both.
+    #[inline(never)]
+    fn claimed_twice<'a>(
+        mut claims: Vec<(&'a str, &'a str)>,
+    ) -> Option<(&'a str, &'a str, &'a str)> {
+        claims.sort_unstable();
+        claims.windows(2).find_map(|two| match two {
+            [(name, one), (same, other)] if name == same && one != other => {
+                Some((*name, *one, *other))
+            }
+            _ => None,
+        })
     }
 
     /// Checks that no model has two buckets of one name.

@@ -134,15 +134,27 @@ pub const DEFAULT_TENANT_HEADER: &str = "x-tenant-id";
 /// dot, and an IPv6 address without its brackets. Its case is as it was.
 #[must_use]
 pub fn host_of(name: &str) -> &str {
-    if let Some((address, _)) = name.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return address;
+    let mut host = name.as_bytes();
+    let colons = host.iter().filter(|b| **b == b':').count();
+    if let [b'[', address @ ..] = host
+        && let Some(end) = address.iter().position(|b| *b == b']')
+    {
+        return name.get(1..=end).unwrap_or(name);
     }
-    let host = match name.split_once(':') {
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        // Without brackets, an address with several colons has no port.
-        _ => name,
-    };
-    host.strip_suffix('.').unwrap_or(host)
+    // Without brackets, an address with several colons has no port.
+    if colons == 1 {
+        while let [rest @ .., b'0'..=b'9'] = host {
+            host = rest;
+        }
+        match host {
+            [rest @ .., b':'] => host = rest,
+            _ => host = name.as_bytes(),
+        }
+    }
+    if let [rest @ .., b'.'] = host {
+        host = rest;
+    }
+    name.get(..host.len()).unwrap_or(name)
 }
 
 /// Largest length of a DNS label, in bytes.
@@ -151,7 +163,7 @@ const DNS_LABEL: usize = 63;
 const HASH_SUFFIX: usize = 9;
 
 /// The DNS label that names a version's subset in a `DestinationRule`. Different versions have different labels, unless their
-/// texts are equal after the replacement and their hashes collide.
+/// hashes collide.
 ///
 /// It is the version itself if that is a DNS label without the form of a hashed one. Otherwise it is the version in lower case,
 /// with `-` for every other character, cut to 54 bytes, then `-` and the FNV-1a hash of the version (32 bits) in hex.
@@ -163,12 +175,7 @@ const HASH_SUFFIX: usize = 9;
 /// ```
 #[must_use]
 pub fn subset(version: &str) -> String {
-    let is_part = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    let is_label = version.len() <= DNS_LABEL
-        && version.bytes().all(|b| is_part(b) || b == b'-')
-        && version.bytes().next().is_some_and(is_part)
-        && version.bytes().next_back().is_some_and(is_part);
-    if is_label && !has_hash_suffix(version.as_bytes()) {
+    if is_plain_subset(version) {
         return version.to_owned();
     }
     let replace = |c: char| match c.to_ascii_lowercase() {
@@ -178,21 +185,43 @@ pub fn subset(version: &str) -> String {
     let replaced: String = version.chars().map(replace).collect();
     let mut label = replaced.trim_matches('-').to_owned();
     label.truncate(DNS_LABEL - HASH_SUFFIX);
-    label.truncate(label.trim_end_matches('-').len());
-    label.push('-');
-    let hash = fnv1a(version.as_bytes());
-    for nibble in (0..8).rev().map(|i| hash >> (4 * i) & 0xf) {
-        label.extend(char::from_digit(nibble, 16));
-    }
-    label
+    let label = label.trim_end_matches('-');
+    format!("{label}-{:08x}", fnv1a(version.as_bytes()))
 }
 
-fn has_hash_suffix(label: &[u8]) -> bool {
-    let is_hex = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
-    match label.last_chunk::<HASH_SUFFIX>() {
-        Some([b'-', hash @ ..]) => hash.iter().all(is_hex),
-        _ => false,
+/// Whether a version has this [`subset`], without a look at the readable part of a hashed label.
+#[must_use]
+pub fn is_subset(version: &str, subset: &str) -> bool {
+    match hash_suffix(subset.as_bytes()) {
+        Some(hash) => !is_plain_subset(version) && hash == fnv1a(version.as_bytes()),
+        None => subset == version,
     }
+}
+
+/// Whether a version is its own subset.
+fn is_plain_subset(version: &str) -> bool {
+    let is_part = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = version.as_bytes();
+    bytes.len() <= DNS_LABEL
+        && bytes.iter().all(|b| is_part(b) || *b == b'-')
+        && bytes.first().is_some_and(is_part)
+        && bytes.last().is_some_and(is_part)
+        && hash_suffix(bytes).is_none()
+}
+
+/// The hash at the end of a label: `-` and 8 hex digits.
+fn hash_suffix(label: &[u8]) -> Option<u32> {
+    let [b'-', digits @ ..] = label.last_chunk::<HASH_SUFFIX>()? else {
+        return None;
+    };
+    digits.iter().try_fold(0, |hash, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(hash << 4 | u32::from(digit))
+    })
 }
 
 /// FNV-1a with 32 bits. The hashes of the standard library may change between releases.

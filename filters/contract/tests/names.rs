@@ -1,6 +1,6 @@
 //! Names that are computed: subsets of versions, hosts of virtual hosts.
 
-use headgate_contract::names::{host_of, subset};
+use headgate_contract::names::{host_of, is_subset, subset};
 use proptest::prelude::*;
 
 #[test]
@@ -66,11 +66,13 @@ proptest! {
         let label = subset(&version);
         let valid = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         prop_assert!((1..=63).contains(&label.len()) && label.chars().all(valid), "{}", label);
+        prop_assert!(is_subset(&version, &label));
         prop_assert!(!label.starts_with('-') && !label.ends_with('-'), "{}", label);
     }
 
     #[test]
     fn versions_of_one_replaced_text_have_different_subsets(a in "[vV][12][._-][01]", b in "[vV][12][._-][01]") {
         prop_assert_eq!(subset(&a) == subset(&b), a == b);
+        prop_assert_eq!(is_subset(&a, &subset(&b)), a == b);
     }
 }

@@ -138,10 +138,13 @@ impl Compiled {
             Bodies::Never => Stages::TAG,
         };
         let mut numbers = Numbers::default();
-        let hosts = Hosts::new(&config.namespaces);
+        let mut hosts = Vec::new();
         let mut namespaces = Vec::with_capacity(config.namespaces.len());
         for (name, mut namespace) in config.namespaces {
             namespace.buckets.retain(|rule| rule.at.is_at(config.role));
+            for host in std::mem::take(&mut namespace.hosts) {
+                hosts.push((host, namespaces.len()));
+            }
             let rules = if stages.limit {
                 open_rules(&name, &namespace.buckets, host)?
             } else {
@@ -163,7 +166,7 @@ impl Compiled {
             max_body_bytes: config.max_body_bytes,
             limits: namespaces.iter().any(Namespace::limits),
             namespaces,
-            hosts,
+            hosts: Hosts::new(hosts),
             version_label: config.version_label,
             own_pod: OwnPod::default(),
         })
@@ -304,7 +307,7 @@ impl Model {
             number: next(&mut numbers.models),
             id: id.as_str().into(),
             names: plan.names.clone(),
-            carriers: CarrierVersions::new(plan, &picker),
+            carriers: CarrierVersions::new(plan),
             picker,
             scale,
             default_max_tokens: plan.default_max_tokens,

@@ -3,21 +3,16 @@
 //! Istio names a virtual host after its host and port: `llama3-70b.models.svc.cluster.local:8000`, `*.example.com:443`,
 //! `[fd00::1]:8000`. Hosts of `VirtualServices` are in lower case there, those of a `ServiceEntry` as they were written.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
-use headgate_contract::{NamespaceConfig, names};
+use headgate_contract::names;
 
 /// The hosts, each with the index of its namespace; sorted.
 #[derive(Debug)]
 pub(crate) struct Hosts(Vec<(String, usize)>);
 
 impl Hosts {
-    /// The hosts of a configuration, whose parser has checked that they are in lower case and each in one namespace.
-    pub(crate) fn new(namespaces: &BTreeMap<String, NamespaceConfig>) -> Self {
-        let namespaces = namespaces.values().enumerate();
-        let hosts = namespaces.flat_map(|(i, n)| n.hosts.iter().map(move |h| (h.clone(), i)));
-        let mut hosts: Vec<_> = hosts.collect();
+    /// These hosts, each with the index of its namespace. The parser of the configuration has checked that they are in lower case and
+    /// each in one namespace.
+    pub(crate) fn new(mut hosts: Vec<(String, usize)>) -> Self {
         hosts.sort_unstable();
         Self(hosts)
     }
@@ -29,13 +24,12 @@ impl Hosts {
 
     /// The index of the namespace that has this virtual host.
     pub(crate) fn namespace(&self, virtual_host: &str) -> Option<usize> {
-        let mut host = Cow::Borrowed(names::host_of(virtual_host));
-        if host.bytes().any(|b| b.is_ascii_uppercase()) {
-            host.to_mut().make_ascii_lowercase();
-        }
-        let found = self
-            .0
-            .binary_search_by(|(known, _)| known.as_str().cmp(&host));
+        let host = names::host_of(virtual_host).as_bytes();
+        let lower = |b: &u8| b.to_ascii_lowercase();
+        let found = self.0.binary_search_by(|(known, _)| {
+            let known = known.as_bytes().iter();
+            known.copied().cmp(host.iter().map(lower))
+        });
         Some(self.0.get(found.ok()?)?.1)
     }
 }

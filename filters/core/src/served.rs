@@ -6,12 +6,11 @@
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use headgate_contract::{ModelPlan, names};
+use headgate_contract::{ModelPlan, VersionShare, names};
 
-use crate::compiled::Model;
+use crate::compiled::{Compiled, Model};
 use crate::decision::Ticket;
 use crate::host::{Host, Istio};
-use crate::pick::Picker;
 use crate::vm::Vm;
 
 /// This proxy's pod in an Istio mesh. It does not change, so each property is read once.
@@ -25,40 +24,58 @@ pub(crate) struct OwnPod {
 impl OwnPod {
     /// Its namespace.
     pub(crate) fn namespace(&self, host: &dyn Host) -> Option<&str> {
-        let namespace = || host.istio(Istio::NodeNamespace);
-        self.namespace.get_or_init(namespace).as_deref()
+        read_once(&self.namespace, host, Istio::NodeNamespace)
     }
 }
 
-/// The versions of each carrier, by the carrier's name without its kind.
+#[inline(never)]
+fn read_once<'a>(
+    cell: &'a OnceCell<Option<String>>,
+    host: &dyn Host,
+    property: Istio<'_>,
+) -> Option<&'a str> {
+    cell.get_or_init(|| host.istio(property)).as_deref()
+}
+
+/// The versions of each carrier, as `kind/name` and the name of the version.
 #[derive(Debug)]
-pub(crate) struct CarrierVersions(Vec<(String, Rc<str>)>);
+pub(crate) struct CarrierVersions(Vec<(String, String)>);
 
 impl CarrierVersions {
-    pub(crate) fn new(plan: &ModelPlan, picker: &Picker) -> Self {
-        let shares = plan.canaries.iter().chain(&plan.base);
-        let shares = shares.map(|share| (&share.carrier, &share.versions));
-        let dark = plan.dark.iter().map(|dark| (&dark.carrier, &dark.versions));
+    pub(crate) fn new(plan: &ModelPlan) -> Self {
         let mut all = Vec::new();
-        for (carrier, versions) in shares.chain(dark) {
-            let name = carrier
-                .split_once('/')
-                .map_or(carrier.as_str(), |(_, name)| name);
-            let known = versions
-                .iter()
-                .filter_map(|v| picker.known(v.version.as_str()));
-            all.extend(known.map(|version| (name.to_owned(), Rc::clone(&version.name))));
+        let mut add = |carrier: &str, versions: &[VersionShare]| {
+            for share in versions {
+                all.push((carrier.to_owned(), share.version.as_str().to_owned()));
+            }
+        };
+        for share in &plan.canaries {
+            add(&share.carrier, &share.versions);
+        }
+        for share in &plan.base {
+            add(&share.carrier, &share.versions);
+        }
+        for dark in &plan.dark {
+            add(&dark.carrier, &dark.versions);
         }
         Self(all)
     }
 
     /// The version of a workload; `None` if it has several, or is no carrier.
-    fn of_workload(&self, workload: &str) -> Option<&Rc<str>> {
-        let mut versions = self.0.iter().filter(|(name, _)| name == workload);
-        let (_, version) = versions.next()?;
-        versions
-            .all(|(_, other)| other == version)
-            .then_some(version)
+    #[inline(never)]
+    fn of_workload(&self, workload: &str) -> Option<&str> {
+        let mut found = None;
+        for (carrier, version) in &self.0 {
+            let kind = carrier.strip_suffix(workload);
+            if kind.is_none_or(|kind| !kind.ends_with('/')) {
+                continue;
+            }
+            if found.is_some_and(|known| known != version) {
+                return None;
+            }
+            found = Some(version);
+        }
+        found.map(String::as_str)
     }
 }
 
@@ -74,40 +91,42 @@ pub(crate) fn version(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Option<Rc<st
 fn version_in_mesh(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Option<Rc<str>> {
     let config = vm.config.as_ref()?;
     let model = config.namespace(&ticket.namespace)?.model(&ticket.model)?;
-    if let Some(workload) = host.istio(Istio::Workload)
-        && let Some(version) = of_workload(model, &ticket.namespace, &workload)
-    {
-        return Some(version);
+    let endpoint = host.istio(Istio::Workload).unwrap_or_default();
+    if let Some(version) = of_endpoint(model, &ticket.namespace, &endpoint) {
+        return Some(version.into());
     }
-    if let Some(subset) = host.istio(Istio::Subset)
-        && let Some(version) = model.picker.known_where(|v| names::subset(v) == subset)
-    {
+    let subset = host.istio(Istio::Subset).unwrap_or_default();
+    let is_its = |version: &str| names::is_subset(version, &subset);
+    if let Some(version) = model.picker.known_where(is_its) {
         return Some(Rc::clone(&version.name));
     }
-    if !host.virtual_host()?.starts_with(names::INBOUND_PREFIX) {
-        return None;
-    }
-    let pod = &config.own_pod;
-    let label = || host.istio(Istio::NodeLabel(&config.version_label));
-    if let Some(version) = pod.version.get_or_init(label) {
-        return Some(version.as_str().into());
-    }
-    let workload = || host.istio(Istio::NodeWorkload);
-    let workload = pod.workload.get_or_init(workload).as_deref()?;
-    model.carriers.of_workload(workload).cloned()
+    of_own_pod(config, model, host).map(Into::into)
 }
 
 /// The version of an endpoint: `workload;namespace;canonical service;canonical revision;cluster`.
-fn of_workload(model: &Model, namespace: &str, endpoint: &str) -> Option<Rc<str>> {
+fn of_endpoint<'a>(model: &'a Model, namespace: &str, endpoint: &'a str) -> Option<&'a str> {
     let mut parts = endpoint.split(';');
     let (workload, its_namespace) = (parts.next()?, parts.next()?);
     if its_namespace != namespace {
         return None;
     }
-    let revision = || model.picker.known(parts.nth(1)?).map(|known| &known.name);
-    model
-        .carriers
-        .of_workload(workload)
-        .or_else(revision)
-        .cloned()
+    let revision = || {
+        let known = model.picker.known(parts.nth(1)?)?;
+        Some(&*known.name)
+    };
+    model.carriers.of_workload(workload).or_else(revision)
+}
+
+/// The version of this proxy's pod, if the pod received the request.
+fn of_own_pod<'a>(config: &'a Compiled, model: &'a Model, host: &dyn Host) -> Option<&'a str> {
+    if !host.virtual_host()?.starts_with(names::INBOUND_PREFIX) {
+        return None;
+    }
+    let pod = &config.own_pod;
+    let label = Istio::NodeLabel(&config.version_label);
+    let version = read_once(&pod.version, host, label);
+    version.or_else(|| {
+        let workload = read_once(&pod.workload, host, Istio::NodeWorkload)?;
+        model.carriers.of_workload(workload)
+    })
 }
