@@ -108,12 +108,10 @@ fn config(accepted: &Accepted<'_>, options: &Options) -> FilterConfig {
         })
         .collect();
     FilterConfig {
-        stages: None,
-        role: Role::Decide,
-        retry: 0,
         max_body_bytes: options.max_body_bytes,
         version_label: options.version_label.clone(),
         namespaces,
+        ..FilterConfig::default()
     }
 }
 

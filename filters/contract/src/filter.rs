@@ -65,7 +65,9 @@ impl Bodies {
 }
 
 /// The hop that charges a bucket, so that a request that passes two hops is charged once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
 pub enum ChargeAt {
@@ -77,12 +79,12 @@ pub enum ChargeAt {
 }
 
 impl ChargeAt {
-    /// Whether a hop with this role charges the bucket.
+    /// The buckets that a hop with this role charges.
     #[must_use]
-    pub fn is_at(self, role: Role) -> bool {
-        match self {
-            Self::Decide => role == Role::Decide,
-            Self::Inbound => role == Role::Follow,
+    pub const fn of(role: Role) -> Self {
+        match role {
+            Role::Decide => Self::Decide,
+            Role::Follow => Self::Inbound,
         }
     }
 

@@ -7,9 +7,9 @@
 use std::rc::Rc;
 
 use headgate_contract::{
-    Bodies, BucketRule, ConfigError, Decimal, DefaultMaxTokens, FailureCharge, FilterConfig,
-    KeyPart, ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure, Role, SettleOn, Stages,
-    Tagging, Unreadable, UsageReport, Version, names,
+    Bodies, BucketRule, ChargeAt, ConfigError, Decimal, DefaultMaxTokens, FailureCharge,
+    FilterConfig, KeyPart, ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure, Role,
+    SettleOn, Stages, Tagging, Unreadable, UsageReport, Version, names,
 };
 
 use crate::cost::{self, Pricing};
@@ -141,7 +141,9 @@ impl Compiled {
         let mut hosts = Vec::new();
         let mut namespaces = Vec::with_capacity(config.namespaces.len());
         for (name, mut namespace) in config.namespaces {
-            namespace.buckets.retain(|rule| rule.at.is_at(config.role));
+            namespace
+                .buckets
+                .retain(|rule| rule.at == ChargeAt::of(config.role));
             for host in std::mem::take(&mut namespace.hosts) {
                 hosts.push((host, namespaces.len()));
             }

@@ -4,6 +4,7 @@
 use headgate_testkit::client::{HttpRequest, OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::envoy::EnvoyOptions;
+use headgate_testkit::mock_model::MockAnswer;
 use headgate_tests_abi::bootstrap::{Upstreams, filter};
 use headgate_tests_abi::config::{slow_tokens, tagged, with_buckets};
 use headgate_tests_abi::module::path;
@@ -101,6 +102,8 @@ async fn the_host_of_a_virtual_host_is_that_of_its_namespace() {
 #[tokio::test]
 async fn another_host_is_answered_by_its_own_service() {
     let testbed = start(&hosts(), |bootstrap, _| virtual_hosts(bootstrap)).await;
+    // A canned answer is given on every path.
+    testbed.set_answer("users", &MockAnswer::json("{}"));
     for host in [USERS, "elsewhere.example.org", "inbound"] {
         for (method, path, body) in [
             ("POST", "/v1/users", "no JSON"),
@@ -119,6 +122,7 @@ async fn another_host_is_answered_by_its_own_service() {
                 .header("host", host)
                 .header("x-model", "theirs")
                 .header("x-headgate-lane", "theirs")
+                .header("x-mock-answer", "users")
                 .header("x-mock-keep", "seen");
             let reply = testbed.send(request).await;
             let context = format!("{host} {method} {path}: {} {}", reply.status, reply.text());
@@ -281,24 +285,23 @@ async fn labels_are_right_by_istios_tags_and_by_the_shipped_ones_and_cannot_be_f
             }
         })
         .await;
-        let request = OpenAiRequest::chat("m").header("x-tenant-id", forging);
-        let reply = testbed
-            .send(request.header("x-model-version", "v1").to(&testbed.url))
-            .await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        let samples = eventually(SOON, "the statistics", async || {
-            let samples = testbed
-                .envoy
-                .admin()
-                .prometheus()
-                .await
-                .map_err(|e| e.to_string())?;
-            let settled = samples
-                .iter()
-                .any(|s| s.name == "headgate_charged_milli_count");
-            settled
-                .then_some(samples)
-                .ok_or_else(|| "nothing settled".to_owned())
+        let send = async || {
+            let request = OpenAiRequest::chat("m").header("x-tenant-id", forging);
+            let request = request.header("x-model-version", "v1").to(&testbed.url);
+            let reply = testbed.send(request).await;
+            assert_eq!(reply.status, 200, "{}", reply.text());
+        };
+        // A tenant has statistics of its own after 100 requests.
+        for _ in 0..100 {
+            send().await;
+        }
+        let tenant = "a.b%3B.%3Bmodel%3D.%3Dforged%3B.%3Boutcome%3D.%3Dforged";
+        let samples = eventually(SOON, "statistics of the tenant", async || {
+            send().await;
+            let samples = testbed.envoy.admin().prometheus().await;
+            let samples = samples.map_err(|e| e.to_string())?;
+            let known = samples.iter().any(|s| s.has(&[("tenant", tenant)]));
+            known.then_some(samples).ok_or_else(|| "none".to_owned())
         });
         let samples = samples.await.unwrap();
         let has = |name: &str, labels: &[(&str, &str)]| {
@@ -317,12 +320,13 @@ async fn labels_are_right_by_istios_tags_and_by_the_shipped_ones_and_cannot_be_f
             "headgate_reserves_total",
             &[("rule", "default/p/tokens"), ("outcome", "reserved")],
         );
-        let tenant = "a.b%3B.%3Bmodel%3D.%3Dforged%3B.%3Boutcome%3D.%3Dforged";
         has(
             "headgate_tenant_requests_total",
             &[("tenant", tenant), ("outcome", "admitted")],
         );
-        let ours = samples.iter().filter(|s| s.name.contains("headgate_"));
+        let named = samples.iter().filter(|s| s.name.contains("headgate_"));
+        // `envoy_wasm_headgate_…` are Envoy's own, about the VM.
+        let ours = named.filter(|s| !s.name.starts_with("envoy_wasm_"));
         for sample in ours {
             assert!(sample.name.starts_with("headgate_"), "{sample:?}");
             assert!(

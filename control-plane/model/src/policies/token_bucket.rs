@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{
-    Bucket, BucketRule, Duration, ModelId, NamespaceConfig, TokenBucketPolicySpec, Version,
+    Bucket, BucketRule, ChargeAt, Duration, ModelId, NamespaceConfig, TokenBucketPolicySpec,
+    Version,
 };
 
 use super::effective_items::EffectiveItems;
@@ -22,6 +23,10 @@ impl RulePolicy for TokenBucketPolicySpec {
     fn items(&self) -> Vec<String> {
         let names = self.buckets.iter().map(|b| b.name.as_str().to_owned());
         names.collect()
+    }
+
+    fn charge_at(&self) -> Option<ChargeAt> {
+        Some(self.at)
     }
 
     fn describe(index: usize, name: &str) -> String {
