@@ -432,7 +432,7 @@ fn an_unreadable_policy_is_left_out_and_reported() {
     assert!(!observed.policies.contains_key(&id("bad")));
     let error = ConfigError::new(
         "spec.x",
-        "unknown field `x`, expected one of `targetRefs`, `models`, `selector`, `override`, `buckets`",
+        "unknown field `x`, expected one of `targetRefs`, `models`, `selector`, `override`, `at`, `buckets`",
     );
     assert_eq!(
         observed.invalid[&id("bad")],
