@@ -168,6 +168,30 @@ mod tests {
     }
 
     #[test]
+    fn a_proxy_charges_where_it_has_a_filter_that_limits() {
+        let (decide, inbound) = (ChargeAt::Decide, ChargeAt::Inbound);
+        for (filters, expected) in [
+            (&["headgate"][..], vec![decide]),
+            (&["headgate.follow"], vec![inbound]),
+            (&["headgate", "headgate.follow"], vec![decide, inbound]),
+            (
+                &["headgate.traffic-tag", "headgate.traffic-tag.follow"],
+                vec![],
+            ),
+            (
+                &["headgate.traffic-tag", "headgate.token-bucket"],
+                vec![decide],
+            ),
+            (&["headgate.token-bucket.follow"], vec![inbound]),
+            (&[], vec![]),
+        ] {
+            let resources: Vec<_> = filters.iter().map(|name| (*name, "v")).collect();
+            let charges = charges_at(&runs(&resources));
+            assert_eq!(Vec::from_iter(charges), expected, "{filters:?}");
+        }
+    }
+
+    #[test]
     fn a_proxy_counts_for_acked_and_not_for_sent_versions() {
         let old = runs(&[
             ("headgate.token-bucket", "old"),

@@ -4,6 +4,8 @@
 //! Invariant: it never changes after [`Compiled::new`], except that the constant properties of the proxy's pod are read when needed. What requests change is in [`Counters`](crate::counters::Counters).
 //! A stream keeps only the [`Limit`]s that it has to settle, so a replaced configuration is freed.
 
+mod assigned;
+
 use std::rc::Rc;
 
 use headgate_contract::{
@@ -17,10 +19,12 @@ use crate::failure::Failure;
 use crate::host::Host;
 use crate::hosts::Hosts;
 use crate::ledger::{self, Ledger, Rule, RuleSpec, WindowError};
+use crate::mesh::{CarrierVersions, OwnPod};
 use crate::outages::Target;
 use crate::pick::Picker;
 use crate::scale::{ExpiringScale, ReceivedScales};
-use crate::served::{CarrierVersions, OwnPod};
+
+use assigned::Assigned;
 
 /// The active configuration of one filter.
 #[derive(Debug)]
@@ -340,41 +344,6 @@ impl Limit {
     /// The charge for a failed request.
     pub(crate) fn on(&self, failure: Failure) -> FailureCharge {
         failure.charge(&self.on_failure, self.abandoned)
-    }
-}
-
-/// The entries of a list by model: for each, the indices that apply to it, in the list's order.
-struct Assigned<'a> {
-    /// Entries for every model.
-    all: Vec<usize>,
-    /// Sorted by model, then by index. A list that names a model twice has it twice.
-    by_model: Vec<(&'a str, usize)>,
-}
-
-impl<'a> Assigned<'a> {
-    /// `lists`: the models of each entry; `None` means every model.
-    fn new(lists: &[Option<&'a [ModelId]>]) -> Self {
-        let (mut all, mut by_model) = (Vec::new(), Vec::new());
-        for (i, list) in lists.iter().enumerate() {
-            match list {
-                None => all.push(i),
-                Some(models) => by_model.extend(models.iter().map(|model| (model.as_str(), i))),
-            }
-        }
-        by_model.sort_unstable();
-        Self { all, by_model }
-    }
-
-    #[inline(never)]
-    fn of(&self, model: &str) -> Vec<usize> {
-        let first = self.by_model.partition_point(|(m, _)| *m < model);
-        let own = self.by_model[first..].iter();
-        let own = own.take_while(|(m, _)| *m == model).map(|(_, i)| *i);
-        let mut entries = self.all.clone();
-        entries.extend(own);
-        entries.sort_unstable();
-        entries.dedup();
-        entries
     }
 }
 

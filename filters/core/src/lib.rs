@@ -29,6 +29,7 @@ mod hosts;
 mod labels;
 pub mod ledger;
 mod limit;
+mod mesh;
 pub mod metrics;
 mod models_list;
 mod outages;

@@ -3,81 +3,14 @@
 //! Endpoints of Headgate's own clusters name their version. In an Istio mesh, endpoints name their workload and clusters their
 //! subset, and a pod that receives a request knows its own labels.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
-use headgate_contract::{ModelPlan, VersionShare, names};
+use headgate_contract::names;
 
 use crate::compiled::{Compiled, Model};
 use crate::decision::Ticket;
 use crate::host::{Host, Istio};
 use crate::vm::Vm;
-
-/// This proxy's pod in an Istio mesh. It does not change, so each property is read once.
-#[derive(Debug, Default)]
-pub(crate) struct OwnPod {
-    namespace: OnceCell<Option<String>>,
-    version: OnceCell<Option<String>>,
-    workload: OnceCell<Option<String>>,
-}
-
-impl OwnPod {
-    /// Its namespace.
-    pub(crate) fn namespace(&self, host: &dyn Host) -> Option<&str> {
-        read_once(&self.namespace, host, Istio::NodeNamespace)
-    }
-}
-
-#[inline(never)]
-fn read_once<'a>(
-    cell: &'a OnceCell<Option<String>>,
-    host: &dyn Host,
-    property: Istio<'_>,
-) -> Option<&'a str> {
-    cell.get_or_init(|| host.istio(property)).as_deref()
-}
-
-/// The versions of each carrier, as `kind/name` and the name of the version.
-#[derive(Debug)]
-pub(crate) struct CarrierVersions(Vec<(String, String)>);
-
-impl CarrierVersions {
-    pub(crate) fn new(plan: &ModelPlan) -> Self {
-        let mut all = Vec::new();
-        let mut add = |carrier: &str, versions: &[VersionShare]| {
-            for share in versions {
-                all.push((carrier.to_owned(), share.version.as_str().to_owned()));
-            }
-        };
-        for share in &plan.canaries {
-            add(&share.carrier, &share.versions);
-        }
-        for share in &plan.base {
-            add(&share.carrier, &share.versions);
-        }
-        for dark in &plan.dark {
-            add(&dark.carrier, &dark.versions);
-        }
-        Self(all)
-    }
-
-    /// The version of a workload; `None` if it has several, or is no carrier.
-    #[inline(never)]
-    fn of_workload(&self, workload: &str) -> Option<&str> {
-        let mut found = None;
-        for (carrier, version) in &self.0 {
-            let kind = carrier.strip_suffix(workload);
-            if kind.is_none_or(|kind| !kind.ends_with('/')) {
-                continue;
-            }
-            if found.is_some_and(|known| known != version) {
-                return None;
-            }
-            found = Some(version);
-        }
-        found.map(String::as_str)
-    }
-}
 
 /// The version that served an answer of the upstream; `None` if nothing tells it.
 pub(crate) fn version(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Option<Rc<str>> {
@@ -123,10 +56,6 @@ fn of_own_pod<'a>(config: &'a Compiled, model: &'a Model, host: &dyn Host) -> Op
         return None;
     }
     let pod = &config.own_pod;
-    let label = Istio::NodeLabel(&config.version_label);
-    let version = read_once(&pod.version, host, label);
-    version.or_else(|| {
-        let workload = read_once(&pod.workload, host, Istio::NodeWorkload)?;
-        model.carriers.of_workload(workload)
-    })
+    let version = pod.version(host, &config.version_label);
+    version.or_else(|| model.carriers.of_workload(pod.workload(host)?))
 }

@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use headgate_contract::{ChargeAt, PolicySpec as _, TokenBucketPolicySpec, TrafficTagPolicySpec};
+use headgate_contract::{
+    ChargeAt, ConfigError, PolicySpec as _, TokenBucketPolicySpec, TrafficTagPolicySpec,
+};
 use headgate_model::PolicyRevision;
 use headgate_model::Refusal;
 use headgate_model::{CarrierKey, PolicyId, Subject};
-use headgate_model::{ProxyGroup, ReplicaCounts};
+use headgate_model::{PolicyOutcome, ProxyGroup, ReplicaCounts};
 use headgate_writer::counts::PolicyRollup;
 use headgate_writer::counts::parse;
 use headgate_writer::counts::render;
@@ -91,6 +93,24 @@ fn proxies_of_other_namespaces_do_not_count() {
     elsewhere.proxies = BTreeMap::from([(group("other"), 2)]);
     assert_eq!(counted(&[elsewhere], policy_revision(7, 1)), (0, 0));
     assert_eq!(counted(&[], policy_revision(7, 1)), (0, 0));
+}
+
+#[test]
+fn only_proxies_that_charge_at_the_hop_of_a_policy_run_it() {
+    let outcome = |at| PolicyOutcome {
+        at,
+        namespaces: ["default".to_owned()].into(),
+        ..PolicyOutcome::invalid(1, &ConfigError::new(".", "none"))
+    };
+    let gateway = group("default");
+    for (at, expected) in [
+        (None, true),
+        (Some(ChargeAt::Decide), true),
+        (Some(ChargeAt::Inbound), false),
+    ] {
+        assert_eq!(gateway.runs(&outcome(at)), expected, "{at:?}");
+        assert!(!group("other").runs(&outcome(at)), "{at:?}");
+    }
 }
 
 fn any_counts() -> impl Strategy<Value = ReplicaCounts> {
