@@ -1,4 +1,4 @@
-//! What a configuration and a proxy know about pods of an Istio mesh: the proxy's own pod, and the versions of workloads.
+//! Facts about pods of an Istio mesh: the own pod of a proxy, and the versions of workloads.
 
 use std::cell::OnceCell;
 

@@ -119,7 +119,9 @@ async fn one_proxy_decides_on_one_listener_and_follows_on_another() {
     });
     current.await.unwrap();
     let tenant_at = async |address| {
-        let request = ask("acme", 50).header("x-headgate-tenant", "of-the-hop-before");
+        let request = ask("acme", 50)
+            .header("x-model", "m")
+            .header("x-headgate-tenant", "of-the-hop-before");
         let request = request.to(&format!("http://{address}"));
         let reply = testbed.client().send(request).await.unwrap();
         served(&reply, "m/v1");
