@@ -20,6 +20,7 @@ pub(crate) fn options(
     Ok(Options {
         access_log: input.access_log.clone(),
         max_body_bytes: input.max_body_bytes,
+        version_label: input.labels.version.clone(),
         request_timeout: linger * 5 / 6,
         idle_timeout: input.idle_timeout,
         upstream_ca: input.upstream_ca.clone(),

@@ -8,7 +8,7 @@ mod generate;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use headgate_contract::{FilterConfig, PolicyDefinition, Role};
+use headgate_contract::{FilterConfig, PolicyDefinition};
 use headgate_core::host::Host;
 use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
 use headgate_core::vm::{Stages, Vm};
@@ -61,6 +61,10 @@ impl Host for Proxy {
     }
 
     fn served_version(&self) -> Option<String> {
+        None
+    }
+
+    fn istio(&self, _: headgate_core::host::Istio<'_>) -> Option<String> {
         None
     }
 
@@ -141,11 +145,8 @@ fn configuration(kind: &str, spec: &Value) -> Option<FilterConfig> {
     let plan = plan(&registry, &objects, &Scales::default());
     let namespaces = plan.namespaces.into_iter();
     Some(FilterConfig {
-        stages: None,
-        role: Role::Decide,
-        retry: 0,
-        max_body_bytes: 1 << 20,
         namespaces: namespaces.map(|(name, view)| (name, view.config)).collect(),
+        ..FilterConfig::default()
     })
 }
 

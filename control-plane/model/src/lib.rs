@@ -62,7 +62,9 @@ pub use ports::PortSource;
 pub use protocol::{InvalidProtocol, Protocol};
 pub use reference::{Reference, References};
 pub use registry::{Endpoints, Member, Model, Registry, UpstreamAnnotations, Weight};
-pub use replica_counts::{Refusal, ReplicaCounts, WeightsHeld, same_weights, weights_revision};
+pub use replica_counts::{
+    ProxyGroup, Refusal, ReplicaCounts, WeightsHeld, same_weights, weights_revision,
+};
 pub use scale::{Readiness, ScaleDamper, Scales, Tick};
 pub use stability::{Stability, StabilityReport};
 pub use transitions::Transitions;

@@ -4,10 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_contract::ModelId;
+use headgate_contract::{ChargeAt, ModelId};
 use sha2::{Digest as _, Sha256};
 
-use crate::{Plan, PlannedModel, PolicyId, PolicyRevision, PolicyRevisions, Subject, VariantKey};
+use crate::{
+    Plan, PlannedModel, PolicyId, PolicyOutcome, PolicyRevision, PolicyRevisions, Subject,
+    VariantKey,
+};
 
 /// A resource that a proxy rejected, and the object from which it was made.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,11 +21,29 @@ pub struct Refusal {
     pub message: String,
 }
 
+/// Proxies that run the same rules, as far as their counts matter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct ProxyGroup {
+    /// The namespaces that they get.
+    pub namespaces: BTreeSet<String>,
+    /// The buckets that their filters charge. A sidecar with a filter of each role charges at both hops.
+    pub charges_at: BTreeSet<ChargeAt>,
+}
+
+impl ProxyGroup {
+    /// Whether they run rules of a policy with this outcome.
+    #[must_use]
+    pub fn runs(&self, outcome: &PolicyOutcome) -> bool {
+        !outcome.namespaces.is_disjoint(&self.namespaces)
+            && outcome.at.is_none_or(|at| self.charges_at.contains(&at))
+    }
+}
+
 /// The counts of one replica for its proxies.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplicaCounts {
-    /// Connected proxies, by the namespaces that they get.
-    pub proxies: BTreeMap<BTreeSet<String>, u32>,
+    /// Connected proxies.
+    pub proxies: BTreeMap<ProxyGroup, u32>,
     /// Proxies that hold each revision of a policy, among the proxies to which it applies.
     pub held: BTreeMap<PolicyId, BTreeMap<PolicyRevision, u32>>,
     /// Proxies by model, and by revision of its weights.
@@ -58,19 +79,19 @@ pub fn same_weights(one: &PlannedModel, other: &PlannedModel) -> bool {
 }
 
 impl ReplicaCounts {
-    /// Adds `count` proxies that get these namespaces and hold these revisions; `None` means that their revisions are unknown.
+    /// Adds `count` proxies of this group that hold these revisions; `None` means that their revisions are unknown.
     pub fn enter(
         &mut self,
         count: u32,
-        namespaces: &BTreeSet<String>,
+        group: &ProxyGroup,
         holds: Option<&PolicyRevisions>,
         plan: &Plan,
     ) {
-        let proxies = self.proxies.entry(namespaces.clone()).or_default();
+        let proxies = self.proxies.entry(group.clone()).or_default();
         *proxies = proxies.saturating_add(count);
         for (id, revision) in holds.into_iter().flatten() {
             let outcome = plan.policies.get(id);
-            if outcome.is_some_and(|outcome| !outcome.namespaces.is_disjoint(namespaces)) {
+            if outcome.is_some_and(|outcome| group.runs(outcome)) {
                 let held = self.held.entry(id.clone()).or_default();
                 let held = held.entry(revision.clone()).or_default();
                 *held = held.saturating_add(count);

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use fixtures::{Build, carrier, model_id, objects, planned, policy, version};
 use headgate_contract::{
-    FilterConfig, Role, ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec, names,
+    FilterConfig, ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec, names,
 };
 use headgate_model::{
     Carrier, LabelKeys, Memory, ModelRecord, Objects, Plan, PlannedModel, Registry, ScaleDamper,
@@ -161,15 +161,12 @@ fn models(plan: &Plan) -> impl Iterator<Item = &PlannedModel> {
 
 fn config(plan: &Plan) -> FilterConfig {
     FilterConfig {
-        stages: None,
-        role: Role::Decide,
-        retry: 0,
-        max_body_bytes: 1 << 20,
         namespaces: plan
             .namespaces
             .iter()
             .map(|(ns, p)| (ns.clone(), p.config.clone()))
             .collect(),
+        ..FilterConfig::default()
     }
 }
 

@@ -6,7 +6,7 @@ mod fixtures;
 use std::collections::BTreeSet;
 
 use fixtures::{Build, carrier, objects, policy};
-use headgate_contract::{Bucket, FilterConfig, Role, Target, TokenBucketPolicySpec};
+use headgate_contract::{Bucket, FilterConfig, Target, TokenBucketPolicySpec};
 use headgate_model::{Objects, Plan, Policy};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -213,11 +213,8 @@ proptest! {
     fn the_filters_parser_accepts_the_rules_of_any_policies(list in policies()) {
         let plan = planned(&list);
         let config = FilterConfig {
-            stages: None,
-            role: Role::Decide,
-            retry: 0,
-            max_body_bytes: 1 << 20,
             namespaces: plan.namespaces.iter().map(|(n, view)| (n.clone(), view.config.clone())).collect(),
+            ..FilterConfig::default()
         };
         prop_assert_eq!(FilterConfig::parse(config.emit().unwrap().as_bytes()), Ok(config));
     }

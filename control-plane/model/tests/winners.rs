@@ -3,8 +3,10 @@
 
 mod fixtures;
 
+use std::collections::BTreeMap;
+
 use fixtures::{Build, carrier, objects, policy};
-use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec, TrafficTagPolicySpec};
+use headgate_contract::{ChargeAt, PolicySpec as _, TokenBucketPolicySpec, TrafficTagPolicySpec};
 use headgate_model::{CarrierKey, Objects, Plan, PolicyId, PolicyOutcome, condition_reason};
 
 const ROOT: &str = "headgate-system";
@@ -186,6 +188,26 @@ fn an_override_is_a_ceiling_that_tenants_cannot_lift() {
 }
 
 #[test]
+fn rules_and_outcome_of_a_policy_name_the_hop_that_charges() {
+    let mut cluster = fleet();
+    add_buckets(&mut cluster, "default", "a", 1, "");
+    add_buckets(&mut cluster, "default", "z", 2, r#""at":"inbound","#);
+    add_tagging(&mut cluster, "default", "tags", "{}");
+    let plan = planned(&cluster);
+    let rules = plan.namespaces["default"].config.buckets.iter();
+    let at: BTreeMap<_, _> = rules.map(|rule| (rule.policy.as_str(), rule.at)).collect();
+    let (decide, inbound) = (ChargeAt::Decide, ChargeAt::Inbound);
+    assert_eq!(
+        at,
+        BTreeMap::from([("default/a", decide), ("default/z", inbound)])
+    );
+    assert_eq!(outcome(&plan, "default", "a").at, Some(decide));
+    assert_eq!(outcome(&plan, "default", "z").at, Some(inbound));
+    let tags = fixtures::outcome(&plan, TrafficTagPolicySpec::KIND, "default", "tags");
+    assert_eq!(tags.at, None);
+}
+
+#[test]
 fn an_override_outside_the_root_namespace_is_reported() {
     let mut cluster = fleet();
     add_buckets(&mut cluster, "default", "a", 1, r#""override":true,"#);
@@ -315,15 +337,12 @@ fn a_section_is_a_version_and_precedes_the_model() {
     );
     assert_eq!(spent(&plan, "default", "llama", "v1", "z"), None);
     let config = headgate_contract::FilterConfig {
-        stages: None,
-        role: headgate_contract::Role::Decide,
-        retry: 0,
-        max_body_bytes: 1 << 20,
         namespaces: [(
             "default".to_owned(),
             plan.namespaces["default"].config.clone(),
         )]
         .into(),
+        ..headgate_contract::FilterConfig::default()
     };
     let parsed = headgate_contract::FilterConfig::parse(config.emit().unwrap().as_bytes());
     assert_eq!(parsed, Ok(config));

@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_model::{Plan, PolicyRevisions, ReplicaCounts, WeightsHeld};
+use headgate_contract::ChargeAt;
+use headgate_model::{Plan, PolicyRevisions, ProxyGroup, ReplicaCounts, WeightsHeld};
+use headgate_translate::FILTERS;
 use headgate_translate::provenance::{self, ConfiguredModel};
 use headgate_xds::fleet::Proxy;
 use headgate_xds::loads::Reporter;
@@ -38,14 +40,19 @@ pub fn count_proxies(
             let objects = acked.origin.objects();
             (&*acked.acked, objects.as_ptr().addr())
         });
-        let group = (namespaces, running.collect());
+        let charges_at = status.map(|progress| charges_at(&progress.status));
+        let group = ProxyGroup {
+            namespaces,
+            charges_at: charges_at.unwrap_or_default(),
+        };
+        let group = (group, running.collect());
         let origins = acked.iter().map(|acked| &acked.origin).collect();
         groups.entry(group).or_insert((origins, 0)).1 += 1;
     }
-    for ((namespaces, _), (origins, count)) in groups {
+    for ((group, _), (origins, count)) in groups {
         let held = held(&origins);
-        counts.enter(count, &namespaces, held.as_ref(), plan);
-        for namespace in &namespaces {
+        counts.enter(count, &group, held.as_ref(), plan);
+        for namespace in &group.namespaces {
             weigh(&mut counts.models, plan, namespace, (count, &origins));
         }
     }
@@ -56,8 +63,21 @@ pub fn count_proxies(
     counts
 }
 
-/// The namespaces of proxies, and per filter configuration its version and the address of its origin's objects.
-type Group<'a> = (BTreeSet<String>, Vec<(&'a str, usize)>);
+/// What proxies run, and per filter configuration its version and the address of its origin's objects.
+type Group<'a> = (ProxyGroup, Vec<(&'a str, usize)>);
+
+/// The buckets that a proxy's filters charge, by the names of the filters that it requests.
+fn charges_at(status: &KindStatus) -> BTreeSet<ChargeAt> {
+    let requested = |name: &str| {
+        let name = name.to_owned();
+        status.resources.contains_key(&name)
+            || status.nacked.contains_key(&name)
+            || status.waiting.contains_key(&name)
+    };
+    let limiting = FILTERS.iter().filter(|filter| filter.stages.limit);
+    let limiting = limiting.filter(|filter| requested(filter.name));
+    limiting.map(|filter| ChargeAt::of(filter.role)).collect()
+}
 
 /// Counts proxies whose filters have configurations of these origins: they hold a model's weights if every one has the same.
 fn weigh(
@@ -145,6 +165,30 @@ mod tests {
                 .map(|acked| acked.acked.as_str())
                 .collect(),
         )
+    }
+
+    #[test]
+    fn a_proxy_charges_where_it_has_a_filter_that_limits() {
+        let (decide, inbound) = (ChargeAt::Decide, ChargeAt::Inbound);
+        for (filters, expected) in [
+            (&["headgate"][..], vec![decide]),
+            (&["headgate.follow"], vec![inbound]),
+            (&["headgate", "headgate.follow"], vec![decide, inbound]),
+            (
+                &["headgate.traffic-tag", "headgate.traffic-tag.follow"],
+                vec![],
+            ),
+            (
+                &["headgate.traffic-tag", "headgate.token-bucket"],
+                vec![decide],
+            ),
+            (&["headgate.token-bucket.follow"], vec![inbound]),
+            (&[], vec![]),
+        ] {
+            let resources: Vec<_> = filters.iter().map(|name| (*name, "v")).collect();
+            let charges = charges_at(&runs(&resources));
+            assert_eq!(Vec::from_iter(charges), expected, "{filters:?}");
+        }
     }
 
     #[test]

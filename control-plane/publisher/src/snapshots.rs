@@ -52,7 +52,7 @@ struct Entry {
 pub struct ScopeView {
     /// The snapshot that its proxies should run.
     pub snapshot: Option<Arc<Snapshot>>,
-    /// Models and buckets that are left out of it.
+    /// Models, buckets and hosts that are left out of it.
     pub rejected: Vec<Rejected>,
     /// Why the newest plan cannot be translated, if so.
     pub failure: Option<String>,

@@ -112,7 +112,7 @@ fn with_fields(
             namespace: Some(rejected.namespace.clone()),
             model: match &rejected.what {
                 LeftOut::Model(id) => Some(id.to_string()),
-                LeftOut::Bucket { .. } => None,
+                LeftOut::Bucket { .. } | LeftOut::Host(_) => None,
             },
             ..LoggedProblem::default()
         };

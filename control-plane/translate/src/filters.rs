@@ -1,4 +1,6 @@
-//! ECDS resources with the filters' live configuration: one filter for both stages, and one for each stage alone.
+//! ECDS resources with the filters' live configuration: one filter for both stages, and one for each stage alone; each of them for
+//! a hop that decides, and for one that follows. A proxy may run both: a sidecar decides for what its application sends, and follows
+//! for what it receives.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,11 +14,13 @@ use envoy_types::pb::envoy::extensions::wasm::v3::plugin_config::Vm;
 use envoy_types::pb::envoy::extensions::wasm::v3::{FailurePolicy, PluginConfig, VmConfig};
 use envoy_types::pb::google::protobuf::{BoolValue, StringValue};
 use envoy_types::util::pack_any;
-use headgate_contract::{ConfigError, FilterConfig, ModelPlan, NamespaceConfig, Stages, names};
+use headgate_contract::{
+    ConfigError, FilterConfig, ModelPlan, NamespaceConfig, Role, Stages, names,
+};
 use headgate_xds::{Kind, Resource};
 use prost::Message;
 
-use crate::scope::{Code, Options, ScopeSpec};
+use crate::scope::{Code, Options};
 use crate::view::Accepted;
 
 /// A filter that a proxy can request over ECDS: `headgate.wasm` with these stages.
@@ -26,33 +30,34 @@ pub struct Filter {
     pub name: &'static str,
     /// The stages that it runs.
     pub stages: Stages,
+    /// The role of its hop.
+    pub role: Role,
 }
 
 /// The filters.
-pub const FILTERS: [Filter; 3] = [
-    Filter {
-        name: names::ECDS_FUSED,
-        stages: Stages::ALL,
-    },
-    Filter {
-        name: names::ECDS_TRAFFIC_TAG,
-        stages: Stages::TAG,
-    },
-    Filter {
-        name: names::ECDS_TOKEN_BUCKET,
-        stages: Stages::LIMIT,
-    },
+pub const FILTERS: [Filter; 6] = [
+    Filter::new(names::ECDS_FUSED, Stages::ALL, Role::Decide),
+    Filter::new(names::ECDS_TRAFFIC_TAG, Stages::TAG, Role::Decide),
+    Filter::new(names::ECDS_TOKEN_BUCKET, Stages::LIMIT, Role::Decide),
+    Filter::new(names::ECDS_FUSED_FOLLOW, Stages::ALL, Role::Follow),
+    Filter::new(names::ECDS_TRAFFIC_TAG_FOLLOW, Stages::TAG, Role::Follow),
+    Filter::new(names::ECDS_TOKEN_BUCKET_FOLLOW, Stages::LIMIT, Role::Follow),
 ];
+
+impl Filter {
+    const fn new(name: &'static str, stages: Stages, role: Role) -> Self {
+        Self { name, stages, role }
+    }
+}
 
 /// The ECDS resources of a scope. The configuration has passed the filters' own parser.
 pub(crate) fn all(
     accepted: &Accepted<'_>,
-    scope: &ScopeSpec,
     options: &Options,
 ) -> Result<Vec<Resource>, ConfigError> {
-    let config = Arc::new(config(accepted, scope, options));
+    let config = Arc::new(config(accepted, options));
     FilterConfig::parse(without_plans(&config).emit()?.as_bytes())?;
-    let emitted = config.emit_with(FILTERS.map(|filter| Some(filter.stages)))?;
+    let emitted = config.emit_with(FILTERS.map(|filter| (Some(filter.stages), filter.role)))?;
     let filters = FILTERS.into_iter().zip(emitted);
     Ok(filters
         .map(|(filter, json)| resource(filter, &config, json, &options.module))
@@ -69,6 +74,7 @@ fn without_plans(config: &FilterConfig) -> FilterConfig {
     let namespaces = config.namespaces.iter().map(|(name, view)| {
         let models = view.models.iter();
         let config = NamespaceConfig {
+            hosts: view.hosts.clone(),
             models: models
                 .map(|(id, plan)| (id.clone(), only_names(plan)))
                 .collect(),
@@ -78,16 +84,18 @@ fn without_plans(config: &FilterConfig) -> FilterConfig {
         (name.clone(), config)
     });
     FilterConfig {
+        version_label: config.version_label.clone(),
         namespaces: namespaces.collect(),
         ..*config
     }
 }
 
-fn config(accepted: &Accepted<'_>, scope: &ScopeSpec, options: &Options) -> FilterConfig {
+fn config(accepted: &Accepted<'_>, options: &Options) -> FilterConfig {
     let namespaces = accepted
         .iter()
         .map(|(name, view)| {
             let config = NamespaceConfig {
+                hosts: view.hosts.iter().copied().cloned().collect(),
                 models: view
                     .models
                     .iter()
@@ -100,11 +108,10 @@ fn config(accepted: &Accepted<'_>, scope: &ScopeSpec, options: &Options) -> Filt
         })
         .collect();
     FilterConfig {
-        stages: None,
-        role: scope.role(),
-        retry: 0,
         max_body_bytes: options.max_body_bytes,
+        version_label: options.version_label.clone(),
         namespaces,
+        ..FilterConfig::default()
     }
 }
 
@@ -114,6 +121,7 @@ fn resource(filter: Filter, config: &Arc<FilterConfig>, json: String, code: &Cod
     Resource::new(Kind::Extension, filter.name, body.clone()).with_retry_body(move |n| {
         let again = FilterConfig {
             stages: Some(filter.stages),
+            role: filter.role,
             retry: n,
             ..FilterConfig::clone(&again)
         };

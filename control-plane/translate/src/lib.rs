@@ -47,7 +47,7 @@ pub use selection::{LeftOut, Rejected};
 pub struct Translated {
     /// The consistent set of resources.
     pub snapshot: Snapshot,
-    /// Models and buckets left out, with the reasons.
+    /// Models, buckets and hosts left out, with the reasons.
     pub rejected: Vec<Rejected>,
 }
 
@@ -94,7 +94,7 @@ pub fn snapshot_with(
     let origin = filter_origin(plan, scope, &rejected, cache, &accepted);
     resources.push(table);
     resources.push(Arc::new(listener::listener(scope, options)));
-    for filter in filters::all(&accepted, scope, options)? {
+    for filter in filters::all(&accepted, options)? {
         let filter = filter.requiring_all(clusters.clone());
         resources.push(Arc::new(filter.with_origin(origin.clone())));
     }
@@ -118,7 +118,7 @@ fn filter_origin(
             LeftOut::Bucket { policy, .. } => {
                 id.kind == TokenBucketPolicySpec::KIND && id.in_rules() == *policy
             }
-            LeftOut::Model(_) => false,
+            LeftOut::Model(_) | LeftOut::Host(_) => false,
         })
     };
     let is_in_scope = |id: &PolicyId| {

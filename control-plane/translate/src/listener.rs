@@ -55,7 +55,7 @@ pub(crate) fn listener(scope: &ScopeSpec, options: &Options) -> Resource {
             filters: vec![Filter {
                 name: "http".to_owned(),
                 config_type: Some(ConfigType::TypedConfig(pack_any(connection_manager(
-                    options,
+                    scope, options,
                 )))),
             }],
             ..FilterChain::default()
@@ -69,7 +69,7 @@ fn buffers(options: &Options) -> u32 {
     options.max_body_bytes.saturating_mul(2)
 }
 
-fn connection_manager(options: &Options) -> HttpConnectionManager {
+fn connection_manager(scope: &ScopeSpec, options: &Options) -> HttpConnectionManager {
     // HTTP/2 windows are between 64 KiB - 1 and 2^31 - 1 bytes.
     let window = buffers(options).clamp(65_535, i32::MAX.unsigned_abs());
     HttpConnectionManager {
@@ -78,7 +78,7 @@ fn connection_manager(options: &Options) -> HttpConnectionManager {
             config_source: Some(ads()),
             route_config_name: names::ROUTE_CONFIG.to_owned(),
         })),
-        http_filters: vec![cors::filter(), filter(), router()],
+        http_filters: vec![cors::filter(), filter(scope), router()],
         http2_protocol_options: Some(Http2ProtocolOptions {
             initial_stream_window_size: uint(window),
             initial_connection_window_size: uint(window),
@@ -126,9 +126,9 @@ fn text(format: &str) -> Format {
     })
 }
 
-fn filter() -> HttpFilter {
+fn filter(scope: &ScopeSpec) -> HttpFilter {
     HttpFilter {
-        name: names::ECDS_FUSED.to_owned(),
+        name: scope.filter().to_owned(),
         config_type: Some(HttpConfig::ConfigDiscovery(ExtensionConfigSource {
             config_source: Some(ads()),
             type_urls: vec![Wasm::type_url()],

@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use headgate_contract::Role;
+use headgate_contract::names;
 
 /// A proxy's scope: proxies with equal scopes share one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScopeSpec {
-    /// Whether its filters follow the decisions of an earlier hop.
+    /// Whether the filter of its listener follows the decisions of an earlier hop. Filters of both roles are served to every proxy.
     pub follow: bool,
     /// The namespaces that it may reach, sorted; only those with a domain get a virtual host.
     pub namespaces: Vec<String>,
@@ -19,11 +19,12 @@ pub struct ScopeSpec {
 }
 
 impl ScopeSpec {
-    pub(crate) fn role(&self) -> Role {
+    /// The ECDS name of the filter of its listener.
+    pub(crate) fn filter(&self) -> &'static str {
         if self.follow {
-            Role::Follow
+            names::ECDS_FUSED_FOLLOW
         } else {
-            Role::Decide
+            names::ECDS_FUSED
         }
     }
 }
@@ -39,6 +40,8 @@ pub struct Options {
     pub access_log: Option<String>,
     /// Largest request body the filter reads, in bytes; the listener's buffers are twice that.
     pub max_body_bytes: u32,
+    /// Key of the label that names a pod's version.
+    pub version_label: String,
     /// Time within which a whole request must arrive. It must be shorter than the linger time of a removed cluster.
     pub request_timeout: Duration,
     /// Time to connect to an endpoint.
@@ -58,6 +61,7 @@ impl Options {
             module,
             access_log: None,
             max_body_bytes: 8 << 20,
+            version_label: names::LABEL_VERSION.to_owned(),
             request_timeout: Duration::from_secs(50),
             connect_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(300),

@@ -1,4 +1,4 @@
-//! Selection of the part of a plan that goes to a scope. Models and buckets that the filters would refuse are left out.
+//! Selection of the part of a plan that goes to a scope. Models, buckets and hosts that the filters would refuse are left out.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,6 +23,8 @@ pub enum LeftOut {
         /// The bucket's name.
         bucket: String,
     },
+    /// A host of a namespace.
+    Host(String),
 }
 
 /// `model llama3-70b`, `bucket default/tenants/per-tenant`.
@@ -30,6 +32,7 @@ impl fmt::Display for LeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Model(id) => write!(f, "model {id}"),
+            Self::Host(host) => write!(f, "host {host}"),
             Self::Bucket { policy, bucket } => write!(f, "bucket {policy}/{bucket}"),
         }
     }
@@ -55,8 +58,10 @@ pub(crate) fn select<'a>(
 ) -> (Accepted<'a>, Vec<Rejected>) {
     let mut rejected = Vec::new();
     let mut accepted = BTreeMap::new();
+    let mut owners: BTreeMap<&String, &String> = BTreeMap::new();
     for name in &scope.namespaces {
         let mut view = View {
+            hosts: Vec::new(),
             models: BTreeMap::new(),
             buckets: Vec::new(),
             tagging: Vec::new(),
@@ -87,6 +92,15 @@ pub(crate) fn select<'a>(
                         };
                         reject(what, reason);
                     }
+                }
+            }
+            for host in &namespace.config.hosts {
+                match validate::host(host, owners.get(host).copied()) {
+                    Ok(()) => {
+                        owners.insert(host, name);
+                        view.hosts.push(host);
+                    }
+                    Err(reason) => reject(LeftOut::Host(host.clone()), reason),
                 }
             }
             view.tagging = namespace.config.tagging.iter().collect();

@@ -1,8 +1,8 @@
-//! Validation of single models and buckets by the filters' own parser, so one invalid entry never rejects a whole resource.
+//! Validation of single models, buckets and hosts by the filters' own parser, so one invalid entry never rejects a whole resource.
 
 use std::collections::BTreeMap;
 
-use headgate_contract::{BucketRule, FilterConfig, ModelId, NamespaceConfig, Role};
+use headgate_contract::{BucketRule, FilterConfig, ModelId, NamespaceConfig};
 use headgate_model::PlannedModel;
 
 /// Checks a model alone.
@@ -34,14 +34,27 @@ pub(crate) fn bucket(rule: &BucketRule) -> Result<(), String> {
     })
 }
 
+/// Checks a host of a namespace. `owner`: the namespace that has it already.
+///
+/// # Errors
+/// The reason why the filters would refuse it, and the fix.
+pub(crate) fn host(host: &str, owner: Option<&String>) -> Result<(), String> {
+    if let Some(owner) = owner {
+        return Err(format!(
+            "it is also a host of namespace {owner}: remove it from one"
+        ));
+    }
+    parses(NamespaceConfig {
+        hosts: vec![host.to_owned()],
+        ..NamespaceConfig::default()
+    })
+}
+
 /// Whether the filters' own parser accepts a configuration.
 fn parses(config: NamespaceConfig) -> Result<(), String> {
     let config = FilterConfig {
-        stages: None,
-        role: Role::Decide,
-        retry: 0,
-        max_body_bytes: 1 << 20,
         namespaces: BTreeMap::from([("n".to_owned(), config)]),
+        ..FilterConfig::default()
     };
     config
         .emit()

@@ -7,6 +7,7 @@ use headgate_model::PlannedModel;
 
 /// The accepted part of one namespace.
 pub(crate) struct View<'a> {
+    pub(crate) hosts: Vec<&'a String>,
     pub(crate) models: BTreeMap<&'a ModelId, &'a PlannedModel>,
     pub(crate) buckets: Vec<&'a BucketRule>,
     pub(crate) tagging: Vec<&'a TagRule>,

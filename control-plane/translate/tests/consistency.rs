@@ -7,15 +7,18 @@ use std::net::SocketAddr;
 use envoy_types::pb::envoy::config::cluster::v3::Cluster;
 use envoy_types::pb::envoy::config::core::v3::TypedExtensionConfig;
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use envoy_types::pb::envoy::config::listener::v3::Listener;
+use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
 use envoy_types::pb::envoy::config::route::v3::route::Action;
 use envoy_types::pb::envoy::config::route::v3::route_action::ClusterSpecifier;
 use envoy_types::pb::envoy::config::route::v3::{Route, RouteConfiguration};
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use envoy_types::pb::google::protobuf::StringValue;
 use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch, on_match};
-use headgate_contract::{FilterConfig, Stages, names};
+use headgate_contract::{FilterConfig, Role, Stages, names};
 use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Plan, Pod, Registry, Scales, plan};
 use headgate_translate::{Cache, Code, LeftOut, Options, ScopeSpec, snapshot, snapshot_with};
 use headgate_xds::{Kind, Snapshot};
@@ -191,17 +194,22 @@ fn filter_config(snapshot: &Snapshot, name: &str) -> FilterConfig {
 }
 
 #[test]
-fn each_filter_has_its_stages_and_the_same_configuration_otherwise() {
+fn each_filter_has_its_stages_and_role_and_the_same_configuration_otherwise() {
     let snapshot = translated(&two_versions(10));
     let config = |name| filter_config(&snapshot, name);
     let fused = config("headgate");
     assert_eq!(fused.stages, Some(Stages::ALL));
-    for (name, stages) in [
-        ("headgate.traffic-tag", Stages::TAG),
-        ("headgate.token-bucket", Stages::LIMIT),
+    assert_eq!(fused.role, Role::Decide);
+    for (name, stages, role) in [
+        ("headgate.traffic-tag", Stages::TAG, Role::Decide),
+        ("headgate.token-bucket", Stages::LIMIT, Role::Decide),
+        ("headgate.follow", Stages::ALL, Role::Follow),
+        ("headgate.traffic-tag.follow", Stages::TAG, Role::Follow),
+        ("headgate.token-bucket.follow", Stages::LIMIT, Role::Follow),
     ] {
         let expected = FilterConfig {
             stages: Some(stages),
+            role,
             ..fused.clone()
         };
         assert_eq!(config(name), expected, "{name}");
@@ -221,10 +229,45 @@ fn a_weight_edit_sends_one_endpoint_resource_and_the_filters_and_no_routes() {
     assert_eq!(changed(Kind::Endpoints), ["model/default/llama"]);
     assert_eq!(
         changed(Kind::Extension),
-        ["headgate", "headgate.token-bucket", "headgate.traffic-tag"]
+        [
+            "headgate",
+            "headgate.follow",
+            "headgate.token-bucket",
+            "headgate.token-bucket.follow",
+            "headgate.traffic-tag",
+            "headgate.traffic-tag.follow"
+        ]
     );
     for quiet in [Kind::Cluster, Kind::Listener, Kind::Route] {
         assert_eq!(changed(quiet), Vec::<String>::new(), "{quiet}");
+    }
+}
+
+#[test]
+fn the_role_of_a_scope_chooses_only_the_filter_of_its_listener() {
+    let plan = planned(&two_versions(10));
+    let roles = [false, true].map(|follow| ScopeSpec { follow, ..scope() });
+    let [decides, follows] =
+        roles.map(|scope| snapshot(&plan, &scope, &options()).unwrap().snapshot);
+    let filter = |snapshot: &Snapshot| {
+        let listener: Listener = decode(snapshot, Kind::Listener, names::LISTENER);
+        let Some(ConfigType::TypedConfig(any)) = &listener.filter_chains[0].filters[0].config_type
+        else {
+            panic!("a typed filter")
+        };
+        let manager = HttpConnectionManager::decode(any.value.as_slice()).unwrap();
+        manager.http_filters[1].name.clone()
+    };
+    assert_eq!(filter(&decides), "headgate");
+    assert_eq!(filter(&follows), "headgate.follow");
+    for kind in [Kind::Cluster, Kind::Endpoints, Kind::Route, Kind::Extension] {
+        let versions = |snapshot: &Snapshot| {
+            let resources = snapshot.of(kind);
+            let versions = resources.map(|r| (r.name().to_owned(), r.version().to_owned()));
+            versions.collect::<Vec<_>>()
+        };
+        assert!(!versions(&decides).is_empty());
+        assert_eq!(versions(&decides), versions(&follows), "{kind}");
     }
 }
 
@@ -303,10 +346,41 @@ fn a_bad_model_is_left_out_alone_and_reported() {
 }
 
 #[test]
+fn an_invalid_or_foreign_host_is_left_out_and_reported() {
+    let mut specs = two_versions(10);
+    let other = Spec("team", "m".into(), "v1".into(), None, vec![8103]);
+    specs.push(other);
+    let mut plan = planned(&specs);
+    for (namespace, hosts) in [
+        ("default", ["m.default.svc", "Upper.example"]),
+        ("team", ["m.default.svc", "m.team.svc"]),
+    ] {
+        plan.namespaces.get_mut(namespace).unwrap().config.hosts = hosts.map(Into::into).to_vec();
+    }
+    let translated = snapshot(&plan, &scope(), &options()).unwrap();
+    let config = filter_config(&translated.snapshot, "headgate");
+    assert_eq!(config.namespaces["default"].hosts, ["m.default.svc"]);
+    assert_eq!(config.namespaces["team"].hosts, ["m.team.svc"]);
+    let rejected: Vec<String> = translated
+        .rejected
+        .iter()
+        .map(|r| format!("{} {}: {}", r.namespace, r.what, r.reason))
+        .collect();
+    assert_eq!(rejected.len(), 2, "{rejected:?}");
+    assert!(
+        rejected[0].starts_with("default host Upper.example: "),
+        "{rejected:?}"
+    );
+    let expected =
+        "team host m.default.svc: it is also a host of namespace default: remove it from one";
+    assert_eq!(rejected[1], expected);
+}
+
+#[test]
 fn an_empty_plan_still_has_a_listener_routes_and_filters() {
     let snapshot = translated(&[]);
     assert_eq!(snapshot.count(Kind::Listener), 1);
-    assert_eq!(snapshot.count(Kind::Extension), 3);
+    assert_eq!(snapshot.count(Kind::Extension), 6);
     let table: RouteConfiguration = decode(&snapshot, Kind::Route, names::ROUTE_CONFIG);
     assert_eq!(table.virtual_hosts.len(), 2);
 }

@@ -277,7 +277,7 @@ impl Aggregator {
         let all = || others().chain([now.counts.as_ref()]);
         let planned = now.plan.policies.iter().map(|(id, outcome)| {
             let revision = policy_revision(id, outcome, &now.observed.objects);
-            let counts = sum(all(), id, &revision, &outcome.namespaces);
+            let counts = sum(all(), id, &revision, |group| group.runs(outcome));
             let state = PolicyState {
                 uid: revision.uid,
                 outcome: outcome.clone(),

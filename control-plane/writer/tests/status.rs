@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use headgate_contract::{
-    Condition, ConfigError, POLICY_DEFINITIONS, PolicySpec as _, TokenBucketPolicySpec,
+    ChargeAt, Condition, ConfigError, POLICY_DEFINITIONS, PolicySpec as _, TokenBucketPolicySpec,
 };
 use headgate_kubernetes::policies::Controller;
 use headgate_kubernetes::policies::PolicyCache;
@@ -36,6 +36,7 @@ fn accepted(generation: i64) -> PolicyOutcome {
         generation,
         accepted: holds(condition_reason::ACCEPTED, "applies to 1 model"),
         resolved: holds(condition_reason::RESOLVED, "all its targets exist"),
+        at: None,
         namespaces: ["default".to_owned()].into(),
         unserved: BTreeSet::new(),
     }
@@ -121,6 +122,41 @@ fn a_condition_keeps_its_time_until_its_status_changes() {
     assert!(edited.iter().all(|c| c.observed_generation == Some(2)));
 }
 
+#[test]
+fn a_policy_with_buckets_tells_how_many_proxies_spend_them_apart() {
+    let outcome = |at| PolicyOutcome { at, ..accepted(1) };
+    let apart = "spent apart by 3 proxies: each has its own buckets";
+    for at in [ChargeAt::Decide, ChargeAt::Inbound] {
+        let outcome = outcome(Some(at));
+        for (acked, connected, expected) in [
+            (
+                3,
+                3,
+                format!("=True Programmed: 3 of 3 proxies have it; {apart}"),
+            ),
+            (
+                3,
+                5,
+                format!("=False Reconciling: 3 of 5 proxies have it; {apart}"),
+            ),
+            (
+                1,
+                5,
+                "=False Reconciling: 1 of 5 proxies have it".to_owned(),
+            ),
+            (1, 1, "=True Programmed: 1 of 1 proxies have it".to_owned()),
+        ] {
+            let line = programmed(&outcome, counts(acked, connected));
+            assert_eq!(line, format!("Programmed{expected}"));
+        }
+    }
+    // A policy without buckets.
+    let line = programmed(&outcome(None), counts(3, 3));
+    assert_eq!(line, "Programmed=True Programmed: 3 of 3 proxies have it");
+    let line = programmed(&outcome(Some(ChargeAt::Inbound)), counts(0, 0));
+    assert!(line.contains("`spec.at` is inbound: remove `at`"), "{line}");
+}
+
 fn outcomes() -> impl Strategy<Value = PolicyOutcome> {
     (
         any::<bool>(),
@@ -142,6 +178,7 @@ fn outcomes() -> impl Strategy<Value = PolicyOutcome> {
                     reason: condition_reason::RESOLVED,
                     message,
                 },
+                at: None,
                 namespaces: somewhere
                     .then(|| "default".to_owned())
                     .into_iter()
@@ -395,7 +432,7 @@ fn an_unreadable_policy_is_left_out_and_reported() {
     assert!(!observed.policies.contains_key(&id("bad")));
     let error = ConfigError::new(
         "spec.x",
-        "unknown field `x`, expected one of `targetRefs`, `models`, `selector`, `override`, `buckets`",
+        "unknown field `x`, expected one of `targetRefs`, `models`, `selector`, `override`, `at`, `buckets`",
     );
     assert_eq!(
         observed.invalid[&id("bad")],

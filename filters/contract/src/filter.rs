@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::hop::{Bodies, ChargeAt, Role};
+use crate::names::LABEL_VERSION;
 use crate::{Bucket, ConfigError, ModelId, ModelPlan, Stages, Tagging, Version, parse_json};
+
+/// Default of [`FilterConfig::max_body_bytes`].
+const MAX_BODY_BYTES: u32 = 8 << 20;
 
 /// The configuration of a filter.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,24 +21,16 @@ pub struct FilterConfig {
     pub stages: Option<Stages>,
     /// Whether this hop decides or follows.
     pub role: Role,
+    /// Whether bodies are read.
+    pub bodies: Bodies,
     /// Number of retries after a NACK: Envoy does not apply the same bytes twice.
     pub retry: u32,
     /// Largest request body the filter reads, in bytes. 1 KiB–64 MiB, default 8 MiB.
     pub max_body_bytes: u32,
-    /// The models of each namespace. With several, the virtual host tells which one a request belongs to.
+    /// Key of the label that names a pod's version. Default `model-version`.
+    pub version_label: String,
+    /// The models of each namespace. The virtual host tells which one a request belongs to.
     pub namespaces: BTreeMap<String, NamespaceConfig>,
-}
-
-/// The role of a hop: it decides, or it follows the previous hop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "camelCase")]
-pub enum Role {
-    /// Picks the version, strips tags that the client sent, and answers 404 for a model that is not served.
-    #[default]
-    Decide,
-    /// Reads model, version and tags from the headers of the previous hop.
-    Follow,
 }
 
 /// The models of one namespace, and their limits.
@@ -41,6 +38,10 @@ pub enum Role {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamespaceConfig {
+    /// The hosts whose virtual hosts belong to the namespace: in lower case, without a port and a final dot. A wildcard, such as
+    /// `*.example.com`, is the virtual host of that name. No other namespace has the same host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
     /// The live plan, by model id.
     #[serde(default)]
     pub models: BTreeMap<ModelId, ModelPlan>,
@@ -59,6 +60,9 @@ pub struct NamespaceConfig {
 pub struct BucketRule {
     /// The policy it came from. Part of the bucket's identity: two policies never share one.
     pub policy: String,
+    /// The hop that charges it. Default `decide`.
+    #[serde(default, skip_serializing_if = "ChargeAt::is_decide")]
+    pub at: ChargeAt,
     /// The models; absent means every model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub models: Option<Vec<ModelId>>,
@@ -83,6 +87,20 @@ pub struct TagRule {
     pub tagging: Tagging,
 }
 
+impl Default for FilterConfig {
+    fn default() -> Self {
+        Self {
+            stages: None,
+            role: Role::default(),
+            bodies: Bodies::default(),
+            retry: 0,
+            max_body_bytes: MAX_BODY_BYTES,
+            version_label: LABEL_VERSION.to_owned(),
+            namespaces: BTreeMap::new(),
+        }
+    }
+}
+
 impl FilterConfig {
     /// Parses the configuration that a filter received.
     ///
@@ -98,24 +116,27 @@ impl FilterConfig {
     /// # Errors
     /// Never in practice: every field of the type has a JSON form.
     pub fn emit(&self) -> Result<String, ConfigError> {
-        let [json] = self.emit_with([self.stages])?;
+        let [json] = self.emit_with([(self.stages, self.role)])?;
         Ok(json)
     }
 
-    /// The JSON of this configuration with each of these stages. The namespaces, which are nearly all of it, are serialized once.
+    /// The JSON of this configuration with each of these stages and roles. The namespaces, which are nearly all of it, are serialized
+    /// once.
     ///
     /// # Errors
     /// As [`Self::emit`].
     pub fn emit_with<const N: usize>(
         &self,
-        stages: [Option<Stages>; N],
+        heads: [(Option<Stages>, Role); N],
     ) -> Result<[String; N], ConfigError> {
         let error = |e: serde_json::Error| ConfigError::new(".", e.to_string());
         let namespaces = serde_json::to_string(&self.namespaces).map_err(error)?;
         let mut emitted = [const { String::new() }; N];
-        for (json, stages) in emitted.iter_mut().zip(stages) {
+        for (json, (stages, role)) in emitted.iter_mut().zip(heads) {
             let head = Self {
                 stages,
+                role,
+                version_label: self.version_label.clone(),
                 namespaces: BTreeMap::new(),
                 ..*self
             };
@@ -155,7 +176,9 @@ mod raw {
 
     use serde::{Deserialize, Serialize};
 
-    use super::{BucketRule, NamespaceConfig, Role, Stages};
+    use super::{BucketRule, NamespaceConfig, Stages};
+    use crate::hop::{Bodies, Role};
+    use crate::names::{LABEL_VERSION, host_of};
 
     /// The configuration of a filter.
     #[derive(Serialize, Deserialize)]
@@ -170,18 +193,37 @@ mod raw {
         /// Whether this hop decides or follows the previous hop. Default `decide`.
         #[serde(default)]
         role: Role,
+        /// Whether bodies are read. `never` is for filters that must not hold a request, because the proxy's configuration lacks
+        /// `allow_on_headers_stop_iteration` (`WasmPlugin`, `TrafficExtension`, waypoints): the filter only tags, by headers, and
+        /// excludes the stage `limit`. Default `read`.
+        #[serde(default, skip_serializing_if = "Bodies::is_read")]
+        bodies: Bodies,
         /// Number of retries after a NACK. Written by the control plane only.
         #[serde(default, skip_serializing_if = "is_zero")]
         retry: u32,
         /// Largest request body the filter reads, in bytes. 1 KiB–64 MiB, default 8 MiB.
         #[serde(default = "body")]
         max_body_bytes: u32,
-        /// The models of each namespace. With several, the virtual host tells which one a request belongs to.
+        /// Key of the label that names a pod's version, for a proxy of an Istio mesh that tags what its own pod answers. Default
+        /// `model-version`.
+        #[serde(default = "version_label", skip_serializing_if = "is_default_label")]
+        version_label: String,
+        /// The models of each namespace. The virtual host tells which one a request belongs to: `model-serving/NAMESPACE`, else its
+        /// name without the port among the `hosts`, else for `inbound|…` the namespace of the proxy's pod in an Istio mesh. A request
+        /// of another virtual host passes untouched. One namespace without `hosts` has every virtual host.
         namespaces: BTreeMap<String, NamespaceConfig>,
     }
 
     const fn body() -> u32 {
-        8 << 20
+        super::MAX_BODY_BYTES
+    }
+
+    fn version_label() -> String {
+        LABEL_VERSION.to_owned()
+    }
+
+    fn is_default_label(label: &str) -> bool {
+        label == LABEL_VERSION
     }
 
     #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
@@ -198,6 +240,10 @@ mod raw {
                     raw.max_body_bytes
                 ));
             }
+            if raw.bodies == Bodies::Never && raw.stages.is_some_and(|stages| stages.limit) {
+                return Err("`stages` has limit, and with `bodies: never` nothing is charged: write `stages: [tag]`".into());
+            }
+            unique_hosts(&raw.namespaces)?;
             for (ns, config) in &raw.namespaces {
                 unique_names(ns, config)?;
                 unique_buckets(ns, &config.buckets)?;
@@ -205,32 +251,64 @@ mod raw {
             Ok(Self {
                 stages: raw.stages,
                 role: raw.role,
+                bodies: raw.bodies,
                 retry: raw.retry,
                 max_body_bytes: raw.max_body_bytes,
+                version_label: raw.version_label,
                 namespaces: raw.namespaces,
             })
         }
     }
 
+    /// Checks that each host belongs to one namespace, and has the form in which it is compared.
+    fn unique_hosts(namespaces: &BTreeMap<String, NamespaceConfig>) -> Result<(), String> {
+        let mut claims = Vec::new();
+        for (ns, config) in namespaces {
+            for host in &config.hosts {
+                let plain = !host.bytes().any(|b| b.is_ascii_uppercase());
+                if host.is_empty() || host_of(host) != host || !plain {
+                    return Err(format!(
+                        "`namespaces.{ns}.hosts`: {host:?} is not a host: write it in lower case, without a port and a final dot"
+                    ));
+                }
+                claims.push((host.as_str(), ns.as_str()));
+            }
+        }
+        match claimed_twice(claims) {
+            None => Ok(()),
+            Some((host, one, other)) => Err(format!(
+                "`namespaces.{other}.hosts`: {host:?} is also a host of namespace {one}: remove it from one"
+            )),
+        }
+    }
+
     /// Checks that each client name means one model.
     fn unique_names(ns: &str, config: &NamespaceConfig) -> Result<(), String> {
-        let mut claims: Vec<(&str, &str)> = Vec::new();
+        let mut claims = Vec::new();
         for (id, plan) in &config.models {
             claims.push((id.as_str(), id.as_str()));
             claims.extend(plan.names.iter().map(|name| (name.as_str(), id.as_str())));
         }
-        claims.sort_unstable();
-        for two in claims.windows(2) {
-            if let [(name, one), (same, other)] = two
-                && name == same
-                && one != other
-            {
-                return Err(format!(
-                    "`namespaces.{ns}.models`: the name {name:?} is claimed by {one} and {other}: remove it from one"
-                ));
-            }
+        match claimed_twice(claims) {
+            None => Ok(()),
+            Some((name, one, other)) => Err(format!(
+                "`namespaces.{ns}.models`: the name {name:?} is claimed by {one} and {other}: remove it from one"
+            )),
         }
-        Ok(())
+    }
+
+    /// The first name that two owners claim, and both.
+    #[inline(never)]
+    fn claimed_twice<'a>(
+        mut claims: Vec<(&'a str, &'a str)>,
+    ) -> Option<(&'a str, &'a str, &'a str)> {
+        claims.sort_unstable();
+        claims.windows(2).find_map(|two| match two {
+            [(name, one), (same, other)] if name == same && one != other => {
+                Some((*name, *one, *other))
+            }
+            _ => None,
+        })
     }
 
     /// Checks that no model has two buckets of one name.
@@ -268,8 +346,10 @@ mod raw {
             Self {
                 stages: c.stages,
                 role: c.role,
+                bodies: c.bodies,
                 retry: c.retry,
                 max_body_bytes: c.max_body_bytes,
+                version_label: c.version_label,
                 namespaces: c.namespaces,
             }
         }

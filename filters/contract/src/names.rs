@@ -83,6 +83,8 @@ pub const LISTENER: &str = "headgate";
 pub const ROUTE_CONFIG: &str = "ai-model-route";
 /// Prefix of a virtual host's name; the namespace follows.
 pub const VIRTUAL_HOST_PREFIX: &str = "model-serving/";
+/// Prefix of the virtual hosts in which Istio puts the requests that a pod receives: `inbound|http|8000`.
+pub const INBOUND_PREFIX: &str = "inbound|";
 /// Prefix of a cluster's name: `model/<namespace>/<model>[/<version>]`.
 pub const CLUSTER_PREFIX: &str = "model/";
 /// ECDS name of the filter with both stages.
@@ -91,6 +93,12 @@ pub const ECDS_FUSED: &str = "headgate";
 pub const ECDS_TRAFFIC_TAG: &str = "headgate.traffic-tag";
 /// ECDS name of the filter that only limits.
 pub const ECDS_TOKEN_BUCKET: &str = "headgate.token-bucket";
+/// ECDS name of the filter with both stages, on a hop that follows.
+pub const ECDS_FUSED_FOLLOW: &str = "headgate.follow";
+/// ECDS name of the filter that only tags, on a hop that follows.
+pub const ECDS_TRAFFIC_TAG_FOLLOW: &str = "headgate.traffic-tag.follow";
+/// ECDS name of the filter that only limits, on a hop that follows.
+pub const ECDS_TOKEN_BUCKET_FOLLOW: &str = "headgate.token-bucket.follow";
 /// Constant `vm_id`: the table of buckets lives under it and outlives configuration and code swaps.
 pub const VM_ID: &str = "headgate";
 /// Node metadata key with the `ip:port` on which a proxy wants its listener.
@@ -121,6 +129,107 @@ pub const BAGGAGE_PREFIX: &str = "headgate.";
 pub const FILTER_STATE_PREFIX: &str = "headgate.";
 /// Default header that names the tenant.
 pub const DEFAULT_TENANT_HEADER: &str = "x-tenant-id";
+
+/// The host of a virtual host's name (`llama3-70b.models.svc.cluster.local:8000`, `[::1]:8000`): without its port, without a final
+/// dot, and an IPv6 address without its brackets. Its case is as it was.
+#[must_use]
+pub fn host_of(name: &str) -> &str {
+    let mut host = name.as_bytes();
+    let colons = host.iter().filter(|b| **b == b':').count();
+    if let [b'[', address @ ..] = host
+        && let Some(end) = address.iter().position(|b| *b == b']')
+    {
+        return name.get(1..=end).unwrap_or(name);
+    }
+    // Without brackets, an address with several colons has no port.
+    if colons == 1 {
+        while let [rest @ .., b'0'..=b'9'] = host {
+            host = rest;
+        }
+        match host {
+            [rest @ .., b':'] => host = rest,
+            _ => host = name.as_bytes(),
+        }
+    }
+    if let [rest @ .., b'.'] = host {
+        host = rest;
+    }
+    name.get(..host.len()).unwrap_or(name)
+}
+
+/// Largest length of a DNS label, in bytes.
+const DNS_LABEL: usize = 63;
+/// Length of the suffix of a [`subset`] that is not the version itself: `-` and 8 hex digits.
+const HASH_SUFFIX: usize = 9;
+
+/// The DNS label that names a version's subset in a `DestinationRule`. Different versions have different labels, unless their
+/// hashes collide.
+///
+/// It is the version itself if that is a DNS label without the form of a hashed one. Otherwise it is the version in lower case,
+/// with `-` for every other character, cut to 54 bytes, then `-` and the FNV-1a hash of the version (32 bits) in hex.
+///
+/// ```
+/// use headgate_contract::names::subset;
+/// assert_eq!(subset("v2"), "v2");
+/// assert_eq!(subset("v2.3.1-cuda118"), "v2-3-1-cuda118-7128d30d");
+/// ```
+#[must_use]
+pub fn subset(version: &str) -> String {
+    if is_plain_subset(version) {
+        return version.to_owned();
+    }
+    let replace = |c: char| match c.to_ascii_lowercase() {
+        c @ ('a'..='z' | '0'..='9') => c,
+        _ => '-',
+    };
+    let replaced: String = version.chars().map(replace).collect();
+    let mut label = replaced.trim_matches('-').to_owned();
+    label.truncate(DNS_LABEL - HASH_SUFFIX);
+    let label = label.trim_end_matches('-');
+    format!("{label}-{:08x}", fnv1a(version.as_bytes()))
+}
+
+/// Whether a version has this [`subset`], without a look at the readable part of a hashed label.
+#[must_use]
+pub fn is_subset(version: &str, subset: &str) -> bool {
+    match hash_suffix(subset.as_bytes()) {
+        Some(hash) => !is_plain_subset(version) && hash == fnv1a(version.as_bytes()),
+        None => subset == version,
+    }
+}
+
+/// Whether a version is its own subset.
+fn is_plain_subset(version: &str) -> bool {
+    let is_part = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = version.as_bytes();
+    bytes.len() <= DNS_LABEL
+        && bytes.iter().all(|b| is_part(b) || *b == b'-')
+        && bytes.first().is_some_and(is_part)
+        && bytes.last().is_some_and(is_part)
+        && hash_suffix(bytes).is_none()
+}
+
+/// The hash at the end of a label: `-` and 8 hex digits.
+fn hash_suffix(label: &[u8]) -> Option<u32> {
+    let [b'-', digits @ ..] = label.last_chunk::<HASH_SUFFIX>()? else {
+        return None;
+    };
+    digits.iter().try_fold(0, |hash, digit| {
+        let digit = match digit {
+            b'0'..=b'9' => digit - b'0',
+            b'a'..=b'f' => digit - b'a' + 10,
+            _ => return None,
+        };
+        Some(hash << 4 | u32::from(digit))
+    })
+}
+
+/// FNV-1a with 32 bits. The hashes of the standard library may change between releases.
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
+    })
+}
 
 /// The virtual host of a namespace.
 #[must_use]

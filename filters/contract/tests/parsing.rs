@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_contract::{
-    Abandoned, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelPlan, Profile, Stages,
-    Tagging, TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport, parse_json,
+    Abandoned, Bodies, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelPlan, Profile,
+    Role, Stages, Tagging, TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport, parse_json,
 };
 
 #[track_caller]
@@ -209,6 +209,40 @@ fn a_client_name_belongs_to_one_model() {
 }
 
 #[test]
+fn a_host_belongs_to_one_namespace() {
+    let config = |a: &str, b: &str| {
+        format!(r#"{{"namespaces":{{"a":{{"hosts":["{a}"]}},"b":{{"hosts":["{b}"]}}}}}}"#)
+    };
+    let hosts = [
+        "m.b.svc.cluster.local",
+        "*.example.com",
+        "*",
+        "10.0.0.1",
+        "fd00::1",
+    ];
+    for host in hosts {
+        let parsed = FilterConfig::parse(config("m.a.svc", host).as_bytes()).unwrap();
+        assert_eq!(parsed.namespaces["b"].hosts, [host]);
+    }
+    let got = refusal::<FilterConfig>(&config("m.svc", "m.svc"));
+    let expected =
+        r#"`namespaces.b.hosts`: "m.svc" is also a host of namespace a: remove it from one"#;
+    assert!(got.contains(expected), "{got}");
+    for host in [
+        "",
+        "M.svc",
+        "m.svc.",
+        "m.svc:8000",
+        "[fd00::1]",
+        "[fd00::1]:8000",
+    ] {
+        let got = refusal::<FilterConfig>(&config("a.svc", host));
+        let expected = "write it in lower case, without a port and a final dot";
+        assert!(got.contains(expected), "{host}: {got}");
+    }
+}
+
+#[test]
 fn impossible_percents_are_refused() {
     let carrier = |w: u32| {
         format!(
@@ -352,15 +386,39 @@ fn stages_are_a_list_of_at_least_one_without_repeats() {
 }
 
 #[test]
-fn configurations_for_different_stages_differ_only_in_the_stages() {
+fn a_filter_that_reads_no_bodies_has_no_limit() {
+    let read = |stages: &str| {
+        FilterConfig::parse(format!(r#"{{"bodies":"never",{stages}"namespaces":{{}}}}"#).as_bytes())
+    };
+    for stages in ["", r#""stages":["tag"],"#] {
+        let config = read(stages).unwrap();
+        assert_eq!(config.bodies, Bodies::Never);
+        assert_eq!(
+            FilterConfig::parse(config.emit().unwrap().as_bytes()),
+            Ok(config)
+        );
+    }
+    for stages in [r#""stages":["limit"],"#, r#""stages":["tag","limit"],"#] {
+        let got = read(stages).unwrap_err().to_string();
+        assert!(got.contains("write `stages: [tag]`"), "{got}");
+    }
+}
+
+#[test]
+fn configurations_for_different_filters_differ_only_in_stages_and_role() {
     let json = r#"{"stages":["limit"],"role":"follow","retry":3,"maxBodyBytes":4096,"namespaces":{"a":{"models":{"m":{"names":["x"]}}},"b":{"models":{}}}}"#;
     let config = FilterConfig::parse(json.as_bytes()).unwrap();
     assert_eq!(config.emit().unwrap(), json);
-    let stages = [None, Some(Stages::TAG), Some(Stages::ALL)];
-    let emitted = config.emit_with(stages).unwrap();
-    for (json, stages) in emitted.iter().zip(stages) {
+    let heads = [
+        (None, Role::Decide),
+        (Some(Stages::TAG), Role::Follow),
+        (Some(Stages::ALL), Role::Decide),
+    ];
+    let emitted = config.emit_with(heads).unwrap();
+    for (json, (stages, role)) in emitted.iter().zip(heads) {
         let expected = FilterConfig {
             stages,
+            role,
             ..config.clone()
         };
         assert_eq!(FilterConfig::parse(json.as_bytes()), Ok(expected));

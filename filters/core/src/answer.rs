@@ -10,6 +10,7 @@ use crate::host::Host;
 use crate::ledger::Settled;
 use crate::limit::Charge;
 use crate::metrics;
+use crate::served;
 use crate::settle::{AnsweredBy, SettlementBasis, StreamRecord, Used, unreachable};
 use crate::tenants::Counted;
 use crate::vm::Vm;
@@ -59,7 +60,7 @@ impl Answer {
             .collect();
         let details = host.code_details();
         if ticket.tag_answer && details.as_deref() == Some(VIA_UPSTREAM) {
-            effects.extend(tag_with_served_version(ticket, host));
+            effects.extend(tag_with_served_version(ticket, vm, host));
         }
         // If the host does not know, the request is charged as if the upstream had answered.
         let upstream = details.as_deref().is_none_or(|d| d == VIA_UPSTREAM);
@@ -294,19 +295,19 @@ fn count_tokens(
 }
 
 /// Tags the answer with the model and the version that served it.
-fn tag_with_served_version(ticket: &Ticket, host: &dyn Host) -> Vec<Effect> {
-    let Some(served) = host.served_version() else {
+fn tag_with_served_version(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Vec<Effect> {
+    let Some(served) = served::version(ticket, vm, host) else {
         return Vec::new();
     };
     let model = Effect::SetResponseHeader(names::HEADER_MODEL.into(), (&ticket.model).into());
     let mut effects = vec![model];
-    if let Some(version) = ticket.version.as_ref().filter(|v| *v.name != *served) {
+    if let Some(version) = ticket.version.as_ref().filter(|v| v.name != served) {
         const ELSEWHERE: &str = "served_elsewhere_total";
         let render = || metrics::by_version(ELSEWHERE, &ticket.model, &version.name);
         let metric = metrics::of_series(ticket.series.as_ref(), ELSEWHERE, "", render);
         effects.push(Effect::Count(metric, 1));
     }
-    let version = Effect::SetResponseHeader(names::HEADER_VERSION.into(), served.into());
+    let version = Effect::SetResponseHeader(names::HEADER_VERSION.into(), (&served).into());
     effects.push(version);
     effects
 }

@@ -1,36 +1,58 @@
 //! A configuration prepared for lookups: names lead to models in one step, and each model holds its tagging and its buckets,
 //! priced for it.
 //!
-//! Invariant: it never changes after [`Compiled::new`]. What requests change is in [`Counters`](crate::counters::Counters).
+//! Invariant: it never changes after [`Compiled::new`], except that the constant properties of the proxy's pod are read when needed. What requests change is in [`Counters`](crate::counters::Counters).
 //! A stream keeps only the [`Limit`]s that it has to settle, so a replaced configuration is freed.
+
+mod assigned;
 
 use std::rc::Rc;
 
 use headgate_contract::{
-    BucketRule, ConfigError, Decimal, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart,
-    ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure, Role, SettleOn, Stages, Tagging,
-    Unreadable, UsageReport, Version, names,
+    Bodies, BucketRule, ChargeAt, ConfigError, Decimal, DefaultMaxTokens, FailureCharge,
+    FilterConfig, KeyPart, ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure, Role,
+    SettleOn, Stages, Tagging, Unreadable, UsageReport, Version, names,
 };
 
 use crate::cost::{self, Pricing};
 use crate::failure::Failure;
 use crate::host::Host;
+use crate::hosts::Hosts;
 use crate::ledger::{self, Ledger, Rule, RuleSpec, WindowError};
+use crate::mesh::{CarrierVersions, OwnPod};
 use crate::outages::Target;
 use crate::pick::Picker;
 use crate::scale::{ExpiringScale, ReceivedScales};
 
+use assigned::Assigned;
+
 /// The active configuration of one filter.
 #[derive(Debug)]
 pub(crate) struct Compiled {
-    /// The stages of this filter: those of its configuration, else the module's default.
+    /// The stages of this filter: those of its configuration, else the module's default; only `tag` if it reads no bodies.
     pub(crate) stages: Stages,
     pub(crate) role: Role,
+    pub(crate) bodies: Bodies,
     pub(crate) max_body_bytes: u32,
     /// Whether there is at least one bucket.
     pub(crate) limits: bool,
     /// Sorted by name.
     namespaces: Vec<Namespace>,
+    hosts: Hosts,
+    /// Key of the label that names a pod's version.
+    pub(crate) version_label: String,
+    pub(crate) own_pod: OwnPod,
+}
+
+/// Where a request belongs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// To a namespace with models.
+    Namespace(&'a Namespace),
+    /// To a namespace of Headgate that this configuration does not have.
+    Unknown,
+    /// To a host that serves no model. It passes untouched.
+    Elsewhere,
 }
 
 /// The configuration of one namespace.
@@ -52,6 +74,7 @@ pub(crate) struct Model {
     pub(crate) id: Rc<str>,
     pub(crate) names: Vec<String>,
     pub(crate) picker: Picker,
+    pub(crate) carriers: CarrierVersions,
     /// A scale other than 100 %.
     pub(crate) scale: Option<ExpiringScale>,
     pub(crate) rules: Rules,
@@ -114,10 +137,20 @@ impl Compiled {
         host: &dyn Host,
     ) -> Result<Self, ConfigError> {
         let received = receptions.after(scales(&config), host.now());
-        let stages = config.stages.unwrap_or(default);
+        let stages = match config.bodies {
+            Bodies::Read => config.stages.unwrap_or(default),
+            Bodies::Never => Stages::TAG,
+        };
         let mut numbers = Numbers::default();
+        let mut hosts = Vec::new();
         let mut namespaces = Vec::with_capacity(config.namespaces.len());
-        for (name, namespace) in config.namespaces {
+        for (name, mut namespace) in config.namespaces {
+            namespace
+                .buckets
+                .retain(|rule| rule.at == ChargeAt::of(config.role));
+            for host in std::mem::take(&mut namespace.hosts) {
+                hosts.push((host, namespaces.len()));
+            }
             let rules = if stages.limit {
                 open_rules(&name, &namespace.buckets, host)?
             } else {
@@ -135,18 +168,28 @@ impl Compiled {
         Ok(Self {
             stages,
             role: config.role,
+            bodies: config.bodies,
             max_body_bytes: config.max_body_bytes,
             limits: namespaces.iter().any(Namespace::limits),
             namespaces,
+            hosts: Hosts::new(hosts),
+            version_label: config.version_label,
+            own_pod: OwnPod::default(),
         })
     }
 
-    /// The namespace of a request: the only one, else the one whose virtual host was selected.
-    pub(crate) fn namespace(&self, host: &dyn Host) -> Option<&Namespace> {
+    /// The namespace of a request. One namespace without hosts has every virtual host.
+    pub(crate) fn place(&self, host: &dyn Host) -> Place<'_> {
         match &self.namespaces[..] {
-            [only] => Some(only),
-            _ => self.namespace_of_virtual_host(host),
+            [only] if self.hosts.is_empty() => Place::Namespace(only),
+            _ => self.place_of_virtual_host(host),
         }
+    }
+
+    /// The namespace with this name.
+    pub(crate) fn namespace(&self, name: &str) -> Option<&Namespace> {
+        let found = self.namespaces.binary_search_by(|n| (*n.name).cmp(name));
+        self.namespaces.get(found.ok()?)
     }
 
     /// Ready endpoints of a version; 0 if it is not in the plan.
@@ -160,11 +203,21 @@ impl Compiled {
     }
 
     #[inline(never)]
-    fn namespace_of_virtual_host(&self, host: &dyn Host) -> Option<&Namespace> {
-        let virtual_host = host.virtual_host()?;
-        let name = virtual_host.strip_prefix(names::VIRTUAL_HOST_PREFIX)?;
-        let found = self.namespaces.binary_search_by(|n| (*n.name).cmp(name));
-        self.namespaces.get(found.ok()?)
+    fn place_of_virtual_host(&self, host: &dyn Host) -> Place<'_> {
+        let virtual_host = host.virtual_host().unwrap_or_default();
+        if let Some(name) = virtual_host.strip_prefix(names::VIRTUAL_HOST_PREFIX) {
+            return self
+                .namespace(name)
+                .map_or(Place::Unknown, Place::Namespace);
+        }
+        let namespace = if virtual_host.starts_with(names::INBOUND_PREFIX) {
+            let name = self.own_pod.namespace(host);
+            name.and_then(|name| self.namespace(name))
+        } else {
+            let index = self.hosts.namespace(&virtual_host);
+            index.and_then(|index| self.namespaces.get(index))
+        };
+        namespace.map_or(Place::Elsewhere, Place::Namespace)
     }
 }
 
@@ -260,6 +313,7 @@ impl Model {
             number: next(&mut numbers.models),
             id: id.as_str().into(),
             names: plan.names.clone(),
+            carriers: CarrierVersions::new(plan),
             picker,
             scale,
             default_max_tokens: plan.default_max_tokens,
@@ -290,41 +344,6 @@ impl Limit {
     /// The charge for a failed request.
     pub(crate) fn on(&self, failure: Failure) -> FailureCharge {
         failure.charge(&self.on_failure, self.abandoned)
-    }
-}
-
-/// The entries of a list by model: for each, the indices that apply to it, in the list's order.
-struct Assigned<'a> {
-    /// Entries for every model.
-    all: Vec<usize>,
-    /// Sorted by model, then by index. A list that names a model twice has it twice.
-    by_model: Vec<(&'a str, usize)>,
-}
-
-impl<'a> Assigned<'a> {
-    /// `lists`: the models of each entry; `None` means every model.
-    fn new(lists: &[Option<&'a [ModelId]>]) -> Self {
-        let (mut all, mut by_model) = (Vec::new(), Vec::new());
-        for (i, list) in lists.iter().enumerate() {
-            match list {
-                None => all.push(i),
-                Some(models) => by_model.extend(models.iter().map(|model| (model.as_str(), i))),
-            }
-        }
-        by_model.sort_unstable();
-        Self { all, by_model }
-    }
-
-    #[inline(never)]
-    fn of(&self, model: &str) -> Vec<usize> {
-        let first = self.by_model.partition_point(|(m, _)| *m < model);
-        let own = self.by_model[first..].iter();
-        let own = own.take_while(|(m, _)| *m == model).map(|(_, i)| *i);
-        let mut entries = self.all.clone();
-        entries.extend(own);
-        entries.sort_unstable();
-        entries.dedup();
-        entries
     }
 }
 

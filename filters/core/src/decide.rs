@@ -10,10 +10,10 @@ mod unserved;
 
 use std::rc::Rc;
 
-use headgate_contract::{Role, Tagging, names};
+use headgate_contract::{Bodies, Role, Tagging, names};
 use headgate_dialect::Body;
 
-use crate::compiled::{Compiled, Model, Namespace, Rules};
+use crate::compiled::{Compiled, Model, Namespace, Place, Rules};
 use crate::decision::{Decision, Ticket};
 use crate::effects::Effect;
 use crate::endpoint::Class;
@@ -31,6 +31,8 @@ use crate::tenants::Counted;
 use crate::vm::Vm;
 use unserved::{model_mismatch, not_found, not_ready, same_model};
 
+pub(crate) use unserved::unmetered;
+
 const ADMITTED: &str = "admitted";
 /// A tag that is not written.
 const NONE: Value<'static> = Value::Fixed("");
@@ -41,6 +43,8 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: &'a Headers,
     pub(crate) body: Option<&'a Body>,
     pub(crate) class: Class,
+    /// Its namespace, where that was looked up before the body was read.
+    pub(crate) namespace: Option<&'a str>,
     /// It was held for its body. Since then, a filter before this one may have written headers.
     pub(crate) waited: bool,
 }
@@ -52,6 +56,7 @@ impl<'a> Request<'a> {
             headers,
             body: None,
             class,
+            namespace: None,
             waited: false,
         }
     }
@@ -64,7 +69,7 @@ pub(crate) fn decides(config: &Compiled) -> bool {
 
 /// Whether bodies matter, for the pick or for a cost.
 pub(crate) fn reads_bodies(config: &Compiled) -> bool {
-    decides(config) || config.limits
+    config.bodies == Bodies::Read && (decides(config) || config.limits)
 }
 
 /// Decides about a request whose headers and, if needed, body are complete. Reserves its cost if it is admitted.
@@ -82,7 +87,7 @@ pub(crate) fn refuse_unread(
     refusal: Box<Refusal>,
 ) -> Decision {
     with_config(vm, host, request, |decider, vm| {
-        let Some(namespace) = decider.config.namespace(host) else {
+        let Place::Namespace(namespace) = decider.place() else {
             let dialect = request.class.dialect();
             return refuse_unknown(refusal, dialect, request.headers, &mut vm.tenants);
         };
@@ -115,6 +120,13 @@ fn with_config(
     decide(&decider, vm)
 }
 
+/// Whether a header names the model.
+fn names_model(headers: &Headers) -> bool {
+    headers
+        .get(names::HEADER_MODEL)
+        .is_some_and(|name| !name.is_empty())
+}
+
 struct Decider<'a> {
     config: &'a Compiled,
     host: &'a dyn Host,
@@ -135,12 +147,9 @@ impl<'a> Decider<'a> {
         let headers = self.request.headers;
         match self.request.class {
             Class::Other => return self.pass(),
-            Class::Health
-                if headers
-                    .get(names::HEADER_MODEL)
-                    .is_none_or(<[u8]>::is_empty) =>
-            {
-                return self.pass();
+            Class::Health if !names_model(headers) => return self.pass(),
+            Class::Body(_) if self.config.bodies == Bodies::Never && !names_model(headers) => {
+                return self.pass_unread();
             }
             // Only the hop that decides refuses these. The next hop leaves them to the routes.
             Class::Health | Class::Preflight | Class::WrongMethod { .. } if !self.tagging => {
@@ -148,8 +157,10 @@ impl<'a> Decider<'a> {
             }
             _ => {}
         }
-        let Some(namespace) = self.config.namespace(self.host) else {
-            return self.no_namespace(vm);
+        let namespace = match self.place() {
+            Place::Namespace(namespace) => namespace,
+            Place::Unknown => return self.no_namespace(vm),
+            Place::Elsewhere => return unmetered(),
         };
         let mut labels = Labels {
             namespace: &namespace.name,
@@ -161,6 +172,15 @@ impl<'a> Decider<'a> {
             _ => self.serve(vm, namespace, &mut labels),
         };
         decision.unwrap_or_else(|denied| self.denied(vm, namespace, &denied, labels, None))
+    }
+
+    /// Where the request belongs.
+    fn place(&self) -> Place<'a> {
+        let known = self.request.namespace;
+        match known.and_then(|name| self.config.namespace(name)) {
+            Some(namespace) => Place::Namespace(namespace),
+            None => self.config.place(self.host),
+        }
     }
 
     fn serve(

@@ -4,14 +4,33 @@
 
 use crate::ports::{Cells, Clock, Entropy};
 
+/// A property that a proxy of an Istio mesh has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Istio<'a> {
+    /// `xds.upstream_host_metadata` → `filter_metadata` → `istio` → `workload`, of the endpoint that answered:
+    /// `workload;namespace;canonical service;canonical revision;cluster`.
+    Workload,
+    /// `xds.cluster_metadata` → `filter_metadata` → `istio` → `subset`: the subset of a `DestinationRule`.
+    Subset,
+    /// `xds.node.metadata` → `NAMESPACE`: the namespace of this proxy's pod.
+    NodeNamespace,
+    /// `xds.node.metadata` → `WORKLOAD_NAME`: the workload of this proxy's pod.
+    NodeWorkload,
+    /// `xds.node.metadata` → `LABELS` → this key: a label of this proxy's pod.
+    NodeLabel(&'a str),
+}
+
 /// The proxy, as one stream sees it. A property that the host does not have is `None`.
 pub trait Host: Clock + Cells + Entropy {
-    /// `xds.virtual_host_name`. Correct in the request callbacks. Used only with several namespaces.
+    /// `xds.virtual_host_name`. Correct in the request callbacks. Used only if the namespace depends on it.
     fn virtual_host(&self) -> Option<String>;
 
     /// The version of the endpoint that answered: `xds.upstream_host_metadata` → `filter_metadata` →
     /// `headgate` → `version`.
     fn served_version(&self) -> Option<String>;
+
+    /// A property that a proxy of an Istio mesh has.
+    fn istio(&self, property: Istio<'_>) -> Option<String>;
 
     /// Bytes of all names and values of the current request headers.
     fn request_headers_size(&self) -> Option<u32>;

@@ -7,7 +7,7 @@
 //! ```text
 //! request   endpoint ▶ facts ▶ session ▶ pick ▶ tags ▶ cost ▶ limit ▶ effects      (decide, stream)
 //!                                   rendezvous            scale  ledger  ratelimit_headers, refusal
-//! answer    answer ▶ settle ▶ ledger ▶ metrics
+//! answer    answer ▶ served ▶ settle ▶ ledger ▶ metrics
 //!              └─▶ outages: versions that the pick passes over
 //! once per configuration    compiled, counters            once per worker    vm
 //! ```
@@ -25,9 +25,11 @@ pub mod facts;
 pub mod failure;
 pub mod headers;
 pub mod host;
+mod hosts;
 mod labels;
 pub mod ledger;
 mod limit;
+mod mesh;
 pub mod metrics;
 mod models_list;
 mod outages;
@@ -39,6 +41,7 @@ mod rates;
 pub mod refusal;
 pub mod rendezvous;
 pub mod scale;
+mod served;
 pub mod session;
 pub mod settle;
 mod skew;

@@ -1,9 +1,11 @@
 //! The statistics that the filters keep: families, labels, and one [`Metric`] for each series.
 //!
-//! A statistic has the name `headgate_<family>|key=value|…`. The bootstrap's `stats_tags` cut the pairs out of the name and turn
-//! them into Prometheus labels. There is no `|` at the end, because what no label cuts out stays in the name.
-//! Label values come from the configuration (models, versions, policies, buckets, outcomes), never from a client. So the plan
-//! bounds the number of series.
+//! A statistic has the name `key=.=value;.;…;.;headgate_<family>`, the form of Istio's own statistics: its `extraStatTags`, and the
+//! `stats_tags` of the shipped bootstrap, cut each `key=.=value;.;` out of the name and turn it into a Prometheus label.
+//!
+//! In values, `;` and `=` are percent-encoded. So a value contains neither the end of a pair nor the start of another one, and no
+//! tenant can forge a label. Values come from the configuration (models, versions, policies, buckets, outcomes) or are one of a
+//! bounded number of tenants, so the number of series is bounded.
 
 mod families;
 
@@ -22,6 +24,10 @@ pub enum MetricKind {
 }
 
 const PREFIX: &str = "headgate_";
+/// Between a key and its value.
+const IS: &str = "=.=";
+/// After a value.
+const END: &str = ";.;";
 
 /// One series: a family with its label values. Cheap to clone, so that the name of a frequent series is rendered once.
 #[derive(Debug, Clone)]
@@ -57,17 +63,16 @@ impl Metric {
     }
 
     fn new(kind: MetricKind, name: &str, labels: &[(&str, &str)]) -> Self {
-        let texts: usize = labels.iter().map(|(k, v)| k.len() + v.len() + 2).sum();
+        let texts: usize = labels.iter().map(|(k, v)| k.len() + v.len() + 6).sum();
         let mut text = String::with_capacity(PREFIX.len() + name.len() + texts);
+        for (key, value) in labels {
+            text.push_str(key);
+            text.push_str(IS);
+            push_escaped(&mut text, value);
+            text.push_str(END);
+        }
         text.push_str(PREFIX);
         text.push_str(name);
-        for (key, value) in labels {
-            text.push('|');
-            text.push_str(key);
-            text.push('=');
-            // `|` separates labels, so no value may contain it.
-            text.extend(value.chars().map(|c| if c == '|' { '_' } else { c }));
-        }
         let metric = Self(Rc::new(Statistic {
             kind,
             rendered: text,
@@ -100,18 +105,19 @@ impl Metric {
     /// Its family, for a host whose statistics have labels.
     #[must_use]
     pub fn family(&self) -> Option<&'static Family> {
-        let name = self.parts().next()?.strip_prefix(PREFIX)?;
+        let name = self.parts().next_back()?.strip_prefix(PREFIX)?;
         FAMILIES.iter().find(|family| family.name == name)
     }
 
-    /// Its label values, in the order of the family's keys.
+    /// Its label values as in [`Self::rendered`], in the order of the family's keys.
     pub fn label_values(&self) -> impl Iterator<Item = &str> {
-        let pairs = self.parts().skip(1);
-        pairs.map(|pair| pair.split_once('=').map_or("", |(_, value)| value))
+        let pairs = self.parts();
+        pairs.filter_map(|pair| Some(pair.split_once(IS)?.1))
     }
 
-    fn parts(&self) -> std::str::Split<'_, char> {
-        self.0.rendered.split('|')
+    fn parts(&self) -> impl DoubleEndedIterator<Item = &str> {
+        // `;` is only in `END`.
+        self.0.rendered.split(';').filter(|part| *part != ".")
     }
 
     /// The host's id of the series. The host sets it, and it is valid as long as the metric lives.
@@ -124,6 +130,16 @@ impl Metric {
     #[must_use]
     pub fn pending(&self) -> &Cell<u64> {
         &self.0.pending
+    }
+}
+
+fn push_escaped(text: &mut String, value: &str) {
+    for c in value.chars() {
+        match c {
+            ';' => text.push_str("%3B"),
+            '=' => text.push_str("%3D"),
+            c => text.push(c),
+        }
     }
 }
 

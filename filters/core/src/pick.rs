@@ -184,7 +184,12 @@ impl Picker {
 
     /// The version of this name in the plan, ready or not.
     pub(crate) fn known(&self, version: &str) -> Option<&Rc<Version>> {
-        self.versions.iter().find(|v| *v.name == *version)
+        self.known_where(|name| name == version)
+    }
+
+    /// The first version in the plan whose name fits, ready or not.
+    pub(crate) fn known_where(&self, fits: impl Fn(&str) -> bool) -> Option<&Rc<Version>> {
+        self.versions.iter().find(|v| fits(&v.name))
     }
 
     /// The session's version; `None` if nothing can serve the model.

@@ -3,10 +3,13 @@
 //! The stream remembers whether its request was forwarded: to the proxy, a client that leaves before and one that leaves after
 //! look alike. How a body is cut into pieces changes neither the decision nor the settlement.
 
+use std::rc::Rc;
+
 use headgate_dialect::{Endpoint, Limits, RequestScanner, Splice};
 
 use crate::answer::{Answer, VIA_UPSTREAM, basis_of_unread_answer, learn_of, settle};
-use crate::decide::{Request, decide, reads_bodies, refuse_unread};
+use crate::compiled::Place;
+use crate::decide::{Request, decide, reads_bodies, refuse_unread, unmetered};
 use crate::decision::{Decision, Ticket};
 use crate::effects::{Effect, Flow, Step};
 use crate::endpoint::{Class, classify};
@@ -40,6 +43,7 @@ enum Phase {
 #[derive(Debug)]
 struct Reading {
     headers: Headers,
+    namespace: Rc<str>,
     class: Class,
     scanner: RequestScanner,
     /// Bytes that may still come.
@@ -98,11 +102,18 @@ impl Stream {
         let Some(scanner) = scanner else {
             return self.decided(decide(vm, host, Request::of_headers(&headers, class)));
         };
-        if let Err(refusal) = readable(&headers, max) {
-            let request = Request::of_headers(&headers, class);
-            return self.decided(refuse_unread(vm, host, request, None, refusal));
+        let namespace = match vm.config.as_ref().map(|config| config.place(host)) {
+            Some(Place::Namespace(namespace)) => Rc::clone(&namespace.name),
+            Some(Place::Elsewhere) => return self.decided(unmetered()),
+            Some(Place::Unknown) | None => {
+                return self.decided(decide(vm, host, Request::of_headers(&headers, class)));
+            }
+        };
+        let reading = Reading::new(class, scanner, headers, max, namespace);
+        if let Err(refusal) = readable(&reading.headers, max) {
+            return self.decided(reading.refuse(vm, host, refusal));
         }
-        self.0 = Phase::AwaitingBody(Reading::new(class, scanner, headers, max));
+        self.0 = Phase::AwaitingBody(reading);
         if end {
             return self.request_body(vm, host, b"", true);
         }
@@ -299,9 +310,16 @@ fn readable(headers: &Headers, max: u32) -> Result<(), Box<Refusal>> {
 
 impl Reading {
     #[inline(never)]
-    fn new(class: Class, scanner: RequestScanner, headers: Headers, max: u32) -> Box<Self> {
+    fn new(
+        class: Class,
+        scanner: RequestScanner,
+        headers: Headers,
+        max: u32,
+        namespace: Rc<str>,
+    ) -> Box<Self> {
         Box::new(Self {
             headers,
+            namespace,
             class,
             scanner,
             room: usize::try_from(max).unwrap_or(usize::MAX),
@@ -332,6 +350,7 @@ impl Reading {
             headers: &self.headers,
             body: Some(&body),
             class: self.class,
+            namespace: Some(&self.namespace),
             waited: true,
         };
         let mut decision = decide(vm, host, request);
@@ -357,7 +376,10 @@ impl Reading {
     }
 
     fn refuse(&self, vm: &mut Vm, host: &dyn Host, refusal: Box<Refusal>) -> Decision {
-        let request = Request::of_headers(&self.headers, self.class);
+        let request = Request {
+            namespace: Some(&self.namespace),
+            ..Request::of_headers(&self.headers, self.class)
+        };
         refuse_unread(vm, host, request, self.scanner.model(), refusal)
     }
 }

@@ -5,7 +5,7 @@
 use std::cell::{OnceCell, RefCell};
 
 use headgate_core::effects::Reply;
-use headgate_core::host::Host;
+use headgate_core::host::{Host, Istio};
 use headgate_core::metrics::{Metric, MetricKind};
 use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
 use headgate_drive::{Actions, Message, Refused, Severity, Stats};
@@ -73,6 +73,18 @@ impl Host for Call {
     fn served_version(&self) -> Option<String> {
         // Down to the leaf: a few bytes instead of a serialized message.
         text(b"xds\0upstream_host_metadata\0filter_metadata\0headgate\0version")
+    }
+
+    fn istio(&self, property: Istio<'_>) -> Option<String> {
+        text(match property {
+            Istio::Workload => b"xds\0upstream_host_metadata\0filter_metadata\0istio\0workload",
+            Istio::Subset => b"xds\0cluster_metadata\0filter_metadata\0istio\0subset",
+            Istio::NodeNamespace => b"xds\0node\0metadata\0NAMESPACE",
+            Istio::NodeWorkload => b"xds\0node\0metadata\0WORKLOAD_NAME",
+            Istio::NodeLabel(key) => {
+                return text(&[b"xds\0node\0metadata\0LABELS\0", key.as_bytes()].concat());
+            }
+        })
     }
 
     fn request_headers_size(&self) -> Option<u32> {

@@ -20,9 +20,9 @@ pub enum Upstreams {
     Http2,
 }
 
-/// A bootstrap as JSON, which Envoy reads as YAML.
+/// A bootstrap.
 #[must_use]
-pub fn bootstrap(filter: Value, upstreams: &[(&str, SocketAddr)], protocol: Upstreams) -> String {
+pub fn bootstrap(filter: Value, upstreams: &[(&str, SocketAddr)], protocol: Upstreams) -> Value {
     let clusters: Vec<Value> = upstreams
         .iter()
         .map(|(v, addr)| cluster(v, *addr, protocol))
@@ -32,7 +32,6 @@ pub fn bootstrap(filter: Value, upstreams: &[(&str, SocketAddr)], protocol: Upst
         "stats_config": shipped("bootstrap.yaml")["stats_config"],
         "static_resources": {"listeners": [listener(filter, upstreams)], "clusters": clusters},
     })
-    .to_string()
 }
 
 /// A file that the repository ships in `envoy-config`, as JSON.

@@ -82,18 +82,37 @@ pub async fn try_start_filter(
     workers: u32,
     protocol: Upstreams,
 ) -> Result<Testbed, EnvoyError> {
+    try_start_edited(filter, workers, protocol, |_, _| {}).await
+}
+
+/// The same with changes of the bootstrap and of the options.
+///
+/// # Errors
+/// As [`try_start`].
+///
+/// # Panics
+/// As [`try_start`].
+pub async fn try_start_edited(
+    filter: Value,
+    workers: u32,
+    protocol: Upstreams,
+    edit: impl FnOnce(&mut Value, &mut EnvoyOptions),
+) -> Result<Testbed, EnvoyError> {
     let model = async |version| {
         let model = MockModel::start(MockOptions::new("m", version)).await;
         model.expect("a mock model")
     };
     let models = [model("v1").await, model("v2").await];
     let upstreams = [("v1", models[0].addr()), ("v2", models[1].addr())];
-    let text = bootstrap(filter, &upstreams, protocol);
-    let mut options = EnvoyOptions::new(text);
+    let mut bootstrap = bootstrap(filter, &upstreams, protocol);
+    let mut options = EnvoyOptions::new(String::new());
     options.concurrency = workers;
     // Envoy needs a node name for discovery.
     options.node_id = Some("abi".to_owned());
     options.node_cluster = Some("abi".to_owned());
+    edit(&mut bootstrap, &mut options);
+    // JSON is YAML.
+    options.bootstrap = bootstrap.to_string();
     let mut envoy = Envoy::start(options).await?;
     let addr = envoy.wait_listener("headgate", SOON).await?;
     Ok(Testbed {

@@ -142,15 +142,15 @@ async fn contention(
         .map_err(|source| error(id, source))?;
     // The filter reports its counters once a second.
     tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    let count = async |prefix: &str, part: &str| {
-        let stats = envoy.stats(prefix).await?;
-        let counted = stats.iter().filter(|(name, _)| name.contains(part));
+    let count = async |end: &str| {
+        let stats = envoy.stats("wasmcustom.").await?;
+        let counted = stats.iter().filter(|(name, _)| name.ends_with(end));
         Ok::<u64, BenchError>(counted.map(|(_, n)| n).sum())
     };
-    let reserves = "wasmcustom.headgate_reserves_total";
-    let reserved = count(reserves, "outcome=reserved").await?;
-    let given_up = count(reserves, "outcome=bucket_contended").await?;
-    let lost = count("wasmcustom.headgate_bucket_tries_lost_total", "").await?;
+    let reserves = "headgate_reserves_total";
+    let reserved = count(&format!("outcome=.=reserved;.;{reserves}")).await?;
+    let given_up = count(&format!("outcome=.=bucket_contended;.;{reserves}")).await?;
+    let lost = count("headgate_bucket_tries_lost_total").await?;
     if reserved + given_up != HOT {
         return Err(BenchError::NotCounted {
             row: id.to_owned(),

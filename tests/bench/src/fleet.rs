@@ -12,7 +12,7 @@ use envoy_types::pb::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType,
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use envoy_types::pb::google::protobuf::Any;
-use headgate_contract::{BucketRule, FilterConfig, Role, names};
+use headgate_contract::{BucketRule, ChargeAt, FilterConfig, names};
 use headgate_model::{
     Carrier, CarrierKey, LabelKeys, NamespacePlan, Objects, Pod, Registry, Scales, plan,
 };
@@ -157,16 +157,14 @@ fn config(
     let mut config = plan.config.clone();
     config.buckets.push(BucketRule {
         policy: "bench".to_owned(),
+        at: ChargeAt::Decide,
         models: None,
         versions: None,
         bucket: serde_json::from_value(bucket).map_err(|e| refused(&e))?,
     });
     let config = FilterConfig {
-        stages: None,
-        role: Role::Decide,
-        retry: 0,
-        max_body_bytes: 8 << 20,
         namespaces: BTreeMap::from([(namespace.to_owned(), config)]),
+        ..FilterConfig::default()
     };
     config.emit().map_err(|e| refused(&e))
 }

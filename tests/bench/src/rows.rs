@@ -25,6 +25,13 @@ pub(crate) struct Group {
     pub rows: Vec<Row>,
 }
 
+/// Counters, by the begin and the end of their names.
+#[derive(Debug, Clone)]
+pub(crate) struct Counters {
+    pub begin: String,
+    pub end: &'static str,
+}
+
 /// One measured configuration.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
@@ -38,8 +45,8 @@ pub(crate) struct Row {
     pub request: Vec<u8>,
     /// The expected status of every response.
     pub status: u16,
-    /// Prefix of its filter's counters that count every request; none without a filter.
-    pub counter: Option<String>,
+    /// Its filter's counters that count every request; none without a filter.
+    pub counter: Option<Counters>,
     /// The row whose cost is the divisor.
     pub ratio: Option<Ratio>,
     /// Configuration of our filter, if the row has only our filter.
@@ -95,7 +102,10 @@ impl Row {
         }
         let limit = local_ratelimit(&self.id, descriptor, requests);
         self.listener.filters.push(limit);
-        self.counter = Some(format!("{}.http_local_rate_limit.enabled", self.id));
+        self.counter = Some(Counters {
+            begin: format!("{}.http_local_rate_limit.enabled", self.id),
+            end: "",
+        });
         self
     }
 
@@ -113,10 +123,10 @@ impl Row {
 
     /// Our filter counts requests by namespace, and the namespace is the row.
     fn counted(mut self) -> Self {
-        self.counter = Some(format!(
-            "wasmcustom.headgate_requests_total|model_namespace={}|",
-            self.id
-        ));
+        self.counter = Some(Counters {
+            begin: format!("wasmcustom.model_namespace=.={};.;", self.id),
+            end: ";.;headgate_requests_total",
+        });
         self
     }
 

@@ -13,7 +13,7 @@ use headgate_testkit::envoy::Envoy;
 use crate::cpu;
 use crate::error::BenchError;
 use crate::load::Load;
-use crate::rows::{Group, Row};
+use crate::rows::{Counters, Group, Row};
 use crate::stats::Random;
 
 /// Warm-up of a row: connections, buckets, and the caches of code and allocator.
@@ -147,11 +147,12 @@ impl<'a> RowRunner<'a> {
     }
 
     async fn check(&self, envoy: &Envoy) -> Result<(), BenchError> {
-        let Some(stat) = &self.row.counter else {
+        let Some(counters) = &self.row.counter else {
             return Ok(());
         };
+        let stat = format!("{}…{}", counters.begin, counters.end);
         let mut received = 0;
-        let checked = eventually(STATS_TIMEOUT, stat, async || {
+        let checked = eventually(STATS_TIMEOUT, &stat, async || {
             // An error of Envoy ends the wait at once.
             let now = match counted(envoy, self.row).await {
                 Ok(now) => now,
@@ -168,7 +169,7 @@ impl<'a> RowRunner<'a> {
         }
         Err(BenchError::NotCounted {
             row: self.row.id.clone(),
-            stat: stat.clone(),
+            stat,
             sent: self.sent,
             counted: received,
         })
@@ -177,7 +178,11 @@ impl<'a> RowRunner<'a> {
 
 async fn counted(envoy: &Envoy, row: &Row) -> Result<u64, BenchError> {
     match &row.counter {
-        Some(prefix) => Ok(envoy.stats(prefix).await?.values().sum()),
+        Some(Counters { begin, end }) => {
+            let stats = envoy.stats(begin).await?;
+            let counted = stats.iter().filter(|(name, _)| name.ends_with(end));
+            Ok(counted.map(|(_, n)| n).sum())
+        }
         None => Ok(0),
     }
 }

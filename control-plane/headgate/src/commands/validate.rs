@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use headgate_contract::{FilterConfig, Role, names};
+use headgate_contract::{FilterConfig, names};
 use headgate_model::{
     CarrierKey, Finding, Plan, Registry, Scales, Severity, Subject, plan, reason,
 };
@@ -82,11 +82,8 @@ pub(crate) fn run(config: &ValidateConfig) -> Result<ExitCode, Failure> {
     lines.dedup();
     for (namespace, view) in &plan.namespaces {
         let filter = FilterConfig {
-            role: Role::Decide,
-            retry: 0,
-            stages: None,
-            max_body_bytes: 1 << 20,
             namespaces: [(namespace.clone(), view.config.clone())].into(),
+            ..FilterConfig::default()
         };
         let json = filter.emit()?;
         if let Err(error) = FilterConfig::parse(json.as_bytes()) {

@@ -46,7 +46,8 @@ async fn kubectl_waits_until_every_proxy_has_a_policy_and_shows_why_it_is_not_pr
     ];
     wait(&kubectl, "tbp/fair", "Programmed").await;
     let message = ["Programmed", "message"];
-    wait_for_field(&kubectl, "tbp/fair", message, "2 of 2 proxies have it").await;
+    let expected = "2 of 2 proxies have it; spent apart by 2 proxies: each has its own buckets";
+    wait_for_field(&kubectl, "tbp/fair", message, expected).await;
 
     // The winning policy, the matched models, and the wrong field.
     kubectl.apply(&policy("late", 2000, "")).await.unwrap();

@@ -10,14 +10,18 @@ pub(crate) fn written() -> impl Strategy<Value = (&'static str, Value)> {
         target(),
         prop::collection::vec(bucket(), 1..3),
         any::<bool>(),
+        prop::option::of(select(vec!["decide", "inbound"])),
     );
-    let buckets = bucket.prop_map(|(mut spec, mut buckets, overrides)| {
+    let buckets = bucket.prop_map(|(mut spec, mut buckets, overrides, at)| {
         for (i, bucket) in buckets.iter_mut().enumerate() {
             bucket["name"] = json!(format!("b{i}"));
         }
         spec.insert("buckets".into(), json!(buckets));
         if overrides {
             spec.insert("override".into(), json!(true));
+        }
+        if let Some(at) = at {
+            spec.insert("at".into(), json!(at));
         }
         ("TokenBucketPolicy", Value::Object(spec))
     });
@@ -422,6 +426,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         ("selector", json!({"matchLabels": {}})),
         ("targetRefs", json!([{"kind": "Service", "name": "a"}])),
         ("override", json!(false)),
+        ("at", json!("follow")),
         ("burst", json!(1)),
         ("tokens", json!({"capacity": 1, "refillPerSecond": 1})),
         ("value", json!("v")),

@@ -1,6 +1,6 @@
 //! The interface of a kind of policies to the resolution.
 
-use headgate_contract::{BucketRule, ModelId, NamespaceConfig, PolicySpec, TagRule};
+use headgate_contract::{BucketRule, ChargeAt, ModelId, NamespaceConfig, PolicySpec, TagRule};
 
 use super::effective_items::EffectiveItems;
 use super::resolved::ResolvedPolicy;
@@ -24,6 +24,11 @@ pub(crate) trait RulePolicy: PolicySpec {
 
     /// The names of the items that it gives to a model.
     fn items(&self) -> Vec<String>;
+
+    /// The hop that runs its rules; `None`: every hop.
+    fn charge_at(&self) -> Option<ChargeAt> {
+        None
+    }
 
     /// An item in messages, with its field: `spec.buckets[0]: bucket "per-tenant"`.
     fn describe(index: usize, name: &str) -> String;

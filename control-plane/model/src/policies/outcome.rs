@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use headgate_contract::ConfigError;
+use headgate_contract::{ChargeAt, ConfigError};
 
 /// The outcome of a policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +13,8 @@ pub struct PolicyOutcome {
     pub accepted: PolicyCondition,
     /// Whether all its targets exist.
     pub resolved: PolicyCondition,
+    /// The hop that runs its rules; `None`: every hop.
+    pub at: Option<ChargeAt>,
     /// The namespaces whose filters get rules of it.
     pub namespaces: BTreeSet<String>,
     /// Namespaces to which it applies and that have no domain, so no proxy gets its rules.
@@ -61,6 +63,7 @@ impl PolicyOutcome {
             generation,
             accepted: PolicyCondition::new(false, condition_reason::INVALID, error.to_string()),
             resolved: PolicyCondition::new(false, condition_reason::INVALID, unresolved),
+            at: None,
             namespaces: BTreeSet::new(),
             unserved: BTreeSet::new(),
         }

@@ -72,6 +72,7 @@ impl<S: RulePolicy> Outcomes<S> {
                 generation: policy.generation,
                 accepted: accepted::<S>(&policy, effective),
                 resolved: resolved(&policy),
+                at: policy.at,
                 unserved: unserved(&policy, &namespaces, registry),
                 namespaces,
             };

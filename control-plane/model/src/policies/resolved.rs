@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use headgate_contract::ChargeAt;
+
 use super::effective_items::Models;
 use super::rank::Rank;
 use crate::PolicyId;
@@ -11,6 +13,8 @@ pub(crate) struct ResolvedPolicy {
     pub(crate) id: PolicyId,
     pub(crate) generation: i64,
     pub(crate) origin: String,
+    /// The hop that runs its rules; `None`: every hop.
+    pub(crate) at: Option<ChargeAt>,
     /// The names of its items, in order.
     pub(crate) items: Vec<String>,
     /// Whether its target is every model of each namespace.

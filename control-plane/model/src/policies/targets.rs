@@ -74,6 +74,7 @@ impl<'a> Index<'a> {
             id: policy.id(),
             generation: policy.generation,
             origin: policy.origin.clone(),
+            at: spec.charge_at(),
             items: spec.items(),
             all: *target == Target::All,
             ranks: targeted.keys().map(ranks).collect(),

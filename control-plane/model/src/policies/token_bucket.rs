@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{
-    Bucket, BucketRule, Duration, ModelId, NamespaceConfig, TokenBucketPolicySpec, Version,
+    Bucket, BucketRule, ChargeAt, Duration, ModelId, NamespaceConfig, TokenBucketPolicySpec,
+    Version,
 };
 
 use super::effective_items::EffectiveItems;
@@ -22,6 +23,10 @@ impl RulePolicy for TokenBucketPolicySpec {
     fn items(&self) -> Vec<String> {
         let names = self.buckets.iter().map(|b| b.name.as_str().to_owned());
         names.collect()
+    }
+
+    fn charge_at(&self) -> Option<ChargeAt> {
+        Some(self.at)
     }
 
     fn describe(index: usize, name: &str) -> String {
@@ -87,6 +92,7 @@ fn bucket_rules<'a>(
     effective: &'a EffectiveItems,
 ) -> impl Iterator<Item = BucketRule> + 'a {
     let name = policy.policy.id().in_rules();
+    let at = policy.spec.at;
     let buckets = policy.spec.buckets.iter().zip(&effective.items);
     buckets.flat_map(move |(bucket, models)| {
         let mut by_versions: BTreeMap<Option<&BTreeSet<Version>>, Vec<ModelId>> = BTreeMap::new();
@@ -100,6 +106,7 @@ fn bucket_rules<'a>(
                 effective.all_models && versions.is_none() && models.len() == effective.targeted;
             BucketRule {
                 policy: name.clone(),
+                at,
                 models: (!all).then_some(models),
                 versions: versions.map(|some| some.iter().cloned().collect()),
                 bucket: bucket.clone(),

@@ -41,8 +41,10 @@ pub fn metrics(filters: &[FilterStatistic]) -> String {
     out.push_str(
         "\n## Filters\n\n\
          The filters keep these statistics in Envoy, which serves them at `/stats/prometheus` of its admin address. They arrive there once \
-         a second. `rule` is `NAMESPACE/POLICY/BUCKET`. The labels come from `stats_tags` of the bootstrap, as in \
-         `envoy-config/bootstrap.yaml`. Envoy counts whole numbers only, so amounts are in thousandths of a bucket's unit.\n\n",
+         a second. `rule` is `NAMESPACE/POLICY/BUCKET`. Envoy names them \
+         `wasmcustom.KEY=.=VALUE;.;…;.;NAME`, and the labels come from `stats_tags` of the bootstrap, as in `envoy-config/bootstrap.yaml`; in \
+         an Istio mesh from the annotation `sidecar.istio.io/extraStatTags` of a pod, with the keys below. `;` and `=` in a value are \
+         percent-encoded. Envoy counts whole numbers only, so amounts are in thousandths of a bucket's unit.\n\n",
     );
     out.push_str(HEAD);
     for it in filters {

@@ -206,7 +206,7 @@ fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
         ),
         (
             TENANTS.replace("models: [llama]", "modles: [llama]"),
-            "f.yaml: spec.modles: unknown field `modles`, expected one of `targetRefs`, `models`, `selector`, `override`, `buckets`",
+            "f.yaml: spec.modles: unknown field `modles`, expected one of `targetRefs`, `models`, `selector`, `override`, `at`, `buckets`",
         ),
         (
             TENANTS.replace("v1alpha1", "v1"),

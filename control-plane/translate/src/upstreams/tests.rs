@@ -259,8 +259,11 @@ fn with_dns_names_weights_and_endpoints_are_inline_in_the_clusters() {
         [
             "cds model/default/m",
             "ecds headgate",
+            "ecds headgate.follow",
             "ecds headgate.token-bucket",
-            "ecds headgate.traffic-tag"
+            "ecds headgate.token-bucket.follow",
+            "ecds headgate.traffic-tag",
+            "ecds headgate.traffic-tag.follow"
         ]
     );
 }

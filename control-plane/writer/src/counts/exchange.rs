@@ -405,7 +405,7 @@ mod tests {
             unreadable: BTreeMap::new(),
         };
         let counts = ReplicaCounts {
-            proxies: BTreeMap::from([(BTreeSet::from(["default".to_owned()]), 3)]),
+            proxies: BTreeMap::from([(headgate_model::ProxyGroup::default(), 3)]),
             ..ReplicaCounts::default()
         };
         let readable = render(&counts).unwrap();

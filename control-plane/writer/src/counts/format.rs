@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use headgate_contract::{ModelId, PolicyKind, Version};
+use headgate_contract::{ChargeAt, ModelId, PolicyKind, Version};
 use headgate_model::{
-    CarrierKey, PolicyId, PolicyRevision, Refusal, ReplicaCounts, Subject, WeightsHeld,
+    CarrierKey, PolicyId, PolicyRevision, ProxyGroup, Refusal, ReplicaCounts, Subject, WeightsHeld,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,6 +41,8 @@ struct Variant {
 #[derive(Debug, Serialize, Deserialize)]
 struct Proxies {
     namespaces: Vec<String>,
+    /// The buckets that they charge.
+    charge: Vec<ChargeAt>,
     connected: u32,
 }
 
@@ -183,8 +185,9 @@ pub fn render(counts: &ReplicaCounts) -> Result<String, FormatError> {
         proxies: counts
             .proxies
             .iter()
-            .map(|(namespaces, connected)| Proxies {
-                namespaces: namespaces.iter().cloned().collect(),
+            .map(|(group, connected)| Proxies {
+                namespaces: group.namespaces.iter().cloned().collect(),
+                charge: group.charges_at.iter().copied().collect(),
                 connected: *connected,
             })
             .collect(),
@@ -239,7 +242,13 @@ pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
         proxies: document
             .proxies
             .into_iter()
-            .map(|group| (group.namespaces.into_iter().collect(), group.connected))
+            .map(|row| {
+                let group = ProxyGroup {
+                    namespaces: row.namespaces.into_iter().collect(),
+                    charges_at: row.charge.into_iter().collect(),
+                };
+                (group, row.connected)
+            })
             .collect(),
         held: document
             .policies
@@ -282,7 +291,7 @@ mod tests {
     #[test]
     fn policies_of_unknown_kinds_are_kept_and_rows_about_unknown_objects_are_skipped() {
         let text = r#"{
-            "proxies": [{"namespaces": ["default"], "connected": 3}],
+            "proxies": [{"namespaces": ["default"], "charge": ["decide"], "connected": 3}],
             "policies": [
                 {"kind": "TokenBucketPolicy", "namespace": "default", "name": "p", "revisions": [{"uid": "u", "generation": 2, "proxies": 3}]},
                 {"kind": "FleetPolicy", "namespace": "default", "name": "f", "revisions": [{"uid": "u", "generation": 1, "proxies": 3}]}

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use headgate_contract::ModelId;
 use headgate_model::{
-    PolicyId, PolicyRevision, Refusal, ReplicaCounts, Subject, VariantKey, WeightsHeld,
+    PolicyId, PolicyRevision, ProxyGroup, Refusal, ReplicaCounts, Subject, VariantKey, WeightsHeld,
 };
 
 pub use self::exchange::Peers;
@@ -65,8 +65,8 @@ impl WeightCounts {
         let mut sum = Self::default();
         let add = |to: &mut u32, more: u32| *to = to.saturating_add(more);
         for counts in replicas {
-            for (namespaces, proxies) in &counts.proxies {
-                for namespace in namespaces {
+            for (group, proxies) in &counts.proxies {
+                for namespace in &group.namespaces {
                     add(
                         sum.connected.entry(namespace.clone()).or_default(),
                         *proxies,
@@ -111,19 +111,19 @@ pub struct Peer {
     pub admin: Option<SocketAddr>,
 }
 
-/// Sums the counts of a policy over these replicas.
+/// Sums the counts of a policy over these replicas. `runs`: whether proxies run its rules.
 #[must_use]
 pub fn sum<'a>(
     replicas: impl IntoIterator<Item = &'a ReplicaCounts>,
     id: &PolicyId,
     revision: &PolicyRevision,
-    namespaces: &BTreeSet<String>,
+    runs: impl Fn(&ProxyGroup) -> bool,
 ) -> PolicyRollup {
     let mut rollup = PolicyRollup::default();
     for counts in replicas {
         let groups = counts.proxies.iter();
         let connected = groups
-            .filter(|(served, _)| !served.is_disjoint(namespaces))
+            .filter(|(group, _)| runs(group))
             .fold(0, |sum: u32, (_, count)| sum.saturating_add(*count));
         let held = counts.held.get(id).into_iter();
         let acked = held

@@ -123,14 +123,19 @@ impl PeerCounts {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
+
+    use headgate_model::ProxyGroup;
 
     use super::*;
 
     fn counts(connected: u32) -> ReplicaCounts {
-        let namespaces: BTreeSet<String> = ["default".to_owned()].into();
+        let group = ProxyGroup {
+            namespaces: ["default".to_owned()].into(),
+            ..ProxyGroup::default()
+        };
         ReplicaCounts {
-            proxies: BTreeMap::from([(namespaces, connected)]),
+            proxies: BTreeMap::from([(group, connected)]),
             ..ReplicaCounts::default()
         }
     }

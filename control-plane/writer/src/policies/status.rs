@@ -2,8 +2,8 @@
 //!
 //! Pure: the time is an argument. Invariant: equal inputs cause no write; `lastTransitionTime` changes only with `status`.
 
-use headgate_contract::Condition;
 use headgate_contract::ConditionStatus::{self, False, True, Unknown};
+use headgate_contract::{ChargeAt, Condition};
 use headgate_model::{PolicyCondition, PolicyOutcome};
 use k8s_openapi::jiff::Timestamp;
 
@@ -90,25 +90,44 @@ fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> DesiredCondition
         return condition(False, "NoDomain", why);
     }
     match (acked, connected) {
-        (_, 0) => condition(
-            Unknown,
-            "NoProxies",
-            "no proxy that serves its models is connected".to_owned(),
-        ),
+        (_, 0) => condition(Unknown, "NoProxies", no_proxies(outcome).to_owned()),
         (acked, connected) if acked >= connected => condition(
             True,
             "Programmed",
             joined(
-                &format!("{connected} of {connected} proxies have it"),
+                &joined(
+                    &format!("{connected} of {connected} proxies have it"),
+                    spent_apart(outcome, connected),
+                ),
                 unserved(outcome),
             ),
         ),
         (acked, connected) => condition(
             False,
             "Reconciling",
-            format!("{acked} of {connected} proxies have it"),
+            joined(
+                &format!("{acked} of {connected} proxies have it"),
+                spent_apart(outcome, acked),
+            ),
         ),
     }
+}
+
+fn no_proxies(outcome: &PolicyOutcome) -> &'static str {
+    match outcome.at {
+        None => "no proxy that serves its models is connected",
+        Some(ChargeAt::Decide) => "no proxy that decides about its models and limits is connected",
+        Some(ChargeAt::Inbound) => {
+            "no proxy with a filter that follows is connected, and `spec.at` is inbound: remove `at`, or add the filter headgate.follow \
+             to the proxies of the models"
+        }
+    }
+}
+
+/// The message about buckets of which each proxy has its own. `None` if it has no buckets, or one proxy charges them.
+fn spent_apart(outcome: &PolicyOutcome, proxies: u32) -> Option<String> {
+    let apart = outcome.at.is_some() && proxies > 1;
+    apart.then(|| format!("spent apart by {proxies} proxies: each has its own buckets"))
 }
 
 /// The message about namespaces without a domain, where no proxy gets the policy. `None` if there is none.

@@ -1,12 +1,14 @@
 //! Counts of proxies: format, sums and expiry.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec, TrafficTagPolicySpec};
+use headgate_contract::{
+    ChargeAt, ConfigError, PolicySpec as _, TokenBucketPolicySpec, TrafficTagPolicySpec,
+};
 use headgate_model::PolicyRevision;
 use headgate_model::Refusal;
-use headgate_model::ReplicaCounts;
 use headgate_model::{CarrierKey, PolicyId, Subject};
+use headgate_model::{PolicyOutcome, ProxyGroup, ReplicaCounts};
 use headgate_writer::counts::PolicyRollup;
 use headgate_writer::counts::parse;
 use headgate_writer::counts::render;
@@ -28,21 +30,25 @@ fn policy_revision(object: u8, generation: i64) -> PolicyRevision {
     }
 }
 
-fn namespaces(names: &[&str]) -> BTreeSet<String> {
-    names.iter().map(|name| (*name).to_owned()).collect()
+/// Proxies that get a namespace and decide.
+fn group(namespace: &str) -> ProxyGroup {
+    ProxyGroup {
+        namespaces: [namespace.to_owned()].into(),
+        charges_at: [ChargeAt::Decide].into(),
+    }
 }
 
 fn replica_counts(connected: u32, held: &[(PolicyRevision, u32)]) -> ReplicaCounts {
     ReplicaCounts {
-        proxies: BTreeMap::from([(namespaces(&["default"]), connected)]),
+        proxies: BTreeMap::from([(group("default"), connected)]),
         held: BTreeMap::from([(policy("p"), held.iter().cloned().collect())]),
         ..ReplicaCounts::default()
     }
 }
 
 fn counted(replicas: &[ReplicaCounts], wanted: PolicyRevision) -> (u32, u32) {
-    let served = namespaces(&["default"]);
-    let PolicyRollup { connected, acked } = sum(replicas, &policy("p"), &wanted, &served);
+    let runs = |group: &ProxyGroup| group.namespaces.contains("default");
+    let PolicyRollup { connected, acked } = sum(replicas, &policy("p"), &wanted, runs);
     (acked, connected)
 }
 
@@ -84,14 +90,38 @@ fn proxies_of_a_replica_without_the_policy_count_as_unacknowledged() {
 #[test]
 fn proxies_of_other_namespaces_do_not_count() {
     let mut elsewhere = replica_counts(2, &[(policy_revision(7, 1), 2)]);
-    elsewhere.proxies = BTreeMap::from([(namespaces(&["other"]), 2)]);
+    elsewhere.proxies = BTreeMap::from([(group("other"), 2)]);
     assert_eq!(counted(&[elsewhere], policy_revision(7, 1)), (0, 0));
     assert_eq!(counted(&[], policy_revision(7, 1)), (0, 0));
 }
 
+#[test]
+fn only_proxies_that_charge_at_the_hop_of_a_policy_run_it() {
+    let outcome = |at| PolicyOutcome {
+        at,
+        namespaces: ["default".to_owned()].into(),
+        ..PolicyOutcome::invalid(1, &ConfigError::new(".", "none"))
+    };
+    let gateway = group("default");
+    for (at, expected) in [
+        (None, true),
+        (Some(ChargeAt::Decide), true),
+        (Some(ChargeAt::Inbound), false),
+    ] {
+        assert_eq!(gateway.runs(&outcome(at)), expected, "{at:?}");
+        assert!(!group("other").runs(&outcome(at)), "{at:?}");
+    }
+}
+
 fn any_counts() -> impl Strategy<Value = ReplicaCounts> {
     let names = proptest::collection::btree_set("[a-z]{1,5}", 0..3);
-    let proxies = proptest::collection::btree_map(names, any::<u32>(), 0..4);
+    let at = prop_oneof![Just(ChargeAt::Decide), Just(ChargeAt::Inbound)];
+    let at = proptest::collection::btree_set(at, 0..3);
+    let group = (names, at).prop_map(|(namespaces, charges_at)| ProxyGroup {
+        namespaces,
+        charges_at,
+    });
+    let proxies = proptest::collection::btree_map(group, any::<u32>(), 0..4);
     let revision =
         (any::<u8>(), any::<i64>()).prop_map(|(o, g)| super::counts::policy_revision(o, g));
     let id = (any::<bool>(), "[a-z]{1,5}", "[a-z.-]{1,9}").prop_map(|(bucket, namespace, name)| {

@@ -9,7 +9,7 @@ use super::target::Fields;
 #[cfg(feature = "schema")]
 use super::target::{MAX_MODELS, MAX_REFS};
 use super::{PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetRef};
-use crate::{Bucket, ModelId};
+use crate::{Bucket, ChargeAt, ModelId};
 
 /// Most buckets in a policy.
 const MAX_BUCKETS: usize = 32;
@@ -27,6 +27,8 @@ pub struct TokenBucketPolicySpec {
     pub target: Target,
     /// In the root namespace: policies of other namespaces do not take precedence over it.
     pub overrides: bool,
+    /// The hop that charges the buckets.
+    pub at: ChargeAt,
     /// Every bucket must have enough tokens; a request spends all of them, or none. 1–32, each name once.
     pub buckets: Vec<Bucket>,
 }
@@ -70,6 +72,10 @@ struct Raw {
     /// In the root namespace: policies of other namespaces do not take precedence over this one. No effect elsewhere. Default false.
     #[serde(default, rename = "override", skip_serializing_if = "is_false")]
     overrides: bool,
+    /// The hop that charges the buckets, for requests that pass two proxies. `decide`: the one that decides, such as a gateway or the
+    /// sidecar of the client. `inbound`: the one that follows, such as the sidecar of the model's pod. Default `decide`.
+    #[serde(default, skip_serializing_if = "ChargeAt::is_decide")]
+    at: ChargeAt,
     /// Every bucket must have enough tokens; a request spends all of them, or none. Each name once.
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_BUCKETS), extend(
         "x-kubernetes-list-type" = "map",
@@ -101,6 +107,7 @@ impl TryFrom<Raw> for TokenBucketPolicySpec {
         Ok(Self {
             target,
             overrides: raw.overrides,
+            at: raw.at,
             buckets: raw.buckets,
         })
     }
@@ -114,6 +121,7 @@ impl From<TokenBucketPolicySpec> for Raw {
             models: target.models,
             selector: target.selector,
             overrides: spec.overrides,
+            at: spec.at,
             buckets: spec.buckets,
         }
     }

@@ -5,7 +5,7 @@ use headgate_contract::{Role, names};
 use headgate_dialect::Dialect;
 
 use super::{Decider, Decision};
-use crate::compiled::{Model, Namespace};
+use crate::compiled::{Model, Namespace, Place};
 use crate::endpoint::Class;
 use crate::labels::{Labels, UNKNOWN};
 use crate::limit::Denied;
@@ -73,7 +73,7 @@ impl Decider<'_> {
         })
     }
 
-    /// Decides a request to a host that belongs to no namespace.
+    /// Decides a request to a virtual host of Headgate whose namespace this configuration does not have.
     #[cold]
     pub(super) fn no_namespace(&self, vm: &mut Vm) -> Decision {
         if self.tagging {
@@ -81,7 +81,7 @@ impl Decider<'_> {
             let dialect = self.request.class.dialect();
             return refuse_unknown(refusal, dialect, self.request.headers, &mut vm.tenants);
         }
-        Decision::Pass(vec![Labels::default().count("unmetered")])
+        unmetered()
     }
 
     /// Answers a request for the list of models, or for one model.
@@ -99,13 +99,28 @@ impl Decider<'_> {
         Ok(Decision::Reply(vec![labels.count("listed")], reply.into()))
     }
 
-    /// Passes the request on. A hop that decides removes the tags of the client.
+    /// Passes the request on. A hop that decides removes the tags of the client, except on a host that serves no model.
     #[cold]
     pub(super) fn pass(&self) -> Decision {
-        if !self.tagging {
-            return Decision::Pass(Vec::new());
+        let mut effects = Vec::new();
+        if self.tagging {
+            effects = tags::strip(self.request.headers);
         }
-        Decision::Pass(tags::strip(self.request.headers))
+        // The host is looked up only where it matters.
+        if !effects.is_empty() && matches!(self.place(), Place::Elsewhere) {
+            effects.clear();
+        }
+        Decision::Pass(effects)
+    }
+
+    /// Passes a request on whose body may name a model and is not read.
+    #[cold]
+    pub(super) fn pass_unread(&self) -> Decision {
+        let mut decision = self.pass();
+        if let Decision::Pass(effects) = &mut decision {
+            effects.push(Labels::default().count("unmetered"));
+        }
+        decision
     }
 
     /// The refusal of a request that names no model.
@@ -123,6 +138,12 @@ impl Decider<'_> {
             },
         })
     }
+}
+
+/// Passes a request on that no rule applies to, untouched.
+#[cold]
+pub(crate) fn unmetered() -> Decision {
+    Decision::Pass(vec![Labels::default().count("unmetered")])
 }
 
 /// Whether both are the same model of the plan.

@@ -51,8 +51,8 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "requests_total",
         &["model_namespace", "model", "version", "lane", "outcome"],
-        "Requests by outcome: `admitted`, `listed`, `aborted` (the client left before a decision), `unmetered` (passed by a hop \
-         that does not decide, on a host without a namespace), or the code of the refusal.",
+        "Requests by outcome: `admitted`, `listed`, `aborted` (the client left before a decision), `unmetered` (passed: to a \
+         host that serves no model, or with `bodies: never` without a model in a header), or the code of the refusal.",
     ),
     counter(
         "reserves_total",

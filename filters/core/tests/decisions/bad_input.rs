@@ -97,8 +97,11 @@ fn a_bad_body_is_refused_with_the_field() {
             "{body}: {text}"
         );
         assert!(text.contains(words), "{body}: {text}");
-        let prefix = "headgate_requests_total|model_namespace=default|model=";
-        let named = |model| format!("{prefix}{model}|version=|lane=|outcome={code}");
+        let named = |model| {
+            format!(
+                "model_namespace=.=default;.;model=.={model};.;version=.=;.;lane=.=;.;outcome=.={code};.;headgate_requests_total"
+            )
+        };
         let outcome = match counted(&step.effects, &named("m")) {
             0 => named("unknown"),
             _ => named("m"),

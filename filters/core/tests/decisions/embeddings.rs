@@ -10,7 +10,7 @@ const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "applicati
 /// 20 bytes of prompt: 5 tokens.
 const BODY: &str = r#"{"model":"Org/M","input":["1234567890","1234567890"]}"#;
 const VECTORS: &str = r#"{"object":"list","data":[{"embedding":[0.125,-1e-9]}],"usage":{"prompt_tokens":7,"total_tokens":7}}"#;
-const CHARGED: &str = "headgate_charged_milli|rule=default/p/budget|model=m|version=v1";
+const CHARGED: &str = "rule=.=default/p/budget;.;model=.=m;.;version=.=v1;.;headgate_charged_milli";
 
 fn proxy(more: &str) -> Proxy {
     Proxy::new(&one_model(&tokens(1000, "0.001", more)))
@@ -38,7 +38,12 @@ fn the_charge_is_the_usage() {
     assert!(removed(&step, "accept-encoding"));
     proxy.answer(&mut stream, &JSON, VECTORS);
     let effects = proxy.end(&mut stream);
-    let metric = |name: &str| counted(&effects, &format!("headgate_{name}|model=m|version=v1"));
+    let metric = |name: &str| {
+        counted(
+            &effects,
+            &format!("model=.=m;.;version=.=v1;.;headgate_{name}"),
+        )
+    };
     assert_eq!(metric("input_tokens"), 7);
     let observed =
         |e: &Effect| matches!(e, Effect::Observe(m, _) if m.rendered().contains("output_tokens"));

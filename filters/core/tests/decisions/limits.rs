@@ -5,7 +5,8 @@ use headgate_core::headers::Headers;
 use headgate_core::vm::Stages;
 
 use crate::proxy::{
-    Proxy, SECOND, counted, one_model, removed, reply, reply_header, response_header, text, tokens,
+    Proxy, SECOND, at_inbound, counted, one_model, removed, reply, reply_header, response_header,
+    text, tokens,
 };
 
 const LIMIT: Stages = Stages {
@@ -44,9 +45,9 @@ fn over_budget_is_429_with_every_rate_limit_header() {
     ] {
         assert_eq!(reply_header(refused, name), Some(value), "{name}");
     }
-    let rule = "headgate_reserves_total|rule=default/p/budget|model=m|version=v1|outcome=rate_limit_exceeded";
+    let rule = "rule=.=default/p/budget;.;model=.=m;.;version=.=v1;.;outcome=.=rate_limit_exceeded;.;headgate_reserves_total";
     assert_eq!(counted(&step.effects, rule), 1);
-    let request = "headgate_requests_total|model_namespace=default|model=m|version=v1|lane=base|outcome=rate_limit_exceeded";
+    let request = "model_namespace=.=default;.;model=.=m;.;version=.=v1;.;lane=.=base;.;outcome=.=rate_limit_exceeded;.;headgate_requests_total";
     assert_eq!(counted(&step.effects, request), 1);
     // A client that waits for that long is admitted. (Costs are rounded up to cells, a few nanoseconds beyond the 20 s.)
     proxy.host.sleep(20 * SECOND);
@@ -165,8 +166,7 @@ fn contention_is_503_or_admitted_by_policy() {
     proxy.host.contended.set(true);
     let (_, step) = proxy.chat(&[], &body(300));
     assert_eq!(step.flow, Flow::Continue);
-    let owed_metric =
-        "headgate_reserves_total|rule=default/p/budget|model=m|version=v1|outcome=owed";
+    let owed_metric = "rule=.=default/p/budget;.;model=.=m;.;version=.=v1;.;outcome=.=owed;.;headgate_reserves_total";
     assert_eq!(counted(&step.effects, owed_metric), 1);
     // The unwritten charge is written with the next write.
     proxy.host.contended.set(false);
@@ -269,7 +269,7 @@ fn a_metered_answer_is_requested_uncompressed() {
     let mut proxy = Proxy::new(&one_model(&tokens(1000, "10", "")));
     let (_, step) = proxy.chat(&encodings, &body(10));
     assert!(removed(&step, "accept-encoding"));
-    let metric = "headgate_accept_encoding_removed_total|model=m|version=v1";
+    let metric = "model=.=m;.;version=.=v1;.;headgate_accept_encoding_removed_total";
     assert_eq!(counted(&step.effects, metric), 1);
     let mut reserved = Proxy::new(&one_model(&tokens(
         1000,
@@ -332,7 +332,7 @@ fn unknown_models_share_one_bucket_if_no_hop_answers_404() {
         &[],
         r#"{"model":"x2","max_tokens":900}"#
     ));
-    let follow = one_model(&bucket).replacen('{', "{\"role\":\"follow\",", 1);
+    let follow = at_inbound(&one_model(&bucket)).replacen('{', "{\"role\":\"follow\",", 1);
     let mut proxy = Proxy::new(&follow);
     assert!(admitted(
         &mut proxy,
@@ -344,7 +344,11 @@ fn unknown_models_share_one_bucket_if_no_hop_answers_404() {
 
 #[test]
 fn a_following_hop_trusts_the_tenant_of_the_hop_before_and_a_deciding_one_does_not() {
-    let follow = one_model(&tokens(1000, "0.001", "")).replacen('{', "{\"role\":\"follow\",", 1);
+    let follow = at_inbound(&one_model(&tokens(1000, "0.001", ""))).replacen(
+        '{',
+        "{\"role\":\"follow\",",
+        1,
+    );
     let mut proxy = Proxy::new(&follow);
     let tag = |t: &'static str| {
         [

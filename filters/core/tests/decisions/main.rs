@@ -4,11 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod bad_input;
+mod bodies;
 mod chunking;
 mod cost;
 mod embeddings;
 mod facts;
+mod hops;
 mod limits;
+mod mesh;
 mod outages;
 mod pick;
 mod prompt;
@@ -20,5 +23,6 @@ mod scale;
 mod settle;
 mod settlements;
 mod settlements_semantic;
+mod statistics;
 mod tags;
 mod usage_requests;

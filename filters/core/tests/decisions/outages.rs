@@ -98,10 +98,16 @@ fn five_failures_in_a_row_pass_a_version_over() {
     let (failed, effects) = fail(&mut proxy);
     assert_eq!(failed, 5, "of 200 sessions");
     assert_eq!(
-        counted(&effects, "headgate_outages_total|model=m|version=v2"),
+        counted(
+            &effects,
+            "model=.=m;.;version=.=v2;.;headgate_outages_total"
+        ),
         1
     );
-    let passed = counted(&effects, "headgate_passed_over_total|model=m|version=v2");
+    let passed = counted(
+        &effects,
+        "model=.=m;.;version=.=v2;.;headgate_passed_over_total",
+    );
     assert!((70..130).contains(&passed), "{passed}");
     let lines = warnings(&effects);
     assert_eq!(lines.len(), 1, "{lines:?}");
@@ -257,7 +263,10 @@ fn a_version_without_an_alternative_is_not_passed_over() {
     let (failed, effects) = fail(&mut proxy);
     assert_eq!(failed, 200);
     assert_eq!(
-        counted(&effects, "headgate_outages_total|model=m|version=v2"),
+        counted(
+            &effects,
+            "model=.=m;.;version=.=v2;.;headgate_outages_total"
+        ),
         0
     );
     assert!(
@@ -432,8 +441,7 @@ fn an_unreachable_version_refunds_the_reservation() {
     let mut proxy = Proxy::new(&half(&bucket));
     let (failed, effects) = fail(&mut proxy);
     assert_eq!(failed, 5);
-    let settled =
-        "headgate_settlements_total|rule=default/p/budget|model=m|version=v2|outcome=never_sent";
+    let settled = "rule=.=default/p/budget;.;model=.=m;.;version=.=v2;.;outcome=.=never_sent;.;headgate_settlements_total";
     assert_eq!(counted(&effects, settled), 5);
 }
 

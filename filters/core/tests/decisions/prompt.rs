@@ -12,7 +12,7 @@ fn charged_after_disconnect(path: &str, body: &str) -> u64 {
     let effects = proxy.end(&mut stream);
     counted(
         &effects,
-        "headgate_charged_milli|rule=default/p/budget|model=m|version=v1",
+        "rule=.=default/p/budget;.;model=.=m;.;version=.=v1;.;headgate_charged_milli",
     ) / 1000
 }
 

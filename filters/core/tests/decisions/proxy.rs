@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use headgate_core::effects::{Effect, Flow, Reply, Step};
 use headgate_core::headers::Headers;
-use headgate_core::host::Host;
+use headgate_core::host::{Host, Istio};
 use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
 use headgate_core::stream::Stream;
 use headgate_core::vm::{Stages, Vm};
@@ -23,6 +23,8 @@ pub(crate) struct MemoryHost {
     pub(crate) contended: Cell<bool>,
     pub(crate) cells: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
     pub(crate) virtual_host: RefCell<Option<String>>,
+    /// By the `Debug` form of the property.
+    pub(crate) istio: RefCell<BTreeMap<String, String>>,
     pub(crate) served: RefCell<Option<String>>,
     pub(crate) details: RefCell<Option<String>>,
     pub(crate) upstream: RefCell<Option<String>>,
@@ -100,6 +102,9 @@ impl Host for MemoryHost {
     }
     fn served_version(&self) -> Option<String> {
         self.served.borrow().clone()
+    }
+    fn istio(&self, property: Istio<'_>) -> Option<String> {
+        self.istio.borrow().get(&format!("{property:?}")).cloned()
     }
     fn request_headers_size(&self) -> Option<u32> {
         Some(self.headers_size.get())
@@ -237,6 +242,11 @@ pub(crate) fn one_model(buckets: &str) -> String {
         "base":[{{"carrier":"deployment/a","weight":1,"versions":[{{"version":"v1","endpoints":1}}]}}]}}}},
         "buckets":[{buckets}]}}}}}}"#
     )
+}
+
+/// The configuration with buckets that the hop that follows charges.
+pub(crate) fn at_inbound(config: &str) -> String {
+    config.replace(r#""policy":"p","#, r#""policy":"p","at":"inbound","#)
 }
 
 /// A tokens bucket keyed by tenant.

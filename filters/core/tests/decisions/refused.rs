@@ -62,7 +62,7 @@ fn the_filter_state_has_the_facts_of_a_refused_request() {
     let (_, step) = proxy.chat(&[TENANT], r#"{"model":"gpt 5"}"#);
     assert_eq!(states(&step), unread(Some("gpt%205"), "model_not_found"));
     assert_eq!(reply_header(reply(&step), "x-model"), None);
-    let requests = "headgate_requests_total|model_namespace=default|model=unknown|version=|lane=|outcome=model_not_found";
+    let requests = "model_namespace=.=default;.;model=.=unknown;.;version=.=;.;lane=.=;.;outcome=.=model_not_found;.;headgate_requests_total";
     assert_eq!(counted(&step.effects, requests), 1);
 }
 
@@ -234,7 +234,7 @@ fn baggage_of_others_precedes_the_members_of_headgate() {
     let left_out = |step: &Step| {
         counted(
             &step.effects,
-            "headgate_baggage_members_left_out_total|model=m|version=v1",
+            "model=.=m;.;version=.=v1;.;headgate_baggage_members_left_out_total",
         )
     };
     let chat = r#"{"model":"m","max_tokens":1}"#;
@@ -276,7 +276,7 @@ fn the_first_tenants_with_a_hundred_requests_have_statistics() {
                     *count += counted(
                         &step.effects,
                         &format!(
-                            "headgate_tenant_requests_total|model_namespace=default|tenant={label}|outcome={outcome}"
+                            "model_namespace=.=default;.;tenant=.={label};.;outcome=.={outcome};.;headgate_tenant_requests_total"
                         ),
                     );
                 }
@@ -318,7 +318,7 @@ fn tokens_are_counted_by_tenant() {
     let effects = proxy.end(&mut stream);
     for (kind, used) in [("input", 7), ("output", 5)] {
         let name = format!(
-            "headgate_tenant_tokens_total|model_namespace=default|tenant=other|kind={kind}"
+            "model_namespace=.=default;.;tenant=.=other;.;kind=.={kind};.;headgate_tenant_tokens_total"
         );
         assert_eq!(counted(&effects, &name), used);
     }

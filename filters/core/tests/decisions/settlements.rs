@@ -79,25 +79,28 @@ fn the_settlement_is_counted() {
     let (mut stream, _) = proxy.chat(&[], BODY);
     proxy.answer(&mut stream, &JSON, USAGE);
     let effects = proxy.end(&mut stream);
-    let rule = "|rule=default/p/budget|model=m|version=v1";
+    let rule = "rule=.=default/p/budget;.;model=.=m;.;version=.=v1;.;";
     assert_eq!(
         counted(
             &effects,
-            &format!("headgate_settlements_total{rule}|outcome=usage")
+            &format!("{rule}outcome=.=usage;.;headgate_settlements_total")
         ),
         1
     );
     assert_eq!(
-        counted(&effects, &format!("headgate_charged_milli{rule}")),
+        counted(&effects, &format!("{rule}headgate_charged_milli")),
         47_000
     );
-    assert!(counted(&effects, &format!("headgate_refunded_milli_total{rule}")) == 255_000);
+    assert!(counted(&effects, &format!("{rule}headgate_refunded_milli_total")) == 255_000);
     assert_eq!(
-        counted(&effects, "headgate_output_tokens|model=m|version=v1"),
+        counted(
+            &effects,
+            "model=.=m;.;version=.=v1;.;headgate_output_tokens"
+        ),
         40
     );
     assert_eq!(
-        counted(&effects, "headgate_input_tokens|model=m|version=v1"),
+        counted(&effects, "model=.=m;.;version=.=v1;.;headgate_input_tokens"),
         7
     );
 }
@@ -499,7 +502,7 @@ fn an_unreadable_answer_that_is_cut_short_keeps_the_reservation_of_a_semantic_bu
         let effects = proxy.end(&mut stream);
         counted(
             &effects,
-            "headgate_charged_milli|rule=default/p/budget|model=m|version=v1",
+            "rule=.=default/p/budget;.;model=.=m;.;version=.=v1;.;headgate_charged_milli",
         )
     };
     assert_eq!(reserves(false), 1000);

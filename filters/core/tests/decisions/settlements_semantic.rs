@@ -69,7 +69,7 @@ proptest! {
             let answer = format!(r#"{{"usage":{{"prompt_tokens":1,"completion_tokens":{used}}}}}"#);
             proxy.answer(&mut stream, &JSON, &answer);
             let effects = proxy.end(&mut stream);
-            Some(counted(&effects, "headgate_settlements_total|rule=default/p/fair|model=m|version=v1|outcome=usage"))
+            Some(counted(&effects, "rule=.=default/p/fair;.;model=.=m;.;version=.=v1;.;outcome=.=usage;.;headgate_settlements_total"))
                 .zip(remaining(&mut proxy, tenant))
         };
         let (a, b) = (charge("honest", honest), charge("greedy", honest + more));

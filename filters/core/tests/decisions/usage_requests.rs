@@ -71,7 +71,7 @@ fn a_stream_is_amended_to_report_usage_and_the_report_is_hidden_from_the_client(
     assert!(removes_length(&head));
     assert_eq!(passed, format!("{text}{done}"));
     let effects = proxy.end(&mut stream);
-    let charged = "headgate_charged_milli|rule=default/p/budget|model=m|version=v1";
+    let charged = "rule=.=default/p/budget;.;model=.=m;.;version=.=v1;.;headgate_charged_milli";
     assert_eq!(crate::proxy::counted(&effects, charged), 47_000);
 }
 
@@ -127,7 +127,7 @@ fn a_version_that_refuses_the_option_is_observed_from_then_on() {
         assert!(amended(&step, BODY).is_some());
         let refused = [(":status", status), ("content-type", "application/json")];
         let (head, _) = answer(&mut proxy, &mut stream, &refused, &["{\"error\":{}}"]);
-        let counter = "headgate_usage_requests_refused_total|model=m|version=v1";
+        let counter = "model=.=m;.;version=.=v1;.;headgate_usage_requests_refused_total";
         assert_eq!(crate::proxy::counted(&head.effects, counter), 1);
         proxy.end(&mut stream);
         let (_, step) = proxy.chat(&[], BODY);

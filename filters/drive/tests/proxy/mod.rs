@@ -138,6 +138,9 @@ impl Host for Recorder {
     fn served_version(&self) -> Option<String> {
         Some("v1".into())
     }
+    fn istio(&self, _: headgate_core::host::Istio<'_>) -> Option<String> {
+        None
+    }
     fn request_headers_size(&self) -> Option<u32> {
         let all = super::CHAT
             .iter()

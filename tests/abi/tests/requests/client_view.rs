@@ -152,6 +152,7 @@ async fn a_model_that_header_and_body_name_differently_is_400_naming_both() {
 async fn a_following_hop_uses_the_header_without_a_comparison() {
     let mut config = one_version(&[bucket(&json!({}))]);
     config["role"] = "follow".into();
+    config["namespaces"]["default"]["buckets"][0]["at"] = "inbound".into();
     let testbed = start("headgate", &config).await;
     let request = OpenAiRequest::chat("what-the-client-wrote")
         .header("x-model", "m")

@@ -125,8 +125,10 @@ pub(crate) async fn charged(testbed: &Testbed, tenant: &str, used: u64) {
 
 /// The filters' counters of one kind, such as `settlements`, by the labels in their names.
 pub(crate) async fn counters(admin: &Admin, metric: &str) -> BTreeMap<String, u64> {
-    let prefix = format!("wasmcustom.headgate_{metric}|");
-    admin.stats(&prefix).await.unwrap()
+    let end = format!(";.;headgate_{metric}");
+    let mut stats = admin.stats("wasmcustom.").await.unwrap();
+    stats.retain(|name, _| name.ends_with(&end));
+    stats
 }
 
 /// As [`counters`], once there are any; the filter reports its counters once a second.

@@ -2,11 +2,16 @@
 
 use headgate_testkit::client::{OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
+use headgate_testkit::envoy::Envoy;
+use headgate_testkit::ports::free_addr;
 use headgate_testkit::testbed::{Manifest, Seed, Testbed, TestbedOptions};
+
+use serde_json::json;
 
 use crate::common::{
     CAPACITY, INPUT, SOON, ask, balance_of, budget, charged, declare, empty_testbed,
 };
+use crate::missing_resources::{discovered, listener, over_ads, proxy_with};
 
 /// A gateway whose model server is the sidecar, and the sidecar with the real ones. Their versions differ: v2 is promoted at the
 /// gateway and dark at the sidecar, and the sidecar does not know the gateway's v3.
@@ -94,6 +99,38 @@ async fn a_sidecar_follows_the_version_that_its_gateway_picked() {
     );
 }
 
+/// As a sidecar does: it decides for what its application sends, and follows for what it receives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_proxy_decides_on_one_listener_and_follows_on_another() {
+    let mut testbed = start_testbed(None, &[]).await;
+    declare(&mut testbed, "m", "v1", |manifest| manifest).await;
+    let chain = |name: &str, filter: &str| {
+        let address = free_addr().unwrap();
+        let routes = json!({ "config_source": over_ads(), "route_config_name": "ai-model-route" });
+        let filters = vec![discovered(filter)];
+        (address, listener(name, address, ("rds", routes), filters))
+    };
+    let (outbound, decides) = chain("outbound", "headgate");
+    let (inbound, follows) = chain("inbound", "headgate.follow");
+    let options = proxy_with(&testbed, "sidecar", &[decides, follows]);
+    let _envoy = Envoy::start(options).await.unwrap();
+    let current = testbed.wait_for_status(SOON, "the proxy to be current", |s| {
+        s.proxy("sidecar").is_some_and(|p| p.current)
+    });
+    current.await.unwrap();
+    let tenant_at = async |address| {
+        let request = ask("acme", 50)
+            .header("x-model", "m")
+            .header("x-headgate-tenant", "of-the-hop-before");
+        let request = request.to(&format!("http://{address}"));
+        let reply = testbed.client().send(request).await.unwrap();
+        served(&reply, "m/v1");
+        got(&reply.json().unwrap(), "x-headgate-tenant").to_owned()
+    };
+    assert_eq!(tenant_at(outbound).await, "acme");
+    assert_eq!(tenant_at(inbound).await, "of-the-hop-before");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hops_strip_forged_tags_of_the_client_and_the_second_keeps_those_of_the_first() {
     let (gateway, sidecar) = gateway_and_sidecar(Some(TAGGING), None).await;
@@ -123,16 +160,31 @@ async fn two_hops_strip_forged_tags_of_the_client_and_the_second_keeps_those_of_
     logged.await.unwrap();
 }
 
+/// The policy, charged by the hop that follows.
+fn inbound(policy: &str) -> String {
+    policy.replacen("spec:\n", "spec:\n  at: inbound\n", 1)
+}
+
+/// The balance at the sidecar, requested as a hop before it would.
+async fn left_at(sidecar: &Testbed) -> Option<u64> {
+    let whole = ask("acme", CAPACITY - INPUT)
+        .header("x-model", "m")
+        .header("x-headgate-tenant", "acme");
+    balance_of(&sidecar.client(), whole.to(sidecar.url())).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hops_charge_once_at_the_hop_with_the_policy() {
-    let policy = budget("tenants", "");
-    for (gateway, sidecar) in [(Some(policy.as_str()), None), (None, Some(policy.as_str()))] {
-        let (gateway, _sidecar) = gateway_and_sidecar(gateway, sidecar).await;
+async fn two_hops_with_one_policy_charge_once() {
+    let decide = budget("tenants", "");
+    for policy in [decide.clone(), inbound(&decide)] {
+        let (gateway, sidecar) = gateway_and_sidecar(Some(&policy), Some(&policy)).await;
         for requests in 1..=2 {
             let reply = gateway.send(&ask("acme", 200)).await.unwrap();
             assert_eq!(reply.status, 200, "{}", reply.text());
             charged(&gateway, "acme", requests * (INPUT + 16)).await;
         }
+        let at_sidecar = (policy != decide).then_some(CAPACITY - 2 * (INPUT + 16));
+        assert_eq!(left_at(&sidecar).await, at_sidecar);
     }
 }
 
@@ -142,7 +194,7 @@ async fn the_second_hop_charges_by_the_tags_of_the_first() {
         "[tenant]",
         "[tenant, model, version, \"header:x-headgate-lane\"]",
     );
-    let (gateway, sidecar) = gateway_and_sidecar(Some(TAGGING), Some(&keyed)).await;
+    let (gateway, sidecar) = gateway_and_sidecar(Some(TAGGING), Some(&inbound(&keyed))).await;
     served(&gateway.send(&forging()).await.unwrap(), "m/v2");
     // The balance of the bucket with these tags, requested from the sidecar as a hop before it would.
     let client = sidecar.client();
@@ -168,7 +220,7 @@ async fn the_second_hop_charges_by_the_tags_of_the_first() {
 async fn a_429_of_the_second_hop_passes_the_first_which_charges_nothing() {
     let policies = [
         budget("gateway", ""),
-        budget("sidecar", "settleOn: reservation"),
+        inbound(&budget("sidecar", "settleOn: reservation")),
     ];
     let (gateway, sidecar) = gateway_and_sidecar(Some(&policies[0]), Some(&policies[1])).await;
     // The tenant's bucket at the sidecar, emptied directly.
@@ -198,7 +250,7 @@ async fn a_429_of_the_second_hop_passes_the_first_which_charges_nothing() {
 /// The gateway requests usage; the sidecar does not, because the request has the option already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn usage_is_requested_once_charged_at_both_hops_and_hidden_from_the_client() {
-    let policies = [budget("gateway", ""), budget("sidecar", "")];
+    let policies = [budget("gateway", ""), inbound(&budget("sidecar", ""))];
     let (gateway, sidecar) = gateway_and_sidecar(Some(&policies[0]), Some(&policies[1])).await;
     let request = ask("acme", 200)
         .stream()
@@ -212,12 +264,7 @@ async fn usage_is_requested_once_charged_at_both_hops_and_hidden_from_the_client
         reply.text()
     );
     charged(&gateway, "acme", INPUT + 40).await;
-    // Requested as the hop before would.
-    let whole = ask("acme", CAPACITY - INPUT)
-        .header("x-model", "m")
-        .header("x-headgate-tenant", "acme");
-    let left = balance_of(&sidecar.client(), whole.to(sidecar.url())).await;
-    assert_eq!(left, Some(CAPACITY - INPUT - 40));
+    assert_eq!(left_at(&sidecar).await, Some(CAPACITY - INPUT - 40));
     let mock = sidecar.mock("m", "v2").unwrap();
     let body = mock.handle().recorded("streamed").unwrap();
     let body = String::from_utf8_lossy(&body.body).into_owned();

@@ -1,11 +1,10 @@
 //! The writes of a `ServedModel` from the first version of a model to its end: when they are due, and their content.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use headgate_contract::ModelId;
-use headgate_model::{LabelKeys, Registry, Scales, next_memories, plan};
+use headgate_model::{LabelKeys, ProxyGroup, Registry, Scales, next_memories, plan};
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -75,8 +74,12 @@ impl Fixture {
     fn ack(&mut self) {
         let model = &self.plan.namespaces["default"].models[&Self::key().1];
         let acked = BTreeMap::from([(weights_revision(model), 1)]);
+        let group = ProxyGroup {
+            namespaces: ["default".to_owned()].into(),
+            ..ProxyGroup::default()
+        };
         let counts = ReplicaCounts {
-            proxies: [(BTreeSet::from(["default".to_owned()]), 1)].into(),
+            proxies: [(group, 1)].into(),
             models: [(Self::key(), acked)].into(),
             ..ReplicaCounts::default()
         };

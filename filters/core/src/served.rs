@@ -1,0 +1,61 @@
+//! The version that served an answer, by what the proxy knows about the endpoint.
+//!
+//! Endpoints of Headgate's own clusters name their version. In an Istio mesh, endpoints name their workload and clusters their
+//! subset, and a pod that receives a request knows its own labels.
+
+use std::rc::Rc;
+
+use headgate_contract::names;
+
+use crate::compiled::{Compiled, Model};
+use crate::decision::Ticket;
+use crate::host::{Host, Istio};
+use crate::vm::Vm;
+
+/// The version that served an answer of the upstream; `None` if nothing tells it.
+pub(crate) fn version(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Option<Rc<str>> {
+    match host.served_version() {
+        Some(version) => Some(version.into()),
+        None => version_in_mesh(ticket, vm, host),
+    }
+}
+
+#[inline(never)]
+fn version_in_mesh(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Option<Rc<str>> {
+    let config = vm.config.as_ref()?;
+    let model = config.namespace(&ticket.namespace)?.model(&ticket.model)?;
+    let endpoint = host.istio(Istio::Workload).unwrap_or_default();
+    if let Some(version) = of_endpoint(model, &ticket.namespace, &endpoint) {
+        return Some(version.into());
+    }
+    let subset = host.istio(Istio::Subset).unwrap_or_default();
+    let is_its = |version: &str| names::is_subset(version, &subset);
+    if let Some(version) = model.picker.known_where(is_its) {
+        return Some(Rc::clone(&version.name));
+    }
+    of_own_pod(config, model, host).map(Into::into)
+}
+
+/// The version of an endpoint: `workload;namespace;canonical service;canonical revision;cluster`.
+fn of_endpoint<'a>(model: &'a Model, namespace: &str, endpoint: &'a str) -> Option<&'a str> {
+    let mut parts = endpoint.split(';');
+    let (workload, its_namespace) = (parts.next()?, parts.next()?);
+    if its_namespace != namespace {
+        return None;
+    }
+    let revision = || {
+        let known = model.picker.known(parts.nth(1)?)?;
+        Some(&*known.name)
+    };
+    model.carriers.of_workload(workload).or_else(revision)
+}
+
+/// The version of this proxy's pod, if the pod received the request.
+fn of_own_pod<'a>(config: &'a Compiled, model: &'a Model, host: &dyn Host) -> Option<&'a str> {
+    if !host.virtual_host()?.starts_with(names::INBOUND_PREFIX) {
+        return None;
+    }
+    let pod = &config.own_pod;
+    let version = pod.version(host, &config.version_label);
+    version.or_else(|| model.carriers.of_workload(pod.workload(host)?))
+}
