@@ -173,6 +173,18 @@ async fn a_deployment_runs_as_its_manifest_says_until_it_has_drained() {
     assert_ne!(ip(&pods[0]), ip(&pods[1]));
     runs_as_declared(&cluster, &pods[0]).await;
 
+    // A changed ConfigMap reaches the files.
+    let red = r#"{"data": {"color": "red"}}"#;
+    let patch = ["patch", "configmap", "settings", "--type=merge", "-p", red];
+    kubectl.run(patch).await.unwrap();
+    let changed = eventually(SOON, "the changed file", async || {
+        match get(&pods[0], "/file/etc/settings/color").await {
+            (200, color) if color == "red" => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    changed.await.unwrap();
+
     // A process that exits is started again, and is not ready meanwhile.
     let exit = format!("http://{}:8000/exit/3", ip(&pods[1]));
     assert!(
@@ -338,6 +350,42 @@ async fn probes_are_asked_as_declared_and_reasons_are_reported() {
         "{}",
         log.text()
     );
+
+    // At the end of its grace period, a process that still has a request is killed; its hook has run before.
+    let mut slow = deployment("one")["spec"]["template"].clone();
+    slow["apiVersion"] = "v1".into();
+    slow["kind"] = "Pod".into();
+    slow["metadata"]["name"] = "slow".into();
+    slow["spec"]["serviceAccountName"] = "default".into();
+    slow["spec"]["terminationGracePeriodSeconds"] = 3.into();
+    slow["spec"]["containers"][0]["lifecycle"]["preStop"] =
+        json!({"exec": {"command": [SERVER, "--write=/cache/hook"]}});
+    kubectl.apply(&slow.to_string()).await.unwrap();
+    let is_slow = |pod: &&Pod| pod.name_any() == "slow";
+    let slow_ready = |pods: &[Pod]| pods.iter().find(is_slow).is_some_and(is_ready);
+    let pods = cluster.when("the slow pod", slow_ready).await;
+    let pod = pods.into_iter().find(|pod| is_slow(&pod)).unwrap();
+    let request = tokio::spawn({
+        let url = format!("http://{}:8000/slow/60", ip(&pod));
+        async move { HttpClient::new().send(HttpRequest::get(url)).await }
+    });
+    let began = Instant::now();
+    let delete = ["delete", "pod", "slow", "--wait=false"];
+    kubectl.run(delete).await.unwrap();
+    let hook = eventually(SOON, "the hook", async || {
+        let found = get(&pod, "/file/cache/hook").await;
+        if found.0 == 200 { Ok(()) } else { Err(found.1) }
+    });
+    hook.await.unwrap();
+    let gone = |pods: &[Pod]| !pods.iter().any(|pod| is_slow(&pod));
+    cluster.when("the end of the slow pod", gone).await;
+    let took = began.elapsed();
+    let expected = Duration::from_millis(2500)..Duration::from_secs(10);
+    assert!(expected.contains(&took), "{took:?}");
+    assert!(request.await.unwrap().is_err());
+    let log = cluster.processes.log("default/slow", "server").unwrap();
+    let killed = "[kubelet] killed at the end of the grace period";
+    assert!(log.text().contains(killed), "{}", log.text());
 
     // An image that is not in the table does not run, and its pod is ready.
     let other = json!({

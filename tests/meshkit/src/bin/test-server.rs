@@ -1,8 +1,8 @@
 //! A server that shows how it runs, for the tests of the kubelet: its variables, its files, its user, and how it ends.
 //!
-//! `GET /healthz` fails before `READY_AFTER_MS` and after SIGTERM; `/env`, `/args`, `/user` and `/hostname` show the process; `/file/PATH` reads and
-//! `/write/PATH` writes a file; `/slow` answers after a second; `/exit/CODE` ends the process. On SIGTERM it serves on until no request
-//! is in flight, then it exits with 0.
+//! `GET /healthz` fails before `READY_AFTER_MS` and after SIGTERM; `/env`, `/args`, `/user` and `/hostname` show the process;
+//! `/file/PATH` reads and `/write/PATH` writes a file; `/slow/SECONDS` answers later; `/exit/CODE` ends the process. On SIGTERM it serves
+//! on until no request is in flight, then it exits with 0. With `--write=PATH` it only writes a file, as a hook.
 
 use std::io;
 use std::sync::Arc;
@@ -23,6 +23,10 @@ struct Server {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> io::Result<()> {
+    let hook = std::env::args().find_map(|arg| arg.strip_prefix("--write=").map(str::to_owned));
+    if let Some(path) = hook {
+        return std::fs::write(path, "hook");
+    }
     let listen = std::env::args().find_map(|arg| arg.strip_prefix("--listen=").map(str::to_owned));
     let listen = listen.ok_or_else(|| io::Error::other("--listen=ADDRESS is missing"))?;
     let listener = TcpListener::bind(&listen).await?;
@@ -105,7 +109,8 @@ async fn response(server: &Server, path: &str) -> io::Result<String> {
         "file" => std::fs::read_to_string(format!("/{argument}")),
         "write" => std::fs::write(format!("/{argument}"), "written").map(|()| String::new()),
         "slow" => {
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            let seconds = argument.parse().unwrap_or(1);
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
             Ok("slow".to_owned())
         }
         "exit" => std::process::exit(argument.parse().unwrap_or(1)),

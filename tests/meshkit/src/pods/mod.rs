@@ -9,11 +9,12 @@
 //! | images are pulled | [`Images`] says which program of this machine an image is |
 //! | a pod has a network namespace | it has an address of 127.0.0.0/8; a listen address on all interfaces (`:18000`) becomes this address |
 //! | other containers of a pod share its address | a container without an image in the table does not run, and counts as ready |
-//! | volumes follow their ConfigMap, tokens are renewed | both are written once |
+//! | tokens are renewed | they are written once |
 //! | resources and capabilities are limited | they are not limited; another user than root has no capabilities |
 //!
 //! Invariant: only loopback addresses; no mount is visible outside of a container; processes end with the [`Kubelet`].
 
+mod atomic;
 mod container;
 mod environment;
 mod error;

@@ -13,6 +13,7 @@ use kube::api::Api;
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::JoinSet;
 
+use super::atomic;
 use super::container::{ContainerState, Life, Phase, Prepare, Restart, Runnable, States};
 use super::environment::environment;
 use super::error::Unable;
@@ -26,6 +27,8 @@ use super::words::{PodAddress, expand, on_pod_address};
 
 /// Default of `terminationGracePeriodSeconds`.
 const GRACE: i64 = 30;
+/// Interval in which ConfigMaps and Secrets of volumes are read again.
+const REFRESH: Duration = Duration::from_secs(1);
 
 /// A pod with everything that its containers need.
 pub(super) struct PodRun {
@@ -61,6 +64,7 @@ impl PodRun {
         tokio::select! {
             () = run.drive(node, end) => {}
             never = run.report(node) => match never {},
+            never = run.refresh() => match never {},
         }
         node.deliver(&run.pod, PodReport::Gone).await;
         run.remove_files();
@@ -77,6 +81,23 @@ impl PodRun {
             node.deliver(&self.pod, PodReport::Status(status)).await;
             if states.changed().await.is_err() {
                 return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Writes changed ConfigMaps and Secrets to the volumes.
+    async fn refresh(&self) -> std::convert::Infallible {
+        loop {
+            tokio::time::sleep(REFRESH).await;
+            let Some(volumes) = self.volumes.lock().await.clone() else {
+                continue;
+            };
+            for (name, data) in volumes::changeable(&self.pod, self.ip, &self.objects).await {
+                if let Some(path) = volumes.get(&name)
+                    && let Err(error) = atomic::write(path, &data)
+                {
+                    eprintln!("kubelet: {}: {error}", path.display());
+                }
             }
         }
     }

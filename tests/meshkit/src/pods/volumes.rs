@@ -1,19 +1,20 @@
-//! The volumes of a pod, written once into a directory of this machine when the pod starts.
+//! The volumes of a pod, in directories of this machine.
 //!
-//! Invariant: a later change of a ConfigMap or Secret does not reach the pod, and tokens are not renewed. Every user of the pod may read
-//! its files and write to its empty directories.
+//! Invariant: a change of a ConfigMap or Secret reaches the pod within seconds, as in a cluster within a minute; tokens, and volumes that
+//! contain one, are not renewed. Every user of the pod may read its files and write to its empty directories.
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{
     DownwardAPIVolumeFile, KeyToPath, Pod, ProjectedVolumeSource, Volume,
 };
 use kube::ResourceExt as _;
 
+use super::atomic;
 use super::environment::field_of;
 use super::error::Unable;
 use super::objects::{Data, Objects};
@@ -41,12 +42,12 @@ pub(super) async fn write(
             None => {
                 let path = dir.join(&volume.name);
                 std::fs::create_dir_all(&path).map_err(Unable::machine)?;
-                for (file, content) in content(pod, volume, ip, objects).await? {
-                    write_file(&path, &file, &content)?;
-                }
                 if volume.empty_dir.is_some() {
                     let mode = Permissions::from_mode(0o777);
                     std::fs::set_permissions(&path, mode).map_err(Unable::machine)?;
+                } else {
+                    let content = content(pod, volume, ip, objects).await?;
+                    atomic::write(&path, &content).map_err(Unable::machine)?;
                 }
                 path
             }
@@ -55,12 +56,33 @@ pub(super) async fn write(
     }
     if objects.mounts_token(pod).await? {
         let path = dir.join(CREDENTIALS_VOLUME);
-        for (file, content) in credentials(pod, objects).await? {
-            write_file(&path, &file, &content)?;
-        }
+        std::fs::create_dir_all(&path).map_err(Unable::machine)?;
+        let content = credentials(pod, objects).await?;
+        atomic::write(&path, &content).map_err(Unable::machine)?;
         volumes.insert(CREDENTIALS_VOLUME.to_owned(), path);
     }
     Ok(volumes)
+}
+
+/// The volumes whose content can change, with it.
+pub(super) async fn changeable(pod: &Pod, ip: IpAddr, objects: &Objects) -> Vec<(String, Data)> {
+    let mut found = Vec::new();
+    let spec = pod.spec.clone().unwrap_or_default();
+    for volume in spec.volumes.iter().flatten() {
+        let has_token = volume.projected.as_ref().is_some_and(|projected| {
+            let mut sources = projected.sources.iter().flatten();
+            sources.any(|source| source.service_account_token.is_some())
+        });
+        let is_read = volume.config_map.is_some() || volume.secret.is_some();
+        let is_projected = volume.projected.is_some() && !has_token;
+        // A volume that cannot be read now keeps its content.
+        if (is_read || is_projected)
+            && let Ok(data) = content(pod, volume, ip, objects).await
+        {
+            found.push((volume.name.clone(), data));
+        }
+    }
+    found
 }
 
 async fn credentials(pod: &Pod, objects: &Objects) -> Result<Data, Unable> {
@@ -96,9 +118,6 @@ async fn content(
     }
     if let Some(projected) = &volume.projected {
         return self::projected(pod, projected, ip, objects).await;
-    }
-    if volume.empty_dir.is_some() {
-        return Ok(Data::new());
     }
     let name = &volume.name;
     Err(Unable::config(format!(
@@ -180,17 +199,4 @@ fn downward(pod: &Pod, items: &[DownwardAPIVolumeFile], ip: IpAddr) -> Result<Da
         }
     }
     Ok(files)
-}
-
-fn write_file(dir: &Path, name: &str, content: &[u8]) -> Result<(), Unable> {
-    let inside = Path::new(name)
-        .components()
-        .all(|part| matches!(part, Component::Normal(_)));
-    if !inside {
-        return Err(Unable::config(format!("path {name} leaves its volume")));
-    }
-    let path = dir.join(name);
-    let parent = path.parent().unwrap_or(dir);
-    std::fs::create_dir_all(parent).map_err(Unable::machine)?;
-    std::fs::write(&path, content).map_err(Unable::machine)
 }

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Interval in which an agent asks its server for new entries and bundles. The default is 5 s, which each test would wait for.
+/// Interval in which an agent asks its server for new entries and bundles, and in which the server reads them from its datastore. The
+/// defaults are 5 s, which each test would wait for.
 const SYNC: &str = "500ms";
 
 /// The addresses of one trust domain.
@@ -70,6 +71,7 @@ pub(super) fn server(domain: &str, ttl: Duration, addresses: &Addresses, files: 
   log_level = "INFO"
   default_x509_svid_ttl = "{}s"
   ca_ttl = "24h"
+  experimental {{ cache_reload_interval = "{SYNC}" }}
   federation {{
     bundle_endpoint {{
       address = "{}"
