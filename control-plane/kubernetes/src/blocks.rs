@@ -10,4 +10,6 @@ pub enum Blocks {
     OwnedPods,
     /// Everything is served. Its objects declare ports, and policies target them.
     Nothing,
+    /// Everything is served, but proxies of the mesh get no new versions.
+    MeshRoutes,
 }

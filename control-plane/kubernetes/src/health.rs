@@ -83,6 +83,9 @@ impl WatchState {
             _ if self.synced => "its objects count as last seen",
             Blocks::Everything => "nothing is served until it is read",
             Blocks::OwnedPods => "pods that it may own are not served, everything else is",
+            Blocks::MeshRoutes => {
+                "everything is served, but proxies of the mesh get no new versions"
+            }
             Blocks::Nothing => {
                 "all pods are served, but the ports that it names are not known, and policies that target it have no effect"
             }

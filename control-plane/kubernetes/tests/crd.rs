@@ -3,8 +3,8 @@
 
 use headgate_contract::{POLICY_DEFINITIONS, PolicyDefinition, TokenBucketPolicySpec};
 use headgate_kubernetes::access::Account;
-use headgate_kubernetes::access::Needs;
 use headgate_kubernetes::access::rbac;
+use headgate_kubernetes::access::{MeshAccess, Needs};
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies::{Controller, StoredPolicy, crds, yaml};
 use serde_json::{Value, json};
@@ -75,6 +75,7 @@ fn the_committed_rights_are_the_tables() {
         namespaces: Vec::new(),
         root_namespace: None,
         own_namespace: home.to_owned(),
+        mesh: MeshAccess::None,
     };
     let account = Account {
         namespace: home.to_owned(),
@@ -91,6 +92,7 @@ fn rights_are_requested_only_where_they_are_used() {
         namespaces: vec!["red".into(), "blue".into()],
         root_namespace: Some("house".into()),
         own_namespace: "home".into(),
+        mesh: MeshAccess::None,
     };
     let resources = |needs: &Needs, namespace: Option<&str>| -> Vec<String> {
         let rights = needs.rights().into_iter();

@@ -60,6 +60,7 @@ fn declared(carriers: &BTreeMap<CarrierKey, Carrier>) -> Vec<Carrier> {
         owner_replicas: c.owner_replicas.clone(),
         min_ready_seconds: c.min_ready_seconds,
         pods: Vec::new(),
+        mesh: c.mesh.clone(),
         unready_reasons: Vec::new(),
         origin: c.origin.clone(),
     };

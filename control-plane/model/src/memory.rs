@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ServedModelSpec, Version};
 
-use crate::Unread;
+use crate::{ModelKey, Unread};
 
 pub use self::written_base::WrittenBase;
 pub(crate) use self::written_base::finding;
@@ -24,7 +24,12 @@ pub struct ModelRecord {
     pub object: Option<String>,
     /// A base that a user wrote over the stored one.
     pub written: Option<WrittenBase>,
+    /// The versions that have a route in a service mesh.
+    pub routed: BTreeSet<Version>,
 }
+
+/// The versions of each model that have their routes in a service mesh.
+pub type RoutedVersions = BTreeMap<ModelKey, BTreeSet<Version>>;
 
 /// The state of a model that is kept between plans.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_contract::AnyPolicySpec;
 
 use crate::{
-    Address, CarrierKey, Finding, ModelKey, ModelRecord, OwnerReplicas, PolicyId, PortSource,
-    Protocol, Severity, Unread,
+    Address, CarrierKey, CarrierMesh, Finding, ModelKey, ModelRecord, OwnerReplicas, PolicyId,
+    PortSource, Protocol, Severity, Unread,
 };
 
 /// An object whose labels declare variants and hold their weight.
@@ -32,6 +32,8 @@ pub struct Carrier {
     pub min_ready_seconds: u32,
     /// Reasons why its pods are not ready, in the words of Kubernetes, each once: `ImagePullBackOff: …`.
     pub unready_reasons: Vec<String>,
+    /// Its pods and Services as a service mesh sees them.
+    pub mesh: CarrierMesh,
     /// The place of the object for messages: `llama.yaml`, or `Deployment default/x`.
     pub origin: String,
 }

@@ -9,10 +9,12 @@ use headgate_contract::{
     CarrierShare, DarkCarrier, Decimal, ModelId, ModelPlan, NamespaceConfig, Version, VersionShare,
 };
 
+use crate::hosts;
 use crate::levels::{self, CarrierState, Levels};
 use crate::memory_update::MemoryUpdate;
 use crate::policy_revisions::policy_revisions;
 use crate::registry::{Member, Model, count};
+use crate::routed;
 use crate::shares::{Candidate, percents, version_shares};
 use crate::{
     Address, CarrierKey, Finding, LabelKeys, Objects, PolicyId, PolicyOutcome, PolicyRevisions,
@@ -80,6 +82,34 @@ pub struct PlannedModel {
     pub carriers: Vec<PlannedCarrier>,
     /// The contribution of the plan to its next memory.
     pub memory_update: MemoryUpdate,
+    /// What proxies of a service mesh get instead of [`Self::plan`]; `None` if they get the same.
+    pub in_mesh: Option<MeshPlan>,
+}
+
+/// The plan of a model for the proxies of a service mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshPlan {
+    /// The versions from which a filter picks.
+    pub plan: ModelPlan,
+    /// The versions that wait for their routes.
+    pub waiting: BTreeSet<Version>,
+}
+
+impl PlannedModel {
+    /// The versions from which a filter picks, in a proxy of a service mesh or in any other.
+    #[must_use]
+    pub fn plan_for(&self, in_mesh: bool) -> &ModelPlan {
+        match &self.in_mesh {
+            Some(mesh) if in_mesh => &mesh.plan,
+            _ => &self.plan,
+        }
+    }
+
+    /// The versions that proxies of a service mesh do not know yet, because they have no route.
+    #[must_use]
+    pub fn waiting_for_routes(&self) -> Option<&BTreeSet<Version>> {
+        self.in_mesh.as_ref().map(|mesh| &mesh.waiting)
+    }
 }
 
 /// A version in the plan.
@@ -129,9 +159,20 @@ pub fn plan(registry: &Registry, objects: &Objects, scales: &Scales) -> Plan {
         let planned = namespaces.entry(namespace.clone()).or_default();
         for (id, model) in models {
             let mut model = plan_model(namespace, id, model, &registry.keys, &mut findings);
-            model.plan.scale = scales.0.get(&(namespace.clone(), id.clone())).copied();
+            let key = (namespace.clone(), id.clone());
+            model.plan.scale = scales.0.get(&key).copied();
+            if registry.needs_routes {
+                let record = objects.served_models.get(&key);
+                let routed = record.map(|record| record.routed.clone());
+                model.in_mesh = in_mesh(&model.plan, &routed.unwrap_or_default());
+            }
             planned.config.models.insert(id.clone(), model.plan.clone());
             planned.models.insert(id.clone(), model);
+        }
+    }
+    for (namespace, hosts) in hosts::of_namespaces(registry, objects, &mut findings) {
+        if let Some(planned) = namespaces.get_mut(&namespace) {
+            planned.config.hosts = hosts;
         }
     }
     let (rules, policies) = policies::resolve(registry, objects, &mut findings);
@@ -205,7 +246,17 @@ fn plan_model(
         variants: variants(members, &shares),
         carriers: carriers(model, levels, &shares),
         memory_update,
+        in_mesh: None,
     }
+}
+
+/// The plan for proxies of a service mesh, if it differs.
+fn in_mesh(plan: &ModelPlan, routed: &BTreeSet<Version>) -> Option<MeshPlan> {
+    let waiting = routed::waiting(plan, routed);
+    (!waiting.is_empty()).then(|| MeshPlan {
+        plan: routed::with_routes(plan, routed),
+        waiting,
+    })
 }
 
 /// The shares of the versions of every serving member, by its index.

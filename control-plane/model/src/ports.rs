@@ -74,6 +74,8 @@ impl fmt::Display for Probe {
 pub struct ServicePort {
     /// Its name; empty if it has none.
     pub name: String,
+    /// Its number; for an InferencePool, that of its target.
+    pub number: u16,
     /// Its `targetPort`.
     pub target: TargetPort,
     /// Its `appProtocol`.

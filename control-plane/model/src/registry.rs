@@ -18,6 +18,7 @@ use headgate_contract::{DefaultMaxTokens, ModelId, OnBaseLost, Version};
 use self::draft::Draft;
 pub use self::upstream::UpstreamAnnotations;
 use crate::age::by_age;
+use crate::hosts::HostRules;
 use crate::memory::{self, Memory, ModelRecord};
 use crate::{
     Address, CarrierKey, Finding, LabelKeys, ModelKey, Objects, OwnerReplicas, Protocol, Unread,
@@ -39,6 +40,10 @@ pub struct Registry {
     pub root_namespace: Option<String>,
     /// The namespaces that have a domain and so are served; `None` if not known.
     pub served: Option<BTreeSet<String>>,
+    /// The rules of hosts in a service mesh.
+    pub hosts: HostRules,
+    /// Whether a version needs a route in a service mesh before proxies of the mesh send sessions to it.
+    pub needs_routes: bool,
 }
 
 /// A model as its carriers declare it.
@@ -202,6 +207,18 @@ impl Registry {
             keys: keys.clone(),
             root_namespace: None,
             served: None,
+            hosts: HostRules::default(),
+            needs_routes: false,
+        }
+    }
+
+    /// The same registry with these hosts. `needs_routes`: see [`Registry::needs_routes`].
+    #[must_use]
+    pub fn in_mesh(self, hosts: HostRules, needs_routes: bool) -> Self {
+        Self {
+            hosts,
+            needs_routes,
+            ..self
         }
     }
 
@@ -223,10 +240,10 @@ impl Registry {
         }
     }
 
-    /// Whether a namespace has a domain; true if that is not known.
+    /// Whether a namespace is served: it has a domain, or Services are hosts of a mesh; true if that is not known.
     pub(crate) fn serves(&self, namespace: &str) -> bool {
         let served = self.served.as_ref();
-        served.is_none_or(|served| served.contains(namespace))
+        self.needs_routes || served.is_none_or(|served| served.contains(namespace))
     }
 }
 

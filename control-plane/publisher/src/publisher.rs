@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use headgate_model::{
-    Change, LabelKeys, Observed, Plan, Registry, ScaleDamper, Scales, Stability, StabilityReport,
-    Tick, plan,
+    Change, HostRules, LabelKeys, Observed, Plan, Registry, ScaleDamper, Scales, Stability,
+    StabilityReport, Tick, plan,
 };
 use tokio::sync::watch;
 
@@ -46,6 +46,8 @@ pub struct Publisher {
     keys: LabelKeys,
     root_namespace: Option<String>,
     served: Option<BTreeSet<String>>,
+    hosts: HostRules,
+    needs_routes: bool,
     stability: Stability,
     stability_report: StabilityReport,
     damper: ScaleDamper,
@@ -67,6 +69,8 @@ impl Publisher {
             keys,
             root_namespace: None,
             served: None,
+            hosts: HostRules::default(),
+            needs_routes: false,
             stability: Stability::default(),
             stability_report: StabilityReport::default(),
             damper: ScaleDamper::default(),
@@ -88,6 +92,15 @@ impl Publisher {
     pub fn serving(self, namespaces: impl IntoIterator<Item = String>) -> Self {
         Self {
             served: Some(namespaces.into_iter().collect()),
+            ..self
+        }
+    }
+
+    /// Plans for the proxies of a service mesh too. `needs_routes`: a version needs a route before they get it.
+    pub fn in_mesh(self, hosts: HostRules, needs_routes: bool) -> Self {
+        Self {
+            hosts,
+            needs_routes,
             ..self
         }
     }
@@ -165,7 +178,8 @@ impl Publisher {
     fn publish_now(&mut self, observed: &Arc<Observed>) {
         let (began, start) = (SystemTime::now(), Instant::now());
         let registry = Registry::build(&observed.objects, &self.keys)
-            .with_root_namespace(self.root_namespace.as_deref());
+            .with_root_namespace(self.root_namespace.as_deref())
+            .in_mesh(self.hosts.clone(), self.needs_routes);
         let registry = match &self.served {
             Some(namespaces) => registry.with_served_namespaces(namespaces.clone()),
             None => registry,

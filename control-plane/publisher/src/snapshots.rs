@@ -37,6 +37,8 @@ struct SnapshotBuilder {
 }
 
 struct State {
+    /// The namespaces that declare a model.
+    declaring: Vec<String>,
     scopes: BTreeMap<Scope, Entry>,
 }
 
@@ -70,6 +72,7 @@ impl SnapshotStore {
                 cache: Cache::default(),
             })),
             state: Arc::new(Mutex::new(State {
+                declaring: Vec::new(),
                 scopes: BTreeMap::new(),
             })),
         }
@@ -95,6 +98,7 @@ impl SnapshotStore {
         builder.plan = Some(plan.clone());
         let specs: Vec<(Scope, ScopeSpec)> = {
             let mut state = self.lock();
+            state.declaring = plan.namespaces.keys().cloned().collect();
             let seen = |entry: &Entry| entry.sender.receiver_count() > 0;
             state.scopes.retain(|_, entry| seen(entry));
             let scopes = state.scopes.iter();
@@ -115,13 +119,18 @@ impl SnapshotStore {
     /// The namespaces that a scope's proxies are served.
     pub fn namespaces(&self, scope: &Scope) -> Option<BTreeSet<String>> {
         let state = self.lock();
-        let entry = state.scopes.get(scope)?;
-        Some(entry.spec.namespaces.iter().cloned().collect())
+        let spec = &state.scopes.get(scope)?.spec;
+        let declaring = state
+            .declaring
+            .iter()
+            .filter(|name| spec.reaches_in_mesh(name));
+        Some(spec.namespaces.iter().chain(declaring).cloned().collect())
     }
 
-    /// Whether proxies get a virtual host for this namespace.
+    /// Whether proxies get a virtual host for this namespace, or a mesh has hosts for it.
     pub fn serves(&self, namespace: &str) -> bool {
-        self.rules().namespaces.iter().any(|n| n == namespace)
+        let rules = self.rules();
+        rules.mesh || rules.namespaces.iter().any(|n| n == namespace)
     }
 
     /// Every scope that has a proxy.

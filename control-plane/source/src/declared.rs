@@ -80,14 +80,16 @@ pub(crate) fn service_ports(service: &Value) -> Vec<ServicePort> {
 }
 
 fn service_port(port: &Value) -> Option<ServicePort> {
+    let own = number(port.get("port")?)?;
     let target = match port.get("targetPort") {
         // The default in Kubernetes is the port itself.
-        None | Some(Value::Null) => TargetPort::Number(number(port.get("port")?)?),
+        None | Some(Value::Null) => TargetPort::Number(own),
         Some(Value::String(name)) => TargetPort::Name(name.clone()),
         Some(target) => TargetPort::Number(number(target)?),
     };
     Some(ServicePort {
         name: text(port, "/name").unwrap_or_default().to_owned(),
+        number: own,
         target,
         app_protocol: text(port, "/appProtocol").map(str::to_owned),
     })

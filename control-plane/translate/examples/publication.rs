@@ -8,7 +8,9 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use headgate_contract::names;
-use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Pod, Registry, Scales, plan};
+use headgate_model::{
+    Carrier, CarrierKey, CarrierMesh, LabelKeys, Objects, Pod, Registry, Scales, plan,
+};
 use headgate_translate::{Cache, Code, Options, ScopeSpec, snapshot_with};
 
 const EDITS: u8 = 20;
@@ -35,6 +37,7 @@ fn carrier(model: usize, version: &str, weight: Option<u8>) -> Carrier {
         pods: pods.collect(),
         min_ready_seconds: 0,
         unready_reasons: Vec::new(),
+        mesh: CarrierMesh::default(),
         origin: String::new(),
     }
 }
@@ -52,6 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = Options::new(module, domains);
     let scope = ScopeSpec {
         follow: false,
+        mesh: None,
         namespaces: vec!["default".to_owned()],
         listen: "127.0.0.1:10000".parse()?,
     };

@@ -20,7 +20,7 @@ use headgate_contract::{
 use headgate_xds::{Kind, Resource};
 use prost::Message;
 
-use crate::scope::{Code, Options};
+use crate::scope::{Code, Options, ScopeSpec};
 use crate::view::Accepted;
 
 /// A filter that a proxy can request over ECDS: `headgate.wasm` with these stages.
@@ -53,9 +53,10 @@ impl Filter {
 /// The ECDS resources of a scope. The configuration has passed the filters' own parser.
 pub(crate) fn all(
     accepted: &Accepted<'_>,
+    scope: &ScopeSpec,
     options: &Options,
 ) -> Result<Vec<Resource>, ConfigError> {
-    let config = Arc::new(config(accepted, options));
+    let config = Arc::new(config(accepted, scope, options));
     FilterConfig::parse(without_plans(&config).emit()?.as_bytes())?;
     let emitted = config.emit_with(FILTERS.map(|filter| (Some(filter.stages), filter.role)))?;
     let filters = FILTERS.into_iter().zip(emitted);
@@ -74,10 +75,10 @@ fn without_plans(config: &FilterConfig) -> FilterConfig {
     let namespaces = config.namespaces.iter().map(|(name, view)| {
         let models = view.models.iter();
         let config = NamespaceConfig {
-            hosts: view.hosts.clone(),
             models: models
                 .map(|(id, plan)| (id.clone(), only_names(plan)))
                 .collect(),
+            hosts: view.hosts.clone(),
             buckets: view.buckets.clone(),
             tagging: view.tagging.clone(),
         };
@@ -90,7 +91,7 @@ fn without_plans(config: &FilterConfig) -> FilterConfig {
     }
 }
 
-fn config(accepted: &Accepted<'_>, options: &Options) -> FilterConfig {
+fn config(accepted: &Accepted<'_>, scope: &ScopeSpec, options: &Options) -> FilterConfig {
     let namespaces = accepted
         .iter()
         .map(|(name, view)| {
@@ -99,7 +100,12 @@ fn config(accepted: &Accepted<'_>, options: &Options) -> FilterConfig {
                 models: view
                     .models
                     .iter()
-                    .map(|(id, planned)| ((*id).clone(), planned.plan.clone()))
+                    .map(|(id, planned)| {
+                        (
+                            (*id).clone(),
+                            planned.plan_for(scope.mesh.is_some()).clone(),
+                        )
+                    })
                     .collect::<BTreeMap<_, _>>(),
                 buckets: view.buckets.iter().copied().cloned().collect(),
                 tagging: view.tagging.iter().copied().cloned().collect(),

@@ -94,7 +94,7 @@ pub fn snapshot_with(
     let origin = filter_origin(plan, scope, &rejected, cache, &accepted);
     resources.push(table);
     resources.push(Arc::new(listener::listener(scope, options)));
-    for filter in filters::all(&accepted, options)? {
+    for filter in filters::all(&accepted, scope, options)? {
         let filter = filter.requiring_all(clusters.clone());
         resources.push(Arc::new(filter.with_origin(origin.clone())));
     }
@@ -121,9 +121,10 @@ fn filter_origin(
             LeftOut::Model(_) | LeftOut::Host(_) => false,
         })
     };
+    let reach = scope.reach(plan);
     let is_in_scope = |id: &PolicyId| {
         let outcome = plan.policies.get(id);
-        outcome.is_some_and(|o| scope.namespaces.iter().any(|n| o.namespaces.contains(n)))
+        outcome.is_some_and(|o| reach.iter().any(|n| o.namespaces.contains(*n)))
     };
     let policies = plan.policy_revisions.iter();
     let policies = policies.filter(|(id, _)| is_in_scope(id) && !is_left_out(id));

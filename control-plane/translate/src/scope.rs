@@ -1,11 +1,13 @@
 //! The scope of a snapshot, and the settings that all scopes share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use headgate_contract::names;
+use headgate_model::Plan;
+use headgate_model::pattern::matches_any;
 
 /// A proxy's scope: proxies with equal scopes share one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,11 +16,31 @@ pub struct ScopeSpec {
     pub follow: bool,
     /// The namespaces that it may reach, sorted; only those with a domain get a virtual host.
     pub namespaces: Vec<String>,
+    /// If its proxies are of a service mesh: patterns of the namespaces that they may reach, with or without a domain. The mesh has the
+    /// routes of versions, so they get versions that have a route.
+    pub mesh: Option<Vec<String>>,
     /// The address of its listener.
     pub listen: SocketAddr,
 }
 
 impl ScopeSpec {
+    /// The namespaces that it may reach in a plan.
+    #[must_use]
+    pub fn reach<'a>(&'a self, plan: &'a Plan) -> BTreeSet<&'a String> {
+        let declared = plan
+            .namespaces
+            .keys()
+            .filter(|name| self.reaches_in_mesh(name));
+        self.namespaces.iter().chain(declared).collect()
+    }
+
+    /// Whether its proxies reach a namespace because they are of a mesh.
+    #[must_use]
+    pub fn reaches_in_mesh(&self, namespace: &str) -> bool {
+        let patterns = self.mesh.as_ref();
+        patterns.is_some_and(|patterns| matches_any(patterns, namespace))
+    }
+
     /// The ECDS name of the filter of its listener.
     pub(crate) fn filter(&self) -> &'static str {
         if self.follow {

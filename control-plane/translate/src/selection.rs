@@ -59,7 +59,7 @@ pub(crate) fn select<'a>(
     let mut rejected = Vec::new();
     let mut accepted = BTreeMap::new();
     let mut owners: BTreeMap<&String, &String> = BTreeMap::new();
-    for name in &scope.namespaces {
+    for name in scope.reach(plan) {
         let mut view = View {
             hosts: Vec::new(),
             models: BTreeMap::new(),

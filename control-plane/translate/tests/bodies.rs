@@ -10,7 +10,9 @@ use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch, on_match};
 use headgate_contract::names;
-use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Registry, Scales, plan};
+use headgate_model::{
+    Carrier, CarrierKey, CarrierMesh, LabelKeys, Objects, Registry, Scales, plan,
+};
 use headgate_translate::{Code, Options, ScopeSpec, snapshot};
 use headgate_xds::Kind;
 use proptest::prelude::*;
@@ -42,6 +44,7 @@ fn table(namespace: &str, names_by_model: &[(String, String)]) -> RouteConfigura
             owner_replicas: BTreeMap::new(),
             min_ready_seconds: 0,
             unready_reasons: Vec::new(),
+            mesh: CarrierMesh::default(),
             pods: Vec::new(),
             origin: String::new(),
         };
@@ -52,6 +55,7 @@ fn table(namespace: &str, names_by_model: &[(String, String)]) -> RouteConfigura
     let options = Options::new(module, domains);
     let scope = ScopeSpec {
         follow: false,
+        mesh: None,
         namespaces: vec![namespace.to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
     };

@@ -10,7 +10,9 @@ use envoy_types::pb::envoy::extensions::filters::http::cors::v3::CorsPolicy;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use headgate_contract::{AnyPolicySpec, TrafficTagPolicySpec, names};
-use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Policy, Registry, Scales, plan};
+use headgate_model::{
+    Carrier, CarrierKey, CarrierMesh, LabelKeys, Objects, Policy, Registry, Scales, plan,
+};
 use headgate_translate::{Cache, Code, Options, ScopeSpec, snapshot_with};
 use headgate_xds::{Kind, Snapshot};
 use prost::Message;
@@ -35,6 +37,7 @@ fn objects(specs: &[&str]) -> Objects {
         owner_replicas: BTreeMap::new(),
         min_ready_seconds: 0,
         unready_reasons: Vec::new(),
+        mesh: CarrierMesh::default(),
         pods: Vec::new(),
         origin: String::new(),
     };
@@ -64,6 +67,7 @@ fn translated(cache: &mut Cache, specs: &[&str]) -> Snapshot {
     let options = Options::new(module, [("default".to_owned(), vec!["*".to_owned()])]);
     let scope = ScopeSpec {
         follow: false,
+        mesh: None,
         namespaces: vec!["default".to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
     };

@@ -19,7 +19,9 @@ use envoy_types::pb::xds::r#type::matcher::v3::Matcher;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::matcher_tree::TreeType;
 use envoy_types::pb::xds::r#type::matcher::v3::matcher::{MatcherType, OnMatch, on_match};
 use headgate_contract::{FilterConfig, Role, Stages, names};
-use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Plan, Pod, Registry, Scales, plan};
+use headgate_model::{
+    Carrier, CarrierKey, CarrierMesh, LabelKeys, Objects, Plan, Pod, Registry, Scales, plan,
+};
 use headgate_translate::{Cache, Code, LeftOut, Options, ScopeSpec, snapshot, snapshot_with};
 use headgate_xds::{Kind, Snapshot};
 use proptest::prelude::*;
@@ -40,6 +42,7 @@ fn options() -> Options {
 fn scope() -> ScopeSpec {
     ScopeSpec {
         follow: false,
+        mesh: None,
         namespaces: vec!["default".to_owned(), "team".to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
     }
@@ -84,6 +87,7 @@ fn objects(specs: &[Spec]) -> Objects {
                 owner_replicas: BTreeMap::new(),
                 min_ready_seconds: 0,
                 unready_reasons: Vec::new(),
+                mesh: CarrierMesh::default(),
                 pods,
                 origin: "test.yaml".to_owned(),
             },

@@ -25,6 +25,7 @@ fn translated(code: &Code) -> Snapshot {
     };
     let scope = ScopeSpec {
         follow: false,
+        mesh: None,
         namespaces: vec!["default".to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
     };

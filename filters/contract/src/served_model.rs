@@ -26,6 +26,9 @@ pub struct ServedModelSpec {
     pub context_length: Option<u32>,
     /// The `max_tokens` of a request that names none: a number of tokens, 1–10 000 000, or `context`.
     pub default_max_tokens: Option<String>,
+    /// Hosts whose requests are for the model, besides its Services: at most 32, each of 1–253 bytes. A host counts if a domain of the
+    /// namespace (`--domain`) contains it.
+    pub hosts: Vec<String>,
     /// `--controller-name` of the installation that manages this object. Default: the installation with the default name.
     pub controller_name: Option<String>,
 }
@@ -52,6 +55,10 @@ mod raw {
     const MAX_NAMES: usize = 32;
     /// Longest name, in bytes.
     const NAME_BYTES: usize = 256;
+    /// Most hosts of a model.
+    const MAX_HOSTS: usize = 32;
+    /// Longest host, in bytes: that of a DNS name.
+    const HOST_BYTES: usize = 253;
     /// Longest name of an installation, in bytes.
     const CONTROLLER_BYTES: usize = 253;
 
@@ -97,10 +104,25 @@ mod raw {
         /// The `max_tokens` of a request that names none: a number of tokens, 1–10 000 000, or `context`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         default_max_tokens: Option<MaxTokens>,
+        /// Hosts whose requests are for the model, besides its Services: at most 32, each of 1–253 bytes. A host counts if a domain of the
+        /// namespace (`--domain`) contains it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        #[cfg_attr(feature = "schema", schemars(length(max = MAX_HOSTS), inner(length(min = 1, max = HOST_BYTES))))]
+        hosts: Vec<String>,
         /// `--controller-name` of the installation that manages this object. Default: the installation with the default name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(length(min = 1, max = CONTROLLER_BYTES)))]
         controller_name: Option<String>,
+    }
+
+    /// Whether a text is a DNS name, or one whose first label is `*`.
+    fn is_host(text: &str) -> bool {
+        let name = text.strip_prefix("*.").unwrap_or(text);
+        let is_label = |label: &str| {
+            let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+            (1..=63).contains(&label.len()) && label.chars().all(inner)
+        };
+        text.len() <= HOST_BYTES && name.split('.').all(is_label)
     }
 
     /// A number of tokens, written as a number or as text, or `context`.
@@ -191,6 +213,18 @@ mod raw {
                     "`names[{i}]` has {bytes} bytes: write 1 to {NAME_BYTES}"
                 ));
             }
+            if raw.hosts.len() > MAX_HOSTS {
+                let given = raw.hosts.len();
+                return Err(format!(
+                    "`hosts` has {given} entries: give at most {MAX_HOSTS}"
+                ));
+            }
+            if let Some(i) = raw.hosts.iter().position(|host| !is_host(host)) {
+                return Err(format!(
+                    "`hosts[{i}]` is {:?}: write a DNS name without a port, such as ai.example.com or *.example.com",
+                    raw.hosts[i]
+                ));
+            }
             if let Some(percent) = raw.min_ready_percent.filter(|percent| *percent > 100) {
                 return Err(format!("`minReadyPercent` is {percent}: write 0 to 100"));
             }
@@ -209,6 +243,7 @@ mod raw {
             Ok(Self {
                 model_name: raw.model_name,
                 names: raw.names,
+                hosts: raw.hosts,
                 min_ready_percent: raw.min_ready_percent,
                 base_grace: raw.base_grace,
                 alias_grace: raw.alias_grace,
@@ -226,6 +261,7 @@ mod raw {
             Self {
                 model_name: spec.model_name,
                 names: spec.names,
+                hosts: spec.hosts,
                 min_ready_percent: spec.min_ready_percent,
                 base_grace: spec.base_grace,
                 alias_grace: spec.alias_grace,
@@ -250,7 +286,7 @@ mod tests {
     #[test]
     fn a_written_spec_is_read_back_and_a_value_out_of_range_is_refused_with_its_field() {
         let whole = r#"{"modelName":"Llama_3","names":["gpt-x"],"minReadyPercent":0,"baseGrace":"5m","aliasGrace":"24h","onBaseLost":"hold",
-            "contextLength":131072,"defaultMaxTokens":"context","controllerName":"example.com/own"}"#;
+            "contextLength":131072,"defaultMaxTokens":"context","hosts":["ai.example.com","*.example.com"],"controllerName":"example.com/own"}"#;
         let spec = read(whole).unwrap();
         let again = serde_json::to_string(&spec).unwrap();
         assert_eq!(read(&again).unwrap(), spec);
@@ -265,6 +301,8 @@ mod tests {
             (long.as_str(), "names[0]"),
             (many.as_str(), "names"),
             (r#"{"names":[""]}"#, "names[0]"),
+            (r#"{"hosts":["a.example:8080"]}"#, "hosts[0]"),
+            (r#"{"hosts":["a.example","https://b"]}"#, "hosts[1]"),
             (r#"{"minReadyPercent":101}"#, "minReadyPercent"),
             (r#"{"contextLength":0}"#, "contextLength"),
             (r#"{"contextLength":10000001}"#, "contextLength"),

@@ -22,14 +22,23 @@ pub(crate) fn version(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Option<Rc<st
 
 #[inline(never)]
 fn version_in_mesh(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Option<Rc<str>> {
+    let subset = host.istio(Istio::Subset).unwrap_or_default();
+    version_in_plan(ticket, vm, host, &subset).or_else(|| {
+        // The version that was picked may have left the plan since. Its subset proves that it served.
+        let picked = ticket.version.as_ref();
+        let picked = picked.filter(|picked| names::is_subset(&picked.name, &subset));
+        picked.map(|picked| Rc::clone(&picked.name))
+    })
+}
+
+fn version_in_plan(ticket: &Ticket, vm: &Vm, host: &dyn Host, subset: &str) -> Option<Rc<str>> {
     let config = vm.config.as_ref()?;
     let model = config.namespace(&ticket.namespace)?.model(&ticket.model)?;
     let endpoint = host.istio(Istio::Workload).unwrap_or_default();
     if let Some(version) = of_endpoint(model, &ticket.namespace, &endpoint) {
         return Some(version.into());
     }
-    let subset = host.istio(Istio::Subset).unwrap_or_default();
-    let is_its = |version: &str| names::is_subset(version, &subset);
+    let is_its = |version: &str| names::is_subset(version, subset);
     if let Some(version) = model.picker.known_where(is_its) {
         return Some(Rc::clone(&version.name));
     }

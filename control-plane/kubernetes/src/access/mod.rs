@@ -17,8 +17,10 @@ mod table;
 mod write_permissions;
 
 pub use self::account::Account;
-pub use self::manifest::rbac;
-pub use self::rights::{Missing, Needs, Right};
+pub use self::manifest::{mesh_rbac, rbac};
+pub use self::rights::{MeshAccess, Missing, Needs, Right, Role};
 pub use self::table::Watchable;
-pub use self::table::{INSTALL_CRDS, carriers, models, policies, policy};
-pub use self::write_permissions::{COUNTS, EVENTS, LEASES, MODEL_STATUS, MODELS, status_of};
+pub use self::table::{INSTALL_CRDS, carriers, istio, models, policies, policy};
+pub use self::write_permissions::{
+    COUNTS, DESTINATION_RULES, ENVOY_FILTERS, EVENTS, LEASES, MODEL_STATUS, MODELS, status_of,
+};

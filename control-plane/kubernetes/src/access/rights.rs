@@ -27,6 +27,20 @@ pub struct Needs {
     pub root_namespace: Option<String>,
     /// The namespace that the control plane runs in.
     pub own_namespace: String,
+    /// The use of Istio's objects.
+    pub mesh: MeshAccess,
+}
+
+/// The use of Istio's objects.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum MeshAccess {
+    /// None.
+    #[default]
+    None,
+    /// They are read.
+    Read,
+    /// They are read and written, also in these namespaces of proxies.
+    Write(Vec<String>),
 }
 
 /// A right that the control plane uses.
@@ -40,10 +54,21 @@ pub struct Right {
     pub verbs: &'static [&'static str],
     /// The namespace; `None` for all.
     pub namespace: Option<String>,
-    /// Whether the control plane uses it for itself, and not for models and policies.
-    pub own: bool,
+    /// The role that grants it.
+    pub role: Role,
     /// The purpose.
     pub why: &'static str,
+}
+
+/// A role of the control plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Models and policies.
+    Models,
+    /// What replicas use among themselves.
+    Replicas,
+    /// Objects of Istio.
+    Mesh,
 }
 
 /// A verb of a right that was not granted.
@@ -68,14 +93,20 @@ impl Needs {
         let policies = table::policies().filter(|_| self.policies);
         let policies = policies.map(|(_, of)| (Place::Policies, of));
         let models = [(Place::Models, table::models())];
+        let mesh = table::istio().map(|of| (Place::Mesh, of)).into_iter();
+        let mesh = mesh.filter(|_| self.mesh != MeshAccess::None);
         let read = carriers
             .chain(policies)
             .chain(models)
+            .chain(mesh)
             .flat_map(|(place, of)| {
                 let (group, resource) = (of.resource.group, of.resource.plural);
                 self.at(place, group, resource, READ, of.why)
             });
-        let written = write_permissions::all().filter(|row| self.policies || !row.of_policies());
+        let writes_mesh = matches!(self.mesh, MeshAccess::Write(_));
+        let written = write_permissions::all()
+            .filter(|row| self.policies || !row.of_policies())
+            .filter(|row| writes_mesh || !row.of_mesh());
         let written = written.flat_map(|row| {
             let (group, resource) = (row.group.to_owned(), row.resource.clone().into_owned());
             self.at(row.place, group, resource, row.verbs, row.why)
@@ -96,7 +127,11 @@ impl Needs {
             resource: resource.clone(),
             verbs,
             namespace,
-            own: place == Place::Own,
+            role: match place {
+                Place::Own => Role::Replicas,
+                Place::Mesh => Role::Mesh,
+                Place::Models | Place::Policies | Place::Everywhere => Role::Models,
+            },
             why,
         };
         if place == Place::Own {
@@ -106,9 +141,14 @@ impl Needs {
             return vec![right(None)];
         }
         let root = self.root_namespace.iter();
-        let root = root.filter(|_| place != Place::Models);
+        let root = root.filter(|_| !matches!(place, Place::Models | Place::Mesh));
+        let proxies = match &self.mesh {
+            MeshAccess::Write(namespaces) if place == Place::Mesh => namespaces.as_slice(),
+            _ => &[],
+        };
         let own = Some(&self.own_namespace).filter(|_| place == Place::Everywhere);
-        let namespaces: BTreeSet<&String> = self.namespaces.iter().chain(root).chain(own).collect();
+        let models = self.namespaces.iter();
+        let namespaces: BTreeSet<&String> = models.chain(root).chain(own).chain(proxies).collect();
         namespaces
             .into_iter()
             .map(|namespace| right(Some(namespace.clone())))
@@ -137,7 +177,8 @@ impl Needs {
                 account
                     .filter(|name| *name != Account::DEFAULT_NAME)
                     .map(|name| format!(" --service-account {name}")),
-            );
+            )
+            .chain((self.mesh != MeshAccess::None).then(|| " --istio".to_owned()));
         format!(
             "headgate schema rbac{} --install-namespace {}",
             words.collect::<String>(),

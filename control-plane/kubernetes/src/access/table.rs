@@ -4,7 +4,7 @@ use headgate_contract::{POLICY_DEFINITIONS, PolicyDefinition};
 use kube::CustomResourceExt as _;
 use kube::core::{ApiResource, DynamicObject, Request, Resource as _};
 
-use super::write_permissions::OWN_GROUP;
+use super::write_permissions::{ISTIO_GROUP, OWN_GROUP};
 use crate::kinds::Kind;
 use crate::models::ServedModel;
 use crate::watched_kind::WatchedKind;
@@ -101,6 +101,23 @@ pub fn models() -> Watchable {
         install: None,
         discovered: false,
     }
+}
+
+/// The objects of Istio that `serve --istio` reads: `DestinationRule`s, `EnvoyFilter`s and `VirtualService`s.
+pub fn istio() -> [Watchable; 3] {
+    let of = |version, plural, kind| {
+        of(
+            (ISTIO_GROUP, version),
+            plural,
+            kind,
+            "proxies of the mesh get a version once its subset and its route exist",
+        )
+    };
+    [
+        of("v1", "destinationrules", "DestinationRule"),
+        of("v1alpha3", "envoyfilters", "EnvoyFilter"),
+        of("v1", "virtualservices", "VirtualService"),
+    ]
 }
 
 fn of((group, version): (&str, &str), plural: &str, kind: &str, why: &'static str) -> Watchable {

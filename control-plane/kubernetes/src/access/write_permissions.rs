@@ -19,6 +19,8 @@ pub(super) enum Place {
     Everywhere,
     /// That of the control plane.
     Own,
+    /// Those with models, and those of the mesh's proxies.
+    Mesh,
 }
 
 /// The permission to write a resource.
@@ -31,6 +33,8 @@ pub struct WritePermission {
     pub(super) why: &'static str,
 }
 
+/// The group of Istio's kinds.
+pub(super) const ISTIO_GROUP: &str = "networking.istio.io";
 /// The group of Headgate's own kinds.
 pub(super) const OWN_GROUP: &str = "headgate.dev";
 
@@ -58,6 +62,22 @@ pub static MODEL_STATUS: WritePermission = WritePermission {
     place: Place::Models,
     why: "a ServedModel stores the base of a model, its weights and conditions",
 };
+/// The subsets of versions.
+pub static DESTINATION_RULES: WritePermission = WritePermission {
+    group: ISTIO_GROUP,
+    resource: Cow::Borrowed("destinationrules"),
+    verbs: &["create", "delete", "patch"],
+    place: Place::Mesh,
+    why: "a DestinationRule declares the subset of each version",
+};
+/// The routes of versions, and the filter in proxies of the mesh.
+pub static ENVOY_FILTERS: WritePermission = WritePermission {
+    group: ISTIO_GROUP,
+    resource: Cow::Borrowed("envoyfilters"),
+    verbs: &["create", "delete", "patch"],
+    place: Place::Mesh,
+    why: "an EnvoyFilter routes each version, and runs the filter in proxies of the mesh",
+};
 /// The Lease of the replicas.
 pub static LEASES: WritePermission = WritePermission {
     group: "coordination.k8s.io",
@@ -78,7 +98,15 @@ pub static COUNTS: WritePermission = WritePermission {
 /// All rows, in the order of the manifest.
 pub(super) fn all() -> impl Iterator<Item = Cow<'static, WritePermission>> {
     let statuses = POLICY_DEFINITIONS.iter().map(status_of);
-    let [events, others @ ..] = [&EVENTS, &MODELS, &MODEL_STATUS, &LEASES, &COUNTS];
+    let [events, others @ ..] = [
+        &EVENTS,
+        &MODELS,
+        &MODEL_STATUS,
+        &LEASES,
+        &COUNTS,
+        &DESTINATION_RULES,
+        &ENVOY_FILTERS,
+    ];
     std::iter::once(Cow::Borrowed(events))
         .chain(statuses.map(Cow::Owned))
         .chain(others.into_iter().map(Cow::Borrowed))
@@ -109,5 +137,10 @@ impl WritePermission {
     /// Whether the row applies only if policies are read from the Kubernetes API.
     pub(super) fn of_policies(&self) -> bool {
         self.place == Place::Policies
+    }
+
+    /// Whether the row applies only if the control plane writes objects of Istio.
+    pub(super) fn of_mesh(&self) -> bool {
+        self.place == Place::Mesh
     }
 }

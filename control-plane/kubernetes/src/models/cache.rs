@@ -148,6 +148,7 @@ impl ModelCache {
             memory: self.memory(model, object),
             object: object.map(|object| object.name.clone()),
             written: object.and_then(StoredModel::written_base),
+            routed: object.map(StoredModel::routed).unwrap_or_default(),
         }
     }
 

@@ -88,6 +88,9 @@ pub struct ServedModelStatus {
     /// annotation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub carriers_gone_since: Option<Time>,
+    /// Versions whose routes exist in the mesh (`serve --istio`); proxies of the mesh send sessions to these only.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<String>,
     /// Planned percent of new sessions, by version.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub planned: BTreeMap<String, Percent>,

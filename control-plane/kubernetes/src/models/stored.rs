@@ -2,7 +2,9 @@
 //!
 //! Invariant: only an object without a name or a namespace is refused. If the spec cannot be read, the status still counts.
 
-use headgate_contract::{ConfigError, ModelId, ServedModelSpec, names, parse_json};
+use std::collections::BTreeSet;
+
+use headgate_contract::{ConfigError, ModelId, ServedModelSpec, Version, names, parse_json};
 use headgate_model::{Memory, WrittenBase};
 use serde::Deserialize as _;
 use serde_json::Value;
@@ -136,6 +138,15 @@ impl StoredModel {
             restored: false,
             status: None,
         }
+    }
+
+    /// The versions whose routes exist in the mesh.
+    #[must_use]
+    pub fn routed(&self) -> BTreeSet<Version> {
+        let routes = self.status.iter().flat_map(|status| &status.routes);
+        routes
+            .filter_map(|text| Version::try_from(text.as_str()).ok())
+            .collect()
     }
 
     /// Its memory: that of the status, with the base of the annotation if the status has none. A backup drops the status.

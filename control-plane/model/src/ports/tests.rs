@@ -41,6 +41,7 @@ fn leads(ports: &[&str]) -> Vec<ServicePort> {
             .map_or_else(|_| TargetPort::Name(target.to_owned()), TargetPort::Number);
         ServicePort {
             name: name.to_owned(),
+            number: 80,
             target,
             app_protocol,
         }

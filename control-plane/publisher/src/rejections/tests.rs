@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use headgate_contract::{AnyPolicySpec, TokenBucketPolicySpec};
-use headgate_model::{Carrier, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan};
+use headgate_model::{
+    Carrier, CarrierMesh, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan,
+};
 use headgate_translate::{Code, Options};
 use headgate_xds::fleet::{Progress, StreamId};
 use headgate_xds::session::{Acked, KindStatus, Nacked, Protocol};
@@ -51,6 +53,7 @@ fn objects(carriers: &[(&str, &str, Option<&str>)]) -> Objects {
             )],
             min_ready_seconds: 0,
             unready_reasons: Vec::new(),
+            mesh: CarrierMesh::default(),
             origin: String::new(),
         };
         objects.carriers.insert(key, carrier);

@@ -8,7 +8,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::pattern::{Patterns, matches};
+use headgate_model::pattern::matches;
+
+use super::every_namespace;
+use super::pattern::Patterns;
 
 /// Scope rules. The first rule that matches a proxy decides; a proxy that no rule matches is refused.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -85,6 +88,15 @@ pub struct MetadataMatch {
 }
 
 impl Match {
+    /// Whether a proxy in a namespace may match; `None`: in any namespace.
+    pub(super) fn may_fit_namespace(&self, namespace: Option<&str>) -> bool {
+        let Some(namespace) = namespace else {
+            return true;
+        };
+        let places = [&self.namespace, &self.node_metadata.namespace];
+        places.iter().all(|patterns| patterns.fit(Some(namespace)))
+    }
+
     /// Whether only a proxy with an identity can match.
     pub(super) fn requires_identity(&self) -> bool {
         let of_identity = [
@@ -97,16 +109,18 @@ impl Match {
     }
 }
 
-/// Parses a file. `served` are the namespaces that have a domain.
+/// Parses a file. `served` are the namespaces that have a domain; `None` if a namespace needs none.
 ///
 /// # Errors
 /// A message with the line, the field and the fix.
-pub fn parse_scope_file(text: &str, served: &[String]) -> Result<Vec<ScopeRule>, String> {
+pub fn parse_scope_file(text: &str, served: Option<&[String]>) -> Result<Vec<ScopeRule>, String> {
     let options = serde_saphyr::options! { with_snippet: false };
     let file: RawFile =
         serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())?;
-    for rule in &file.rules {
-        rule.check(served)?;
+    for (rule, served) in file.rules.iter().zip(std::iter::repeat(served)) {
+        if let Some(served) = served {
+            rule.check(served)?;
+        }
     }
     Ok(file.rules)
 }
@@ -131,6 +145,17 @@ impl ScopeRule {
             }
         }
         Ok(())
+    }
+
+    /// Patterns of the namespaces that its proxies see.
+    pub(super) fn patterns(&self) -> Vec<String> {
+        let Some(patterns) = &self.namespaces else {
+            return every_namespace();
+        };
+        patterns
+            .iter()
+            .map(|pattern| pattern.value.clone())
+            .collect()
     }
 
     /// The namespaces that its proxies see, sorted.

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use headgate_model::pattern::{matches, matches_any};
 use headgate_xds::{Peer, PermissionDenied, Refusal};
 
-use super::Grant;
 use super::identity::Identity;
-use super::pattern::{matches, matches_any};
+use super::{Grant, every_namespace};
 
 /// The flags. Patterns may have a `*` anywhere.
 #[derive(Debug, Clone, Default)]
@@ -30,9 +30,14 @@ impl FlagRules {
         served: &[String],
     ) -> Result<Grant, PermissionDenied> {
         self.check_allowed(peer, identity)?;
+        let namespaces = self.seen_by(&peer.id, served)?;
         Ok(Grant {
             follow: matches_any(&self.follow, &peer.id),
-            namespaces: self.seen_by(&peer.id, served)?,
+            in_mesh: match self.node_namespaces.is_empty() {
+                true => every_namespace(),
+                false => namespaces.clone(),
+            },
+            namespaces,
         })
     }
 
@@ -91,6 +96,18 @@ impl FlagRules {
             return Err(PermissionDenied { refusal, reason });
         }
         Ok(seen.into_iter().cloned().collect())
+    }
+
+    /// Patterns of the namespaces that any proxy sees in a mesh.
+    pub(super) fn seen_by_any(&self) -> Vec<String> {
+        if self.node_namespaces.is_empty() {
+            return every_namespace();
+        }
+        let lists = self
+            .node_namespaces
+            .iter()
+            .map(|(_, namespaces)| namespaces);
+        lists.flatten().cloned().collect()
     }
 
     /// Checks that every namespace of [`Self::node_namespaces`] is served.

@@ -27,6 +27,9 @@ pub use self::file::{
 pub use self::flags::FlagRules;
 pub use self::pattern::Patterns;
 
+/// The key of node metadata that every proxy of Istio has.
+const ISTIO_VERSION: &str = "ISTIO_VERSION";
+
 /// Where the rules come from.
 #[derive(Debug, Clone)]
 pub enum Admission {
@@ -47,6 +50,8 @@ pub struct ScopeRules {
     pub trust_domains: Vec<String>,
     /// Every namespace that has a domain, sorted.
     pub namespaces: Vec<String>,
+    /// Whether proxies of a mesh are served namespaces without a domain too, because Services are their hosts.
+    pub mesh: bool,
     /// Listen address of proxies whose metadata has none.
     pub listen: SocketAddr,
 }
@@ -55,6 +60,13 @@ pub struct ScopeRules {
 struct Grant {
     follow: bool,
     namespaces: Vec<String>,
+    /// Patterns of the namespaces that it sees as a proxy of a mesh.
+    in_mesh: Vec<String>,
+}
+
+/// The pattern of every namespace.
+fn every_namespace() -> Vec<String> {
+    vec!["*".to_owned()]
 }
 
 impl ScopeRules {
@@ -66,7 +78,22 @@ impl ScopeRules {
             has_identities: false,
             trust_domains: Vec::new(),
             namespaces,
+            mesh: false,
             listen,
+        }
+    }
+
+    /// Patterns of the namespaces that proxies in a namespace of a mesh may see; `None`: proxies of any namespace.
+    #[must_use]
+    pub fn seen_in_mesh(&self, namespace: Option<&str>) -> Vec<String> {
+        match &self.admission {
+            Admission::Flags(flags) => flags.seen_by_any(),
+            Admission::File(rules) => {
+                let fitting = rules
+                    .iter()
+                    .filter(|rule| rule.matches.may_fit_namespace(namespace));
+                fitting.flat_map(ScopeRule::patterns).collect()
+            }
         }
     }
 
@@ -83,6 +110,7 @@ impl ScopeRules {
         };
         Ok(ScopeSpec {
             follow: grant.follow,
+            mesh: (self.mesh && is_of_mesh(peer)).then_some(grant.in_mesh),
             namespaces: grant.namespaces,
             listen: self.listen(peer)?,
         })
@@ -94,8 +122,8 @@ impl ScopeRules {
     /// A message that names the flag and the fix.
     pub fn check(&self) -> Result<(), String> {
         match &self.admission {
-            Admission::Flags(flags) => flags.check(&self.namespaces),
-            Admission::File(_) => Ok(()),
+            Admission::Flags(flags) if !self.mesh => flags.check(&self.namespaces),
+            Admission::Flags(_) | Admission::File(_) => Ok(()),
         }
     }
 
@@ -159,6 +187,7 @@ impl ScopeRules {
         Ok(Grant {
             follow: rule.role == RuleRole::Follow,
             namespaces: rule.seen(&self.namespaces),
+            in_mesh: rule.patterns(),
         })
     }
 
@@ -208,11 +237,20 @@ fn fits(conditions: &Match, peer: &Peer, identity: Option<&Identity>) -> bool {
             .all(|(key, patterns)| patterns.fit(identity::label(peer, key)))
 }
 
+/// Whether a proxy is configured by Istio, which its node metadata shows.
+fn is_of_mesh(peer: &Peer) -> bool {
+    peer.metadata.fields.contains_key(ISTIO_VERSION)
+}
+
 /// The name of a scope. Equal scopes have equal names.
 pub(crate) fn key(spec: &ScopeSpec) -> Scope {
     let role = if spec.follow { "follow" } else { "decide" };
+    let mesh = match &spec.mesh {
+        Some(patterns) => format!(" in mesh {}", patterns.join(",")),
+        None => String::new(),
+    };
     Scope(format!(
-        "{role} {} {}",
+        "{role}{mesh} {} {}",
         spec.namespaces.join(","),
         spec.listen
     ))

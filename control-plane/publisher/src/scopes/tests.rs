@@ -24,7 +24,7 @@ fn flags(flags: FlagRules) -> ScopeRules {
 fn file(yaml: &str) -> ScopeRules {
     let served = own(&["a", "b", "c"]);
     ScopeRules {
-        admission: Admission::File(parse_scope_file(yaml, &served).unwrap()),
+        admission: Admission::File(parse_scope_file(yaml, Some(&served)).unwrap()),
         ..flags(FlagRules::default())
     }
 }
@@ -274,7 +274,7 @@ fn errors_of_the_file_name_the_line_the_field_and_the_fix() {
         ),
         ("rules:\n- match: {}", ["line 2", "missing", "name"]),
     ] {
-        let error = parse_scope_file(yaml, &served).unwrap_err();
+        let error = parse_scope_file(yaml, Some(&served)).unwrap_err();
         for part in parts {
             assert!(error.contains(part), "{part} in {error}");
         }

@@ -247,6 +247,7 @@ impl Store {
                 },
             ),
         };
+        let mesh = self.mesh_of(key, object, &serving_pods);
         let labels = self.labels_of(&at, object, &mut findings);
         self.ignored(&at, key, &labels, &mut findings);
         let mut findings = findings.findings;
@@ -262,6 +263,7 @@ impl Store {
             min_ready_seconds: self.min_ready_seconds(&at, &serving_pods),
             unready_reasons: self.unready_reasons(&serving_pods),
             pods,
+            mesh,
             origin,
         };
         Some(BuiltCarrier { carrier, findings })

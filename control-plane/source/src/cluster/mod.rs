@@ -20,6 +20,7 @@ mod ignored_advice;
 mod ignored_labels;
 mod initial_sync;
 mod invalidation;
+mod mesh;
 pub(crate) mod objects;
 mod offers;
 mod owners;

@@ -81,6 +81,8 @@ pub(crate) enum Body {
         min_ready_seconds: u32,
         /// The labels of its pod template at `spec.template`.
         template: BTreeMap<String, String>,
+        /// The labels by which it selects its pods: `spec.selector.matchLabels`.
+        selector: BTreeMap<String, String>,
         /// Its generations of pods, if it runs several side by side.
         generations: Option<Generations>,
     },
@@ -154,6 +156,7 @@ impl Object {
         let ports = ports.filter_map(|port| {
             Some(ServicePort {
                 name: String::new(),
+                number: number(port)?,
                 target: TargetPort::Number(number(port)?),
                 app_protocol: app_protocol.map(str::to_owned),
             })
@@ -175,6 +178,7 @@ impl Object {
             .as_deref()
             .and_then(|pointer| read.replicas(value, pointer));
         let template = read.texts(value, "/spec/template/metadata/labels");
+        let selector = read.texts(value, "/spec/selector/matchLabels");
         let min_ready_seconds = kind
             .min_ready_seconds
             .as_deref()
@@ -188,6 +192,7 @@ impl Object {
                 replicas,
                 min_ready_seconds,
                 template,
+                selector,
                 generations,
             },
         ))

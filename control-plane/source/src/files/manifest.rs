@@ -6,8 +6,8 @@ use headgate_contract::{
     ConfigError, ModelId, POLICY_DEFINITIONS, PolicyDefinition, Version, names,
 };
 use headgate_model::{
-    Address, Carrier, CarrierKey, Finding, LabelKeys, OwnerReplicas, Pod, Policy, Protocol,
-    addresses, incomplete_labels,
+    Address, Carrier, CarrierKey, CarrierMesh, Finding, LabelKeys, OwnerReplicas, Pod, Policy,
+    Protocol, addresses, incomplete_labels,
 };
 use serde_json::Value;
 
@@ -167,6 +167,7 @@ impl ManifestReader {
             owner_replicas: OwnerReplicas::new(),
             min_ready_seconds: 0,
             unready_reasons: Vec::new(),
+            mesh: CarrierMesh::default(),
             origin: file.to_owned(),
         })
     }

@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use headgate_kubernetes::access::Account;
-use headgate_kubernetes::access::Needs;
 use headgate_kubernetes::access::rbac;
+use headgate_kubernetes::access::{MeshAccess, Needs};
 use headgate_kubernetes::fault::Cause;
 use headgate_kubernetes::kinds::Kind;
 use headgate_model::Observed;
@@ -162,6 +162,7 @@ async fn a_kind_without_a_right_to_read_holds_back_only_its_own_pods() {
         namespaces: Vec::new(),
         root_namespace: None,
         own_namespace: "default".to_owned(),
+        mesh: MeshAccess::None,
     };
     kubectl.apply(&rbac(&needs, &account)).await.unwrap();
     let kubeconfig = cluster.kube.service_account("default", "headgate").await;

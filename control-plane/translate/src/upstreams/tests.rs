@@ -12,7 +12,9 @@ use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_c
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::google::protobuf::UInt32Value;
 use headgate_contract::names;
-use headgate_model::{Carrier, CarrierKey, LabelKeys, Objects, Pod, Registry, Scales, plan};
+use headgate_model::{
+    Carrier, CarrierKey, CarrierMesh, LabelKeys, Objects, Pod, Registry, Scales, plan,
+};
 use headgate_xds::{Kind, Snapshot};
 use proptest::prelude::*;
 use prost::Message;
@@ -85,6 +87,7 @@ impl Spec {
             owner_replicas: BTreeMap::new(),
             min_ready_seconds: 0,
             unready_reasons: Vec::new(),
+            mesh: CarrierMesh::default(),
             pods: self.endpoints.iter().map(pod).collect(),
             origin: String::new(),
         }
@@ -107,6 +110,7 @@ fn translated(specs: &[Spec]) -> Snapshot {
     options.upstream_ca = "/ca.crt".to_owned();
     let scope = ScopeSpec {
         follow: false,
+        mesh: None,
         namespaces: vec!["default".to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
     };

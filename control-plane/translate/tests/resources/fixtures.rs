@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use headgate_contract::{AnyPolicySpec, PolicySpec, names};
 use headgate_model::{
-    Address, Carrier, CarrierKey, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan,
+    Address, Carrier, CarrierKey, CarrierMesh, LabelKeys, Objects, Pod, Policy, Registry, Scales,
+    plan,
 };
 use headgate_translate::{Code, Options, ScopeSpec, snapshot};
 use headgate_xds::Snapshot;
@@ -33,6 +34,7 @@ pub(crate) fn carrier(version: &str, endpoints: &[&str]) -> Carrier {
         pods: endpoints.iter().map(endpoint).collect(),
         min_ready_seconds: 0,
         unready_reasons: Vec::new(),
+        mesh: CarrierMesh::default(),
         origin: String::new(),
     }
 }
@@ -97,6 +99,7 @@ pub(crate) fn translated(objects: &Objects) -> Snapshot {
     };
     let scope = ScopeSpec {
         follow: false,
+        mesh: None,
         namespaces: vec!["default".to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
     };

@@ -217,6 +217,31 @@ fn the_endpoint_tells_by_its_workload_or_its_subset_which_version_served() {
 }
 
 #[test]
+fn a_version_that_left_the_plan_is_named_by_its_subset_in_the_answers_that_it_still_gives() {
+    let without = r#"{"namespaces":{"default":{"models":{"m":{
+        "base":[{"carrier":"deployment/m-stable","weight":1,"versions":[{"version":"v1","endpoints":1}]}]}}}}}"#;
+    let elsewhere = r#"{"namespaces":{"default":{"models":{}}}}"#;
+    for config in [without, elsewhere] {
+        for (subset, expected) in [("v3", Some("v3")), ("v4", None), ("", None)] {
+            let mut proxy = serving("decide");
+            proxy.host.served.replace(None);
+            istio(&proxy, "Workload", "m-canary;default;m;;c");
+            istio(&proxy, "Subset", subset);
+            let pinned = [("x-model", "m"), ("x-model-version", "v3")];
+            let (mut stream, step) = proxy.chat(&pinned, r#"{"model":"m"}"#);
+            assert_eq!(request_header(&step, "x-headgate-lane"), Some("pin"));
+            proxy.vm.configure(config.as_bytes(), &proxy.host).unwrap();
+            let step = proxy.answer(&mut stream, &[(":status", "200")], "");
+            assert_eq!(
+                response_header(&step, "x-model-version"),
+                expected,
+                "{subset}"
+            );
+        }
+    }
+}
+
+#[test]
 fn an_endpoint_of_headgate_tells_its_version_itself() {
     let mut proxy = serving("decide");
     istio(&proxy, "Workload", "m-canary;default;m;;c");

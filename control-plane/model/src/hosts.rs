@@ -1,0 +1,186 @@
+//! The hosts of a namespace: the names of virtual hosts in a service mesh whose requests are for its models.
+//!
+//! Invariant: a host belongs to at most one namespace, and never to a namespace because of another namespace's Service.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::registry::Registry;
+use crate::{CarrierKey, Finding, ModelRecord, Objects, Severity, reason};
+
+/// The rules of hosts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HostRules {
+    /// The DNS domain of Services: `cluster.local`. `None`: Services are no hosts.
+    pub cluster_domain: Option<String>,
+    /// The domains of each namespace, in lower case: `ai.example.com`, `*.example.com` or `*`.
+    pub domains: BTreeMap<String, Vec<String>>,
+}
+
+impl HostRules {
+    /// The host of a Service.
+    #[must_use]
+    pub fn of_service(&self, namespace: &str, service: &str) -> Option<String> {
+        let domain = self.cluster_domain.as_ref()?;
+        Some(format!("{service}.{namespace}.svc.{domain}"))
+    }
+
+    /// The namespace whose domain contains a host; the longest domain decides, as in Envoy.
+    fn owner(&self, host: &str) -> Option<&str> {
+        let domains = self.domains.iter().flat_map(|(namespace, domains)| {
+            let domains = domains.iter().filter(|domain| contains(domain, host));
+            domains.map(move |domain| (!domain.starts_with('*'), domain.len(), namespace))
+        });
+        let (_, _, namespace) = domains.max()?;
+        Some(namespace)
+    }
+
+    /// Whether a host is in the cluster domain, so that it names a Service.
+    fn names_service(&self, host: &str) -> bool {
+        let domain = self.cluster_domain.as_ref();
+        domain.is_some_and(|domain| host.ends_with(&format!(".svc.{domain}")))
+    }
+}
+
+/// Whether a domain of Envoy contains a host: the same name, `*.suffix`, or `*`.
+fn contains(domain: &str, host: &str) -> bool {
+    match domain.strip_prefix('*') {
+        Some("") => true,
+        Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+        None => domain == host,
+    }
+}
+
+/// The hosts of each namespace that declares a model, sorted.
+pub(crate) fn of_namespaces(
+    registry: &Registry,
+    objects: &Objects,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<String, Vec<String>> {
+    let rules = &registry.hosts;
+    // Without a mesh, hosts have no effect.
+    if rules.cluster_domain.is_none() {
+        return BTreeMap::new();
+    }
+    let mut hosts: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (namespace, models) in &registry.namespaces {
+        let own = hosts.entry(namespace).or_default();
+        let domains = rules.domains.get(namespace).into_iter().flatten();
+        own.extend(
+            domains
+                .filter(|domain| !rules.names_service(domain))
+                .map(|domain| normal(domain)),
+        );
+        let carriers = models.values().flat_map(|model| &model.carriers);
+        own.extend(carriers.flat_map(|carrier| of_carrier(carrier, objects, rules)));
+        for id in models.keys() {
+            let key = (namespace.clone(), id.clone());
+            let Some(record) = objects.served_models.get(&key) else {
+                continue;
+            };
+            for host in &record.spec.hosts {
+                let host = normal(host);
+                let refusal = if rules.names_service(&host) {
+                    Some(
+                        "it names a Service; a Service is a host of the namespace of the pods that it selects",
+                    )
+                } else if rules.owner(&host) == Some(namespace) {
+                    None
+                } else {
+                    Some(
+                        "no `--domain` of the namespace contains it, or another namespace has a longer one",
+                    )
+                };
+                match refusal {
+                    None => _ = own.insert(host),
+                    Some(why) => findings.push(refused(&key.0, &key.1, record, &host, why)),
+                }
+            }
+        }
+    }
+    let hosts = hosts.into_iter();
+    hosts
+        .map(|(namespace, hosts)| (namespace.to_owned(), hosts.into_iter().collect()))
+        .collect()
+}
+
+/// A host as filters compare it: in lower case, without a final dot.
+fn normal(host: &str) -> String {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.to_ascii_lowercase()
+}
+
+fn of_carrier<'a>(
+    carrier: &CarrierKey,
+    objects: &'a Objects,
+    rules: &'a HostRules,
+) -> impl Iterator<Item = String> + 'a {
+    let namespace = carrier.namespace.clone();
+    let carrier = objects.carriers.get(carrier);
+    let services = carrier
+        .into_iter()
+        .flat_map(|carrier| &carrier.mesh.services);
+    let serving = services.filter(|service| !service.headless && !service.ports.is_empty());
+    serving.filter_map(move |service| rules.of_service(&namespace, &service.name))
+}
+
+fn refused(
+    namespace: &str,
+    id: &headgate_contract::ModelId,
+    record: &ModelRecord,
+    host: &str,
+    why: &str,
+) -> Finding {
+    let object = record.object.as_deref().unwrap_or(id.as_str());
+    let message = format!(
+        "`spec.hosts` of ServedModel {object} has {host:?}, which is ignored: {why}. Start Headgate with --domain {namespace}={host}, or remove \
+         the host: kubectl edit servedmodel {object} -n {namespace}"
+    );
+    Finding::on_model(
+        namespace,
+        id,
+        Severity::Warning,
+        reason::HOST_REFUSED,
+        message,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_contains_itself_and_a_wildcard_contains_names_below_it() {
+        for (domain, host, expected) in [
+            ("a.example", "a.example", true),
+            ("a.example", "b.a.example", false),
+            ("*.example", "a.example", true),
+            ("*.example", "a.b.example", true),
+            ("*.example", "example", false),
+            ("*.example", ".example", false),
+            ("*", "a.example", true),
+        ] {
+            assert_eq!(contains(domain, host), expected, "{domain} {host}");
+        }
+    }
+
+    #[test]
+    fn the_longest_domain_decides_which_namespace_owns_a_host() {
+        let domains = [
+            ("any", vec!["*"]),
+            ("team", vec!["*.ai.example"]),
+            ("llama", vec!["llama.ai.example"]),
+        ];
+        let owned = |(namespace, list): (&str, Vec<&str>)| {
+            let list = list.into_iter().map(str::to_owned).collect();
+            (namespace.to_owned(), list)
+        };
+        let rules = HostRules {
+            cluster_domain: None,
+            domains: domains.map(owned).into(),
+        };
+        assert_eq!(rules.owner("llama.ai.example"), Some("llama"));
+        assert_eq!(rules.owner("phi.ai.example"), Some("team"));
+        assert_eq!(rules.owner("ai.example"), Some("any"));
+        assert_eq!(HostRules::default().owner("ai.example"), None);
+    }
+}
