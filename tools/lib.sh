@@ -43,7 +43,7 @@ module_version() {
 KUBE_VERSION=$(module_version "$KUBE_MODULE" k8s.io/kubernetes)
 KUBE_BUILT=$CACHE/kubernetes-$KUBE_VERSION-etcd-$(module_version "$KUBE_MODULE" go.etcd.io/etcd/server/v3)
 
-# The other Go programs of the tests. Each set is one directory: the caller's (HEADGATE_ISTIO, HEADGATE_SPIRE) or the one built here.
+# The other Go programs of the tests. Each set is one directory: the caller's (HEADGATE_ISTIO_PROGRAMS, HEADGATE_SPIRE) or the one built here.
 ISTIO_MODULE=$REPO/tools/istio
 ISTIO_PROGRAMS=(pilot-discovery pilot-agent istioctl)
 # Files of the Go module that the programs need: the template of a sidecar's bootstrap, and the CustomResourceDefinitions.
@@ -127,7 +127,7 @@ has_kube_assets() {
     for program in "${KUBE_PROGRAMS[@]}"; do [ -x "$(kube_assets)/$program" ] || return 1; done
 }
 
-istio_dir() { printf '%s\n' "${HEADGATE_ISTIO:-$ISTIO_BUILT}"; }
+istio_dir() { printf '%s\n' "${HEADGATE_ISTIO_PROGRAMS:-$ISTIO_BUILT}"; }
 has_istio() {
     local program file
     for program in "${ISTIO_PROGRAMS[@]}"; do [ -x "$(istio_dir)/$program" ] || return 1; done

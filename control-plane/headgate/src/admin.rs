@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use headgate_identity::ServerIdentity;
+use headgate_istio::MeshState;
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::health::ApiState;
 use headgate_model::LabelKeys;
@@ -23,7 +24,7 @@ use headgate_publisher::Published;
 use headgate_publisher::SnapshotStore;
 use headgate_report::metrics::Metrics;
 use headgate_report::{
-    AgeSample, AgeTracker, ProblemReport, Query, Report, ReportInput, report, seconds,
+    AgeSample, AgeTracker, ProblemReport, Query, Report, ReportInput, problem_of, report, seconds,
 };
 use headgate_writer::Peers;
 use headgate_xds::{Fleet, Kind, Loads};
@@ -46,6 +47,8 @@ pub(crate) struct Admin {
     pub faults: Faults,
     /// The replicas that share the Lease, if this one does.
     pub peers: Option<Peers>,
+    /// The routes of versions in a mesh, with `--istio`.
+    pub mesh: Option<watch::Receiver<MeshState>>,
     /// Label keys.
     pub keys: LabelKeys,
     /// The snapshots of all scopes.
@@ -121,7 +124,16 @@ impl Admin {
         let api = self.api.as_ref().map(|api| api.borrow().clone());
         let problems = api.as_ref().map_or_else(Vec::new, rows::api_problems);
         let faults = self.faults.now();
-        problems.into_iter().chain(rows::write_problems(faults))
+        let mesh = self
+            .mesh
+            .as_ref()
+            .map(|mesh| mesh.borrow().findings.clone());
+        let mesh = mesh.unwrap_or_default();
+        let mesh: Vec<_> = mesh.iter().map(problem_of).collect();
+        problems
+            .into_iter()
+            .chain(rows::write_problems(faults))
+            .chain(mesh)
     }
 
     fn report(&self, query: &Query) -> Report {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use headgate_identity::{FileOptions, SpiffeId, TrustDomain};
+use headgate_istio::XdsService;
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies::Controller;
 use headgate_model::LabelKeys;
@@ -56,6 +57,34 @@ pub(crate) struct InputConfig {
     pub idle_timeout: Duration,
     /// CA file of model servers, as a path on the proxies.
     pub upstream_ca: String,
+    /// Istio.
+    pub istio: IstioConfig,
+}
+
+/// The objects of Istio.
+#[derive(Debug, Clone)]
+pub(crate) struct IstioConfig {
+    /// Whether they are written; `None` if proxies of a mesh are not served by them.
+    pub mode: Option<IstioMode>,
+    /// Namespaces of sidecars.
+    pub clients: Vec<String>,
+    /// Namespaces of gateways.
+    pub gateways: Vec<String>,
+    /// Root namespace of Istio.
+    pub root_namespace: String,
+    /// The Service of the xDS server.
+    pub xds_service: XdsService,
+    /// DNS domain of the cluster.
+    pub cluster_domain: String,
+}
+
+/// Who writes the objects of Istio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum IstioMode {
+    /// The replica that leads.
+    Write,
+    /// Another tool.
+    Watch,
 }
 
 /// How proxies get the module.
@@ -319,6 +348,8 @@ pub(crate) struct RbacConfig {
     pub install_namespace: String,
     /// Its ServiceAccount.
     pub service_account: String,
+    /// Whether only the rights that `serve --istio` needs in addition are printed.
+    pub istio: bool,
 }
 
 #[cfg(test)]
@@ -345,6 +376,18 @@ pub(crate) mod tests {
             max_body_bytes: 8 << 20,
             idle_timeout: Duration::from_secs(300),
             upstream_ca: String::new(),
+            istio: IstioConfig {
+                mode: None,
+                clients: Vec::new(),
+                gateways: Vec::new(),
+                root_namespace: "istio-system".to_owned(),
+                xds_service: XdsService {
+                    name: "headgate".to_owned(),
+                    namespace: "headgate-system".to_owned(),
+                    port: 18000,
+                },
+                cluster_domain: "cluster.local".to_owned(),
+            },
         }
     }
 }

@@ -8,6 +8,7 @@ mod domains;
 mod door;
 mod listen;
 mod logging;
+mod mesh;
 mod modules;
 mod names;
 mod replica_writer;

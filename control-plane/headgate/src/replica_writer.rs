@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use headgate_kubernetes::Client;
 use headgate_kubernetes::models::ModelObjects;
-use headgate_model::Planned;
+use headgate_model::{Planned, RoutedVersions};
 use headgate_writer::{Options, ReplicaState, Sources, Times, Writer};
 use headgate_xds::{Fleet, Loads};
 use tokio::sync::watch;
@@ -54,8 +54,13 @@ fn default_name() -> String {
     parse_name(&own).unwrap_or_else(|_| format!("replica-{}", std::process::id()))
 }
 
+/// Each plan that is published; `None` before the first.
+pub(crate) type Plans = watch::Receiver<Option<Arc<Planned>>>;
+
 /// Inputs of the writer.
 pub(crate) struct Inputs {
+    /// The versions that have their routes in a mesh; `None` where they are not known yet.
+    pub routed: watch::Receiver<Option<Arc<RoutedVersions>>>,
     pub published: watch::Receiver<Option<Arc<Published>>>,
     pub scopes: SnapshotStore,
     pub fleet: Fleet,
@@ -77,6 +82,7 @@ pub(crate) fn start(client: &Client, config: &ServeConfig, inputs: Inputs) -> Wr
         plans,
         policies: inputs.policies.clone(),
         models: inputs.models.clone(),
+        routed: inputs.routed.clone(),
         shutting_down: inputs.shutting_down.clone(),
     };
     tokio::spawn(publish_state(inputs, sender));
@@ -86,9 +92,7 @@ pub(crate) fn start(client: &Client, config: &ServeConfig, inputs: Inputs) -> Wr
 }
 
 /// Each plan that is published.
-pub(crate) fn plans(
-    published: watch::Receiver<Option<Arc<Published>>>,
-) -> watch::Receiver<Option<Arc<Planned>>> {
+pub(crate) fn plans(published: watch::Receiver<Option<Arc<Published>>>) -> Plans {
     let (forward, plans) = watch::channel(None);
     tokio::spawn(follow(published, forward));
     plans

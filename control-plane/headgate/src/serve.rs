@@ -15,6 +15,7 @@ use crate::config::{Failure, ServeConfig};
 use crate::door::Door;
 use crate::listen::bind;
 use crate::logging::LogLevel;
+use crate::mesh::{self, Mesh};
 use crate::modules::ModuleWatcher;
 use crate::replica_writer;
 use crate::shutdown::Shutdown;
@@ -42,7 +43,10 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     let first = modules.offered().borrow().module.clone();
     let options = translation::options(input, first, config.linger)?;
     let namespaces: Vec<String> = options.domains.keys().cloned().collect();
-    let rules = ScopeRules::loopback(namespaces.clone(), input.listen);
+    let rules = ScopeRules {
+        mesh: input.istio.mode.is_some(),
+        ..ScopeRules::loopback(namespaces.clone(), input.listen)
+    };
     let mut door = Door::open(&config.identity, rules)?;
     let xds_listener = bind("--xds-address", config.xds_address).await?;
     let admin_listener = bind("--admin-address", config.admin_address).await?;
@@ -53,10 +57,16 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     }
     let source = Source::start(input, &config.writer.controller).await?;
     source.review(input, config.writer.lease_namespace.as_deref());
-    let scopes = SnapshotStore::new(door.rules(), options);
+    let rules = door.rules();
+    let mesh = match source.api() {
+        Some((client, health)) => Mesh::start(config, &options.module, &rules, client, health)?,
+        None => None,
+    };
+    let scopes = SnapshotStore::new(rules, options);
     let publisher = Publisher::new(scopes.clone(), modules.offered(), input.labels.clone())
         .rooted(input.root_namespace.clone())
-        .serving(namespaces);
+        .serving(namespaces)
+        .in_mesh(mesh::host_rules(input)?, mesh.is_some());
     let published = publisher.published();
     let server = XdsServer::new(
         scopes.clone(),
@@ -78,6 +88,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
             loads: server.loads(),
             policies,
             models,
+            routed: Mesh::routed(mesh.as_ref()),
             shutting_down: shutting_down.clone(),
         };
         replica_writer::start(&client, config, inputs)
@@ -87,6 +98,11 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         let plans = replica_writer::plans(published.clone());
         tokio::spawn(keep_state(directory, plans, faults.clone()));
     }
+    let mesh_state = mesh.as_ref().map(Mesh::state);
+    if let (Some(mesh), Some(writer)) = (mesh, &writer) {
+        let plans = replica_writer::plans(published.clone());
+        tokio::spawn(mesh.run(plans, writer.leading(), config.linger, faults.clone()));
+    }
     door.follow(&scopes, &faults);
     let ages = StatusAges::default();
     let metrics = Arc::new(Metrics::new(ages.started).counting(server.refusals()));
@@ -95,6 +111,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         api: source.state(),
         faults: faults.clone(),
         peers: writer.as_ref().map(Writer::peers),
+        mesh: mesh_state,
         keys: input.labels.clone(),
         ages,
         log_level,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_kubernetes::access::Needs;
-use headgate_kubernetes::health::ApiState;
+use headgate_kubernetes::access::{MeshAccess, Needs};
+use headgate_kubernetes::health::{ApiState, WatchHealth};
 use headgate_kubernetes::models::ModelObjects;
 use headgate_kubernetes::policies::{Controller, PolicyCache};
 use headgate_kubernetes::review::keep_reviewing;
@@ -16,7 +16,7 @@ use headgate_source::join::join;
 use headgate_source::own_kinds::{self, Models, Policies};
 use tokio::sync::watch;
 
-use crate::config::{ClusterConfig, Failure, InputConfig};
+use crate::config::{ClusterConfig, Failure, InputConfig, IstioMode};
 use headgate_report::output::print_error;
 
 /// How long `translate` retries if the API server does not answer, or denies access.
@@ -126,12 +126,23 @@ impl Source {
             namespaces: cluster.namespaces.clone(),
             root_namespace: input.root_namespace.clone(),
             own_namespace: own.unwrap_or_else(|| client.default_namespace()).to_owned(),
+            mesh: mesh_access(input),
         };
         let states = kubernetes.health().clone();
         tokio::spawn(keep_reviewing(client.clone(), needs, states));
     }
 
-    /// Health of the watches; `None` for files.
+    /// The client of the API server and the health of the watches; `None` for files.
+    pub(crate) fn api(&self) -> Option<(&Client, &WatchHealth)> {
+        match self {
+            Self::Files(_) => None,
+            Self::Cluster {
+                client, kubernetes, ..
+            } => Some((client, kubernetes.health())),
+        }
+    }
+
+    /// State of the watches; `None` for files.
     pub(crate) fn state(&self) -> Option<watch::Receiver<ApiState>> {
         match self {
             Self::Files(_) => None,
@@ -196,6 +207,23 @@ fn model_options(cluster: &ClusterConfig, controller: &Controller) -> own_kinds:
         namespaces: cluster.namespaces.clone(),
         controller: controller.clone(),
         ..own_kinds::Options::default()
+    }
+}
+
+/// The use of Istio's objects.
+fn mesh_access(input: &InputConfig) -> MeshAccess {
+    let istio = &input.istio;
+    match istio.mode {
+        None => MeshAccess::None,
+        Some(IstioMode::Watch) => MeshAccess::Read,
+        Some(IstioMode::Write) => MeshAccess::Write(
+            istio
+                .clients
+                .iter()
+                .chain(&istio.gateways)
+                .cloned()
+                .collect(),
+        ),
     }
 }
 

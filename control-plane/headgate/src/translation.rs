@@ -32,6 +32,7 @@ pub(crate) fn options(
 pub(crate) fn default_scope(input: &InputConfig, options: &Options) -> ScopeSpec {
     ScopeSpec {
         follow: false,
+        mesh: None,
         namespaces: options.domains.keys().cloned().collect(),
         listen: input.listen,
     }

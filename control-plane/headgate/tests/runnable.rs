@@ -13,7 +13,7 @@ use headgate_core::host::Host;
 use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
 use headgate_core::vm::{Stages, Vm};
 use headgate_model::{
-    Carrier, CarrierKey, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan,
+    Carrier, CarrierKey, CarrierMesh, LabelKeys, Objects, Pod, Policy, Registry, Scales, plan,
 };
 use proptest::test_runner::{Config, TestCaseError, TestRunner};
 use serde_json::Value;
@@ -115,6 +115,7 @@ fn fleet() -> Objects {
                 pods: vec![pod],
                 min_ready_seconds: 0,
                 unready_reasons: Vec::new(),
+                mesh: CarrierMesh::default(),
                 origin: String::new(),
             };
             objects.carriers.insert(key, carrier);

@@ -108,7 +108,7 @@ fn since<K: Ord, V: PartialEq>(known: &BTreeMap<K, (V, f64)>, key: &K, now: &V, 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use headgate_model::{Carrier, Registry, Scales, plan};
+    use headgate_model::{Carrier, CarrierMesh, Registry, Scales, plan};
 
     use super::*;
 
@@ -136,6 +136,7 @@ mod tests {
                 )],
                 min_ready_seconds: 0,
                 unready_reasons: Vec::new(),
+                mesh: CarrierMesh::default(),
                 origin: String::new(),
             }
         };

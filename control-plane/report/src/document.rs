@@ -184,7 +184,8 @@ impl ModelReport {
             };
             self.versions.iter().all(same)
         };
-        (!self.proxies.is_empty()).then(|| self.proxies.iter().all(has))
+        let waits = self.versions.iter().any(|version| version.waits_for_routes);
+        (!self.proxies.is_empty()).then(|| !waits && self.proxies.iter().all(has))
     }
 }
 
@@ -218,6 +219,9 @@ pub struct VersionReport {
     /// Proxies whose load reports show connection failures only; `null` if there is none.
     #[serde(default)]
     pub unreachable: Option<UnreachableReport>,
+    /// Whether proxies of a mesh do not get it yet, because its routes do not exist.
+    #[serde(default)]
+    pub waits_for_routes: bool,
 }
 
 /// Proxies that cannot connect to a version, from their load reports.

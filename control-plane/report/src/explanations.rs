@@ -42,6 +42,31 @@ const NONE: &str = "None; this is for information.";
 
 /// The explanations, by subject.
 pub const EXPLANATIONS: &[Explanation] = &[
+    // Service meshes.
+    row(
+        reason::NO_MESH_ROUTE,
+        WARNING,
+        "No Service selects all pods of a version, or the Service is headless or not for HTTP, so proxies of the mesh cannot be routed to it.",
+        "Change the Service or the labels of the pods as the message says.",
+    ),
+    row(
+        reason::MESH_NAME_TAKEN,
+        ERROR,
+        "A DestinationRule or EnvoyFilter of another person, or of another installation, has a name that Headgate needs.",
+        "Delete or rename it with the command in the message.",
+    ),
+    row(
+        reason::SPLIT_ELSEWHERE,
+        INFO,
+        "A VirtualService splits the requests of a host of models by weight. Requests for a model follow the labels instead.",
+        "Set weights by labels, and remove those of the VirtualService.",
+    ),
+    row(
+        reason::HOST_REFUSED,
+        WARNING,
+        "`spec.hosts` of a ServedModel has a host that no domain of its namespace contains.",
+        "Start the control plane with a `--domain` for it, or remove the host.",
+    ),
     // Labels and versions.
     row(
         reason::VERSION_HELD,
@@ -652,6 +677,12 @@ pub const CONDITIONS: &[ConditionExplanation] = &[
         "NoCarriers",
         "No object has the label of the model.",
         "Label a Deployment or a Service with `model-name` and `model-version`.",
+    ),
+    condition(
+        "Converged",
+        "WaitsForRoutes",
+        "A version has no subset or no route in the mesh yet, so its proxies do not get it.",
+        "Wait for some seconds; if it lasts, `headgate status` shows a problem of the version or of the Kubernetes API.",
     ),
     condition(
         "Converged",

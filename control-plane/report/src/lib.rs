@@ -36,7 +36,7 @@ pub use self::document::{
     NackReport, PeerReport, PolicyReport, PortReport, ProblemReport, ProxyModelReport, ProxyReport,
     ReplicaReport, Report, TypeReport, UnreachableReport, UnreadReport, VersionReport,
 };
-pub use self::problems::{in_file, logged_problems, logged_unreachable, unix};
+pub use self::problems::{in_file, logged_problems, logged_unreachable, problem_of, unix};
 use self::query::FindingFilter;
 pub use self::query::{Query, fingerprint};
 use headgate_publisher::Published;

@@ -183,6 +183,9 @@ fn versions(
                 },
                 carriers: variant.carriers.iter().map(ToString::to_string).collect(),
                 unreachable: None,
+                waits_for_routes: planned
+                    .waiting_for_routes()
+                    .is_some_and(|waiting| waiting.contains(version)),
             }
         })
         .collect()

@@ -27,7 +27,9 @@ pub fn unix(seconds: i64) -> f64 {
     seconds as f64
 }
 
-fn problem_of(finding: &Finding) -> ProblemReport {
+/// A finding as a row.
+#[must_use]
+pub fn problem_of(finding: &Finding) -> ProblemReport {
     ProblemReport::new(
         severity(finding.severity),
         finding.reason,

@@ -192,7 +192,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use headgate_contract::{ModelId, PolicySpec as _, TokenBucketPolicySpec};
-    use headgate_model::{Carrier, Objects, PolicyId, Severity};
+    use headgate_model::{Carrier, CarrierMesh, Objects, PolicyId, Severity};
 
     use super::*;
 
@@ -242,6 +242,7 @@ mod tests {
             pods: Vec::new(),
             min_ready_seconds: 0,
             unready_reasons: Vec::new(),
+            mesh: CarrierMesh::default(),
             origin: String::new(),
         };
         let objects = Objects {

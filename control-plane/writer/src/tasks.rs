@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::models::ModelObjects;
 use headgate_kubernetes::policies::{Controller, PolicyCache};
-use headgate_model::{LabelKeys, Planned, ReplicaCounts, policy_revision};
+use headgate_model::{LabelKeys, Planned, ReplicaCounts, RoutedVersions, policy_revision};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
@@ -57,6 +57,8 @@ pub struct Sources {
     pub policies: Option<watch::Receiver<Option<Arc<PolicyCache>>>>,
     /// The `ServedModel`s.
     pub models: ModelObjects,
+    /// The versions that have their routes in a mesh; `None` where they are not known yet.
+    pub routed: watch::Receiver<Option<Arc<RoutedVersions>>>,
     /// True once the process is shutting down.
     pub shutting_down: watch::Receiver<bool>,
 }
@@ -83,6 +85,7 @@ impl Writer {
             plans,
             policies,
             models,
+            routed,
             mut shutting_down,
         } = sources;
         let (started, faults) = (Instant::now(), Faults::default());
@@ -150,6 +153,7 @@ impl Writer {
             objects: models,
             plans,
             counts: weights,
+            routed,
             leading: leading.clone(),
             faults: faults.clone(),
         }));
@@ -175,6 +179,12 @@ impl Writer {
     #[must_use]
     pub fn peers(&self) -> Peers {
         self.exchange.peers()
+    }
+
+    /// Whether this replica leads, now and later.
+    #[must_use]
+    pub fn leading(&self) -> watch::Receiver<bool> {
+        self.leading.subscribe()
     }
 
     /// Failing writes, now and later.

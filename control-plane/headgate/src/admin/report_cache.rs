@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Bytes;
+use headgate_istio::MeshState;
 use headgate_kubernetes::faults::Failing;
 use headgate_kubernetes::health::ApiState;
 use headgate_writer::{Peer, Peers};
@@ -93,6 +94,7 @@ pub(super) struct Changes {
     loads: Loads,
     reports: watch::Receiver<u64>,
     faults: watch::Receiver<BTreeMap<String, Failing>>,
+    mesh: Option<watch::Receiver<MeshState>>,
 }
 
 impl Changes {
@@ -105,6 +107,7 @@ impl Changes {
             loads: admin.loads.clone(),
             reports: admin.loads.changes(),
             faults: admin.faults.watch(),
+            mesh: admin.mesh.clone(),
         }
     }
 
@@ -118,11 +121,18 @@ impl Changes {
         if let Some(api) = &mut self.api {
             api.mark_unchanged();
         }
+        if let Some(mesh) = &mut self.mesh {
+            mesh.mark_unchanged();
+        }
     }
 
     /// Whether anything changed since the last call, or a sender was dropped.
     fn happened(&mut self) -> bool {
         let api = self.api.as_ref().map_or(Ok(false), |api| api.has_changed());
+        let mesh = self
+            .mesh
+            .as_ref()
+            .map_or(Ok(false), |mesh| mesh.has_changed());
         // Reading the reports removes expired ones.
         drop(self.loads.reporters(SystemTime::now()));
         let changed = [
@@ -132,6 +142,7 @@ impl Changes {
             self.reports.has_changed(),
             self.faults.has_changed(),
             api,
+            mesh,
         ];
         self.mark_known();
         changed.into_iter().any(|changed| changed.unwrap_or(true))
@@ -147,7 +158,14 @@ impl Changes {
             loads,
             reports,
             faults,
+            mesh,
         } = self;
+        let mesh = async {
+            match mesh {
+                Some(mesh) => mesh.changed().await.is_ok(),
+                None => std::future::pending().await,
+            }
+        };
         let api = async {
             match api {
                 Some(api) => api.changed().await.is_ok(),
@@ -162,6 +180,7 @@ impl Changes {
             () = report_expired(loads) => true,
             changed = faults.changed() => changed.is_ok(),
             changed = api => changed,
+            changed = mesh => changed,
         };
         !is_open
     }

@@ -143,6 +143,7 @@ mod tests {
         let admin = Admin {
             published,
             api: None,
+            mesh: None,
             faults: Faults::default(),
             keys: LabelKeys::default(),
             scopes: SnapshotStore::new(rules, Options::new(module, [])),

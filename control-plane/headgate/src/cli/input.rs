@@ -10,6 +10,7 @@ use headgate_kubernetes::kinds::Kind;
 use headgate_model::LabelKeys;
 use headgate_source::cluster::AllowedEndpoint;
 
+use super::istio::IstioArgs;
 use crate::config::{ClusterConfig, InputConfig, ModelSource, ModuleDelivery};
 use crate::names::{parse_label_key, parse_namespace};
 
@@ -99,6 +100,9 @@ pub(crate) struct InputArgs {
         env = "HEADGATE_UPSTREAM_CA"
     )]
     upstream_ca: String,
+    /// Istio.
+    #[command(flatten)]
+    istio: IstioArgs,
 }
 
 /// Keys of the labels.
@@ -229,6 +233,7 @@ impl InputArgs {
             max_body_bytes: self.max_body_bytes,
             idle_timeout: Duration::from_secs(self.idle_timeout),
             upstream_ca: self.upstream_ca.clone(),
+            istio: self.istio.config(),
         })
     }
 
@@ -247,7 +252,11 @@ impl InputArgs {
                 None => Ok(ModelSource::Cluster(self.cluster.config())),
             };
         }
-        match (self.cluster.given_flag(), &self.models) {
+        let flag = self
+            .cluster
+            .given_flag()
+            .or_else(|| self.istio.is_wanted().then_some("--istio"));
+        match (flag, &self.models) {
             (Some(flag), _) => Err(format!("{flag} needs a Kubernetes API: add --kube, --kubeconfig FILE or --context NAME")),
             (None, None) => Err("no source of models is given: add --models DIR for a directory, or --kube, --kubeconfig FILE or --context NAME for a Kubernetes API".to_owned()),
             (None, Some(directory)) => Ok(ModelSource::Files {

@@ -3,6 +3,7 @@
 mod bootstrap;
 mod identity;
 mod input;
+mod istio;
 mod reference;
 mod schema;
 mod serve;

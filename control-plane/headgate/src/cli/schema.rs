@@ -37,6 +37,9 @@ struct RbacArgs {
     /// ServiceAccount of the control plane.
     #[arg(long, value_name = "NAME", default_value = Account::DEFAULT_NAME, value_parser = parse_name)]
     service_account: String,
+    /// Print only the role that `serve --istio` needs in addition.
+    #[arg(long)]
+    istio: bool,
 }
 
 const INSTALL_NAMESPACE: &str = "headgate-system";
@@ -49,6 +52,7 @@ impl Default for RbacArgs {
             owners: OwnerArgs::default(),
             install_namespace: INSTALL_NAMESPACE.to_owned(),
             service_account: Account::DEFAULT_NAME.to_owned(),
+            istio: false,
         }
     }
 }
@@ -121,6 +125,7 @@ impl RbacArgs {
             kinds: self.owners.kinds(),
             install_namespace: self.install_namespace.clone(),
             service_account: self.service_account.clone(),
+            istio: self.istio,
         }
     }
 }

@@ -4,7 +4,7 @@ use headgate_contract::{
     FilterConfig, ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec,
 };
 use headgate_core::metrics::{FAMILIES, MetricKind};
-use headgate_kubernetes::access::{self, Account, Needs};
+use headgate_kubernetes::access::{self, Account, MeshAccess, Needs};
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies;
 use headgate_publisher::scope_file_schema;
@@ -55,13 +55,20 @@ fn rbac(config: &RbacConfig) -> Result<String, Failure> {
         namespaces: config.namespaces.clone(),
         root_namespace: config.root_namespace.clone(),
         own_namespace: config.install_namespace.clone(),
+        mesh: match config.istio {
+            true => MeshAccess::Write(Vec::new()),
+            false => MeshAccess::None,
+        },
     };
     Kind::distinct(&needs.kinds)?;
     let account = Account {
         namespace: config.install_namespace.clone(),
         name: config.service_account.clone(),
     };
-    Ok(access::rbac(&needs, &account))
+    Ok(match config.istio {
+        true => access::mesh_rbac(&needs, &account),
+        false => access::rbac(&needs, &account),
+    })
 }
 
 /// The statistics of the filters, with the names that Prometheus gets.

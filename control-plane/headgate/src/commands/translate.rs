@@ -5,15 +5,17 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use headgate_model::{Plan, Registry, ScaleDamper, plan};
-use headgate_publisher::tick;
-use headgate_report::output::{print, print_error};
+use headgate_contract::names;
+use headgate_model::{Objects, Plan, Registry, ScaleDamper, plan};
+use headgate_publisher::{ScopeRules, tick};
+use headgate_report::output::{Format, print, print_error};
 use headgate_report::{percent, severity};
-use headgate_translate::snapshot;
+use headgate_translate::{Options, snapshot};
 use serde_json::json;
 
 use crate::admin::resources;
 use crate::config::{Failure, TranslateConfig};
+use crate::mesh;
 use crate::modules;
 use crate::source;
 use crate::translation;
@@ -33,11 +35,16 @@ pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
         modules::without_code()
     });
     let options = translation::options(input, module, Duration::from_secs(60))?;
+    let prints_mesh = input.istio.mode.is_some();
     let registry = Registry::build(&observed.objects, &input.labels)
-        .with_root_namespace(input.root_namespace.as_deref());
+        .with_root_namespace(input.root_namespace.as_deref())
+        .in_mesh(mesh::host_rules(input)?, prints_mesh);
     // As after a start: the first sample of readiness counts at once.
     let scales = ScaleDamper::default().observe(&registry.readiness(), tick(Duration::ZERO));
     let plan = plan(&registry, &observed.objects, &scales);
+    if prints_mesh {
+        return print_mesh(&plan, &observed.objects, &options, config);
+    }
     let scope = translation::default_scope(input, &options);
     let translated = snapshot(&plan, &scope, &options)?;
     for problem in &observed.problems {
@@ -73,6 +80,38 @@ pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
     let document = json!({ "filterConfig": { "namespaces": configs }, "resources": resources });
     let output = config.format.document(&document)?;
     print(&output.unwrap_or_else(|| text(&plan, &translated.snapshot)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints the objects of Istio as manifests.
+fn print_mesh(
+    plan: &Plan,
+    objects: &Objects,
+    options: &Options,
+    config: &TranslateConfig,
+) -> Result<ExitCode, Failure> {
+    let controller = names::DEFAULT_CONTROLLER_NAME;
+    let rules = ScopeRules::loopback(Vec::new(), config.input.listen);
+    let options = mesh::options(&config.input, &options.module, controller, &rules)?;
+    let desired = headgate_istio::desired(plan, objects, &options);
+    let findings: BTreeSet<_> = plan.findings.iter().chain(&desired.findings).collect();
+    for finding in findings {
+        let severity = severity(finding.severity);
+        print_error(&format!(
+            "{severity}: {}: {}",
+            finding.object, finding.message
+        ));
+    }
+    let manifests = desired.manifests(&options);
+    if config.format == Format::Json {
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": manifests });
+        print(&format!("{list:#}\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for manifest in &manifests {
+        let document = Format::Yaml.document(manifest)?.unwrap_or_default();
+        print(&format!("---\n{}\n", document.trim_end()))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -83,7 +83,9 @@ fn parse(
     let text = content
         .as_ref()
         .map_err(|error| format!("--scopes {path}: {error}; create the file, or name another"))?;
-    let rules = parse_scope_file(text, &base.namespaces);
+    // In a mesh, Services are hosts.
+    let served = (!base.mesh).then_some(base.namespaces.as_slice());
+    let rules = parse_scope_file(text, served);
     Ok(ScopeRules {
         admission: Admission::File(rules.map_err(|error| format!("--scopes {path}: {error}"))?),
         ..base.clone()

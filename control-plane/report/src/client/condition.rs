@@ -286,6 +286,7 @@ mod tests {
             endpoints: Count::default(),
             carriers: vec![format!("deployment default/m-{version}")],
             unreachable: None,
+            waits_for_routes: false,
         }
     }
 

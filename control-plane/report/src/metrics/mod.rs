@@ -383,6 +383,7 @@ mod tests {
             endpoints: crate::Count::default(),
             carriers: Vec::new(),
             unreachable: None,
+            waits_for_routes: false,
         }];
         let text = metrics.render(&report).unwrap();
         let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));

@@ -27,7 +27,11 @@ pub(crate) fn overview(report: &Report, options: RenderOptions) -> String {
                 version.version.clone(),
                 share(version.weight_wanted),
                 role(model, version).to_owned(),
-                format!("{current}/{total}{}", unreachable(version)),
+                format!(
+                    "{current}/{total}{}{}",
+                    unreachable(version),
+                    waits(version)
+                ),
                 options.observed_age(version.planned_since, report),
             ];
             if options.wide {
@@ -58,6 +62,14 @@ fn unreachable(version: &VersionReport) -> String {
             u.proxies.current, u.proxies.total
         )
     })
+}
+
+/// Whether proxies of a mesh do not get a version yet; empty if they do.
+fn waits(version: &VersionReport) -> &'static str {
+    match version.waits_for_routes {
+        true => " waits for routes",
+        false => "",
+    }
 }
 
 fn share(percent: f64) -> String {

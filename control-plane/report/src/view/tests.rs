@@ -67,6 +67,7 @@ fn model(percent: f64, since: f64, proxies: Vec<ProxyModelReport>) -> ModelRepor
         },
         carriers: vec![format!("deployment default/m-{version}")],
         unreachable: None,
+        waits_for_routes: false,
     });
     let weight = percent.to_string();
     ModelReport {

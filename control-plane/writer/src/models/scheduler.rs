@@ -3,10 +3,10 @@
 //!
 //! Pure: both clocks are arguments. Inputs are the plan, the proxy counts, and the stored objects (from the watch).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use headgate_contract::{ServedModelSpec, names};
+use headgate_contract::{ServedModelSpec, Version, names};
 use headgate_model::{Memory, Objects, Plan, PlannedModel};
 use k8s_openapi::jiff::Timestamp;
 
@@ -18,8 +18,8 @@ use headgate_kubernetes::models::UNCARRIED;
 use headgate_kubernetes::models::memory::seconds;
 use headgate_kubernetes::models::naming::{alternative_name, object_name};
 use headgate_kubernetes::models::{Proxies, ServedModelStatus};
-use headgate_model::ModelKey;
 use headgate_model::weights_revision;
+use headgate_model::{ModelKey, RoutedVersions};
 
 /// Shortest time between two writes of an object that are not urgent.
 pub(super) const MIN_INTERVAL: Duration = Duration::from_secs(10);
@@ -28,6 +28,9 @@ const ECHO: Duration = Duration::from_secs(2);
 /// The wait after the first failure, and the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// The routes of a model without any.
+static NONE: BTreeSet<Version> = BTreeSet::new();
 
 /// The annotations of an object, which survive a backup. An empty one is removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -86,6 +89,8 @@ pub(super) struct SchedulerInput<'a> {
     /// The plan and the memories that follow from the objects.
     pub memories: &'a BTreeMap<ModelKey, Memory>,
     pub counts: Option<&'a WeightCounts>,
+    /// The routed versions of each model; `None` where they are not known yet.
+    pub routed: Option<&'a RoutedVersions>,
     pub cache: &'a ModelCache,
     pub controller: &'a str,
     pub time: Timestamp,
@@ -257,6 +262,7 @@ fn write_of(
         memory,
         proxies,
         refused: now.counts.and_then(|counts| counts.refused(key)),
+        routed: now.routed.map(|routed| routed.get(key).unwrap_or(&NONE)),
     };
     let annotations = Annotations::of(memory);
     let Some(object) = object else {

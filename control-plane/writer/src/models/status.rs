@@ -2,10 +2,10 @@
 //!
 //! Pure: time is an argument. Invariant: equal facts cause no write; a condition's time changes only with its status.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_contract::Condition;
 use headgate_contract::ConditionStatus::{self, False, True, Unknown};
+use headgate_contract::{Condition, Version};
 use headgate_model::{CarrierState, Memory, PlannedModel};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -38,12 +38,14 @@ pub(super) struct Facts<'a> {
     pub proxies: Option<Proxies>,
     /// The error of a proxy that refused one of its resources.
     pub refused: Option<&'a str>,
+    /// The versions that have their routes in a mesh; `None` where that is not known yet.
+    pub routed: Option<&'a BTreeSet<Version>>,
 }
 
 /// How soon a status is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Urgency {
-    /// At once: the memory changed, or `Converged` turned False.
+    /// At once: the memory or the routes changed, or `Converged` turned False.
     Now,
     /// After the minimum interval of the object.
     Scheduled,
@@ -69,6 +71,7 @@ pub(super) fn to_write(
     let urgent = stored.is_none()
         || memory_of(before) != memory_of(&wanted)
         || before.carriers_gone_since != wanted.carriers_gone_since
+        || before.routes != wanted.routes
         || (holds(before) && !holds(&wanted));
     let urgency = if urgent {
         Urgency::Now
@@ -88,6 +91,10 @@ fn wanted(
         observed_generation: Some(object.generation),
         planned: facts.planned.map(weights).unwrap_or_default(),
         proxies: facts.proxies.or(before.proxies),
+        routes: match facts.routed {
+            Some(routed) => routed.iter().map(ToString::to_string).collect(),
+            None => before.routes.clone(),
+        },
         ..ServedModelStatus::default()
     };
     store_memory(&mut status, facts.memory);
@@ -227,8 +234,12 @@ fn no_proxies() -> (ConditionStatus, &'static str, String) {
 
 fn converged(facts: &Facts<'_>, weights_changed: bool) -> DesiredCondition {
     let reconciling = |message: String| Some((False, "Reconciling", message));
+    let waiting = facts.planned.and_then(PlannedModel::waiting_for_routes);
     let content = match (facts.planned, facts.proxies) {
         (None, _) => Some((Unknown, "NoCarriers", NO_CARRIERS.to_owned())),
+        _ if let Some(waiting) = waiting => {
+            Some((False, "WaitsForRoutes", waits_for_routes(waiting)))
+        }
         (_, None) if weights_changed => reconciling("the proxies are not counted yet".to_owned()),
         (_, None) => None,
         (_, Some(proxies)) if proxies.total == 0 => Some(no_proxies()),
@@ -244,6 +255,14 @@ fn converged(facts: &Facts<'_>, weights_changed: bool) -> DesiredCondition {
         kind: CONVERGED,
         content,
     }
+}
+
+fn waits_for_routes(versions: &BTreeSet<Version>) -> String {
+    let versions: Vec<&str> = versions.iter().map(Version::as_str).collect();
+    format!(
+        "proxies of the mesh do not get version {} until its routes exist",
+        versions.join(", ")
+    )
 }
 
 /// New changes, followed by those of the last status.

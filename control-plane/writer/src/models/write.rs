@@ -26,7 +26,7 @@ use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::models::ModelCache;
 use headgate_kubernetes::models::ServedModel;
 use headgate_kubernetes::models::{MANAGER, ModelObjects};
-use headgate_model::ModelKey;
+use headgate_model::{ModelKey, RoutedVersions};
 use headgate_model::{Planned, same_weights};
 
 /// Consequence of objects that cannot be written, for the problem's message.
@@ -47,6 +47,8 @@ pub(crate) struct ModelWriter {
     pub(crate) objects: ModelObjects,
     pub(crate) plans: watch::Receiver<Option<Arc<Planned>>>,
     pub(crate) counts: watch::Receiver<Option<Arc<WeightCounts>>>,
+    /// The routed versions of each model; `None` where they are not known yet.
+    pub(crate) routed: watch::Receiver<Option<Arc<RoutedVersions>>>,
     pub(crate) leading: watch::Receiver<bool>,
     pub(crate) faults: Faults,
 }
@@ -85,6 +87,8 @@ pub(crate) async fn write_models(mut writer: ModelWriter) {
             changed = writer.plans.changed() => (changed, false),
             changed = writer.objects.cache.changed() => (changed, awaits_echo),
             changed = writer.counts.changed() => (changed, true),
+            // Without a mesh there are no further ones.
+            Ok(()) = writer.routed.changed() => (Ok(()), true),
             changed = writer.leading.changed() => (changed, true),
             () = wait => (Ok(()), true),
         };
@@ -100,6 +104,7 @@ pub(crate) async fn write_models(mut writer: ModelWriter) {
         let plan = writer.plans.borrow_and_update().clone();
         let cache = writer.objects.cache.borrow_and_update().clone();
         let counts = writer.counts.borrow_and_update().clone();
+        let routed = writer.routed.borrow_and_update().clone();
         last_plan.clone_from(&plan);
         if !*writer.leading.borrow_and_update() {
             continue;
@@ -111,7 +116,7 @@ pub(crate) async fn write_models(mut writer: ModelWriter) {
             &mut scheduler,
             &plan,
             &cache,
-            counts.as_deref(),
+            (counts.as_deref(), routed.as_deref()),
             &writer.objects.controller,
             started,
         );
@@ -178,7 +183,7 @@ fn plan_writes(
     scheduler: &mut StatusScheduler,
     plan: &Planned,
     cache: &ModelCache,
-    counts: Option<&WeightCounts>,
+    (counts, routed): (Option<&WeightCounts>, Option<&RoutedVersions>),
     controller: &str,
     started: Instant,
 ) -> Due {
@@ -190,6 +195,7 @@ fn plan_writes(
         objects,
         memories: &memories,
         counts,
+        routed,
         cache,
         controller,
         time,

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use headgate_kubernetes::access::Account;
 use headgate_kubernetes::access::Missing;
-use headgate_kubernetes::access::Needs;
-use headgate_kubernetes::access::Right;
 use headgate_kubernetes::access::rbac;
+use headgate_kubernetes::access::{MeshAccess, Needs};
+use headgate_kubernetes::access::{Right, Role as RoleOf};
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::models::ServedModel;
 use headgate_kubernetes::policies::Controller;
@@ -42,6 +42,7 @@ fn needs(namespaces: &[&str]) -> Needs {
         namespaces: namespaces.iter().map(|ns| (*ns).to_owned()).collect(),
         root_namespace: None,
         own_namespace: "headgate-system".to_owned(),
+        mesh: MeshAccess::None,
     }
 }
 
@@ -118,7 +119,7 @@ fn table(rights: &[Right], wanted: impl Fn(&Right) -> bool) -> BTreeSet<String> 
 
 /// The rights for watches.
 fn watched(right: &Right) -> bool {
-    !right.own && right.verbs.contains(&"watch")
+    right.role == RoleOf::Models && right.verbs.contains(&"watch")
 }
 
 #[tokio::test]
@@ -161,7 +162,10 @@ async fn the_rights_of_the_table_are_sufficient_and_all_of_them_are_used() {
         cluster.kubectl(words).await;
         if namespaces.is_empty() {
             cluster.kubectl("create namespace red").await;
-            let rights: Vec<Right> = rights.into_iter().filter(|right| !right.own).collect();
+            let rights: Vec<Right> = rights
+                .into_iter()
+                .filter(|right| right.role == RoleOf::Models)
+                .collect();
             eventually(SOON, "the rights to be gone", async || {
                 let refused = refused(&client, &rights).await.len();
                 let all: usize = rights.iter().map(|right| right.verbs.len()).sum();
@@ -177,7 +181,9 @@ async fn the_rights_of_the_table_are_sufficient_and_all_of_them_are_used() {
 
 /// One rule for each verb, so that the test can remove one.
 fn rules(rights: &[Right], own: bool, without: Option<&Missing>) -> Vec<PolicyRule> {
-    let rights = rights.iter().filter(|right| right.own == own);
+    let rights = rights
+        .iter()
+        .filter(|right| (right.role == RoleOf::Replicas) == own);
     let each = rights.flat_map(|right| right.each().map(move |verb| (right, verb)));
     each.filter(|(_, verb)| Some(verb) != without)
         .map(|(right, verb)| PolicyRule {
@@ -366,6 +372,7 @@ async fn writes_use_exactly_the_remaining_rights_of_the_table() {
     let (publish_plans, plans) = watch::channel(None);
     let control = tokio::spawn(control(source.follow(), state_sender, publish_plans));
     let (_ending, ends) = watch::channel(false);
+    let (_routes, routed) = watch::channel(None);
     let options = headgate_writer::Options {
         lease: "headgate".into(),
         namespace: Some(needs.own_namespace.clone()),
@@ -386,6 +393,7 @@ async fn writes_use_exactly_the_remaining_rights_of_the_table() {
         plans,
         policies: Some(policies),
         models,
+        routed,
         shutting_down: ends,
     };
     let writer = Writer::start(&client, &options, sources);

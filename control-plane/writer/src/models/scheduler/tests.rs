@@ -93,6 +93,7 @@ impl Fixture {
             objects: &self.objects,
             memories: &next_memories(&self.plan, &self.objects, time),
             counts: self.counts.as_ref(),
+            routed: None,
             cache: &self.cache,
             controller: names::DEFAULT_CONTROLLER_NAME,
             time: Timestamp::from_second(time).unwrap(),

@@ -1,0 +1,166 @@
+//! Wiring of Istio: the settings of its objects, and the task that decides and writes them.
+
+use std::sync::Arc;
+
+use headgate_istio::{Audience, MeshState, Mode, Options, StoredObjects, Writer, watch, write};
+use headgate_kubernetes::Client;
+use headgate_kubernetes::faults::Faults;
+use headgate_kubernetes::health::WatchHealth;
+use headgate_model::{HostRules, RoutedVersions};
+use headgate_publisher::ScopeRules;
+use headgate_translate::Code;
+use tokio::sync::watch::{Receiver, Sender};
+
+use crate::config::{InputConfig, IstioConfig, IstioMode, ServeConfig};
+use crate::domains::domains;
+use crate::replica_writer::Plans;
+
+/// The rules of hosts; none without `--istio`: a filter with hosts leaves virtual hosts of any other name alone.
+///
+/// # Errors
+/// Two namespaces have the same domain.
+pub(crate) fn host_rules(input: &InputConfig) -> Result<HostRules, String> {
+    if input.istio.mode.is_none() {
+        return Ok(HostRules::default());
+    }
+    Ok(HostRules {
+        cluster_domain: Some(input.istio.cluster_domain.clone()),
+        domains: domains(input)?,
+    })
+}
+
+/// Settings of the objects. `controller` is the name of the installation.
+///
+/// # Errors
+/// As [`host_rules`].
+pub(crate) fn options(
+    input: &InputConfig,
+    module: &Code,
+    controller: &str,
+    rules: &ScopeRules,
+) -> Result<Options, String> {
+    let IstioConfig {
+        clients,
+        gateways,
+        xds_service,
+        ..
+    } = &input.istio;
+    let audience = |namespaces: &[String]| -> Audience {
+        let namespaces = namespaces.iter().map(|namespace| {
+            // Objects of the root namespace apply to proxies of all namespaces.
+            let of = Some(namespace.as_str()).filter(|_| *namespace != input.istio.root_namespace);
+            (namespace.clone(), rules.seen_in_mesh(of))
+        });
+        namespaces.collect()
+    };
+    Ok(Options {
+        clients: audience(clients),
+        gateways: audience(gateways),
+        hosts: host_rules(input)?,
+        xds: xds_service.clone(),
+        module: match module {
+            Code::File(path) => Some(path.clone()),
+            Code::Inline(_) => None,
+        },
+        max_body_bytes: input.max_body_bytes,
+        keys: input.labels.clone(),
+        controller: controller.to_owned(),
+    })
+}
+
+/// The running watch and writer of Istio's objects.
+pub(crate) struct Mesh {
+    mode: Mode,
+    options: Options,
+    client: Client,
+    stored: StoredObjects,
+    state: Sender<MeshState>,
+}
+
+impl Mesh {
+    /// Starts the watch; `None` without `--istio`.
+    ///
+    /// # Errors
+    /// As [`host_rules`].
+    pub(crate) fn start(
+        config: &ServeConfig,
+        module: &Code,
+        rules: &ScopeRules,
+        client: &Client,
+        health: &WatchHealth,
+    ) -> Result<Option<Self>, String> {
+        let input = &config.input;
+        let mode = match input.istio.mode {
+            None => return Ok(None),
+            Some(IstioMode::Write) => Mode::Write,
+            Some(IstioMode::Watch) => Mode::Watch,
+        };
+        let controller = config.writer.controller.to_string();
+        Ok(Some(Self {
+            mode,
+            options: options(input, module, &controller, rules)?,
+            client: client.clone(),
+            // Proxies may be in any namespace, so their objects are too.
+            stored: watch(client, &watched(input), health),
+            state: Sender::default(),
+        }))
+    }
+
+    /// The routed versions and the findings.
+    pub(crate) fn state(&self) -> Receiver<MeshState> {
+        self.state.subscribe()
+    }
+
+    /// The routed versions; `None` where they are not known yet. Without a mesh no version has a route.
+    pub(crate) fn routed(mesh: Option<&Self>) -> Receiver<Option<Arc<RoutedVersions>>> {
+        let Some(mesh) = mesh else {
+            return Sender::new(Some(Arc::default())).subscribe();
+        };
+        let mut state = mesh.state();
+        let (sender, routed) = tokio::sync::watch::channel(None);
+        tokio::spawn(async move {
+            while state.changed().await.is_ok() {
+                let routed = state.borrow_and_update().routed.clone();
+                sender.send_if_modified(|before| {
+                    let changed = *before != routed;
+                    *before = routed;
+                    changed
+                });
+            }
+        });
+        routed
+    }
+
+    /// Decides and writes until the process ends.
+    pub(crate) async fn run(
+        self,
+        plans: Plans,
+        leading: Receiver<bool>,
+        linger: std::time::Duration,
+        faults: Faults,
+    ) {
+        let writer = Writer {
+            client: self.client,
+            options: self.options,
+            mode: self.mode,
+            linger,
+            plans,
+            stored: self.stored.stored(),
+            leading,
+            faults,
+            state: self.state,
+        };
+        write(writer).await;
+    }
+}
+
+/// The namespaces whose objects are read; empty for all.
+fn watched(input: &InputConfig) -> Vec<String> {
+    let models = input.cluster().map(|cluster| cluster.namespaces.clone());
+    let mut namespaces = models.unwrap_or_default();
+    if !namespaces.is_empty() {
+        namespaces.extend(input.istio.clients.iter().cloned());
+        namespaces.extend(input.istio.gateways.iter().cloned());
+    }
+    namespaces
+}

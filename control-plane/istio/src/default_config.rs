@@ -1,0 +1,83 @@
+//! The configuration of the filter while the control plane cannot be reached: names, policies and the base of each model.
+//!
+//! Invariant: it depends on no weight, no endpoint and no canary, so that it rarely changes, and a proxy that starts without the control
+//! plane never sends a session to a canary that was rolled back long ago.
+
+use std::collections::BTreeMap;
+
+use headgate_contract::{
+    CarrierShare, Decimal, FilterConfig, ModelPlan, NamespaceConfig, Role, VersionShare,
+};
+use headgate_model::{Plan, PlannedModel};
+
+use crate::desired::Context;
+use crate::options::Options;
+
+/// The configuration for these namespaces.
+pub(crate) fn default_config<'n>(
+    plan: &Plan,
+    namespaces: impl IntoIterator<Item = &'n str>,
+    context: Context,
+    options: &Options,
+) -> FilterConfig {
+    let namespaces = namespaces.into_iter().filter_map(|name| {
+        let planned = plan.namespaces.get(name)?;
+        let models = planned.models.iter();
+        let config = NamespaceConfig {
+            models: models
+                .map(|(id, model)| (id.clone(), base_alone(model)))
+                .collect(),
+            ..planned.config.clone()
+        };
+        Some((name.to_owned(), config))
+    });
+    FilterConfig {
+        role: match context {
+            Context::SidecarInbound => Role::Follow,
+            Context::SidecarOutbound | Context::Gateway => Role::Decide,
+        },
+        max_body_bytes: options.max_body_bytes,
+        version_label: options.keys.version.clone(),
+        namespaces: namespaces.collect::<BTreeMap<_, _>>(),
+        ..FilterConfig::default()
+    }
+}
+
+/// The base of a model, each version with one endpoint. A model without a base has its canaries instead, else its dark carriers.
+fn base_alone(model: &PlannedModel) -> ModelPlan {
+    let plan = model.plan_for(true);
+    let shares = |carriers: &[CarrierShare]| -> Vec<CarrierShare> {
+        let carriers = carriers.iter();
+        carriers
+            .map(|carrier| alone(&carrier.carrier, &carrier.versions))
+            .collect()
+    };
+    let mut base = shares(&plan.base);
+    if base.is_empty() {
+        base = shares(&plan.canaries);
+    }
+    if base.is_empty() {
+        let dark = plan.dark.iter();
+        base = dark
+            .map(|carrier| alone(&carrier.carrier, &carrier.versions))
+            .collect();
+    }
+    ModelPlan {
+        names: plan.names.clone(),
+        default_max_tokens: plan.default_max_tokens,
+        base,
+        ..ModelPlan::default()
+    }
+}
+
+fn alone(carrier: &str, versions: &[VersionShare]) -> CarrierShare {
+    let versions = versions.iter().map(|share| VersionShare {
+        version: share.version.clone(),
+        endpoints: 1,
+    });
+    CarrierShare {
+        carrier: carrier.to_owned(),
+        weight: Decimal::whole(1),
+        versions: versions.collect(),
+    }
+}

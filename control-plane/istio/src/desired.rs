@@ -1,0 +1,417 @@
+//! The objects that a plan needs: subsets, version routes, and the filter on each port.
+//!
+//! Invariant: a function of the plan and the objects, and not of weights: editing one changes nothing here.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_contract::{ChargeAt, FilterConfig, ModelId, NamespaceConfig, Version, names};
+use headgate_model::pattern::matches_any;
+use headgate_model::{Finding, Labels, ModelKey, Objects, Plan};
+
+use crate::default_config::default_config;
+use crate::findings::without_route;
+use crate::options::{Audience, Options};
+use crate::targets::{Host, Hosts, Target, hosts, labelled_models, model_key};
+
+/// The name of an object, and its namespace.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// Namespace.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+/// `namespace/name`.
+impl std::fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// The objects that a plan needs.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Desired {
+    /// `DestinationRule`s, with subsets only.
+    pub rules: BTreeMap<ObjectKey, Rule>,
+    /// `EnvoyFilter`s with version routes and the switch of the filter.
+    pub routes: BTreeMap<ObjectKey, Routes>,
+    /// `EnvoyFilter`s that insert the filter.
+    pub insertions: BTreeMap<ObjectKey, Insertion>,
+    /// What each version needs before proxies of the mesh may pick it.
+    pub needs: BTreeMap<ModelKey, BTreeMap<Version, Needs>>,
+    /// Versions that the mesh cannot route to.
+    pub findings: Vec<Finding>,
+}
+
+/// The subsets of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// The host: the DNS name of a Service.
+    pub host: String,
+    /// Labels by name of a subset.
+    pub subsets: BTreeMap<String, Labels>,
+}
+
+/// Where Istio applies a patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Context {
+    /// Requests that sidecars send.
+    SidecarOutbound,
+    /// Requests that sidecars receive.
+    SidecarInbound,
+    /// Ingress gateways.
+    Gateway,
+}
+
+/// A virtual host as Istio names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum VirtualHost {
+    /// The virtual host of this name: `HOST:PORT`.
+    Name(String),
+    /// Virtual hosts with this domain, on any port.
+    Domain(String),
+}
+
+/// The version routes of virtual hosts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Routes {
+    /// Where the patches apply.
+    pub context: Context,
+    /// For each virtual host, its routes by name.
+    pub hosts: BTreeMap<VirtualHost, BTreeMap<String, Route>>,
+}
+
+/// The route of a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The model, as the header `x-model` has it.
+    pub model: ModelId,
+    /// The version, as the header `x-model-version` has it.
+    pub version: Version,
+    /// Istio's cluster: `outbound|PORT|SUBSET|HOST`.
+    pub cluster: String,
+    /// The subset that the cluster needs.
+    pub subset: Option<SubsetKey>,
+}
+
+/// A subset of a `DestinationRule`.
+pub(crate) type SubsetKey = (ObjectKey, String);
+
+/// The filter on a port.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Insertion {
+    /// Where the filter is inserted.
+    pub context: Context,
+    /// The number of the listener's port; `None` for every port.
+    pub port: Option<u16>,
+    /// Its configuration while the control plane cannot be reached.
+    pub default_config: FilterConfig,
+}
+
+/// What a version needs before proxies of the mesh may pick it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Its subsets.
+    pub subsets: BTreeSet<SubsetKey>,
+    /// Its routes: the object, the virtual host and the name.
+    pub routes: BTreeSet<RouteKey>,
+}
+
+/// A route in an `EnvoyFilter`.
+pub(crate) type RouteKey = (ObjectKey, VirtualHost, String);
+
+/// The objects that a plan needs.
+#[must_use]
+pub fn desired(plan: &Plan, objects: &Objects, options: &Options) -> Desired {
+    let mut desired = Desired::default();
+    let all: BTreeMap<&String, Hosts> = plan
+        .namespaces
+        .iter()
+        .map(|(namespace, planned)| {
+            let hosts = hosts(planned, objects, options);
+            let labelled = labelled_models(planned, objects);
+            (
+                namespace,
+                hosts.with_model_labels(&labelled, &options.keys.model),
+            )
+        })
+        .collect();
+    for (namespace, hosts) in &all {
+        for (id, version, problem) in &hosts.problems {
+            let key = &options.keys.version;
+            desired
+                .findings
+                .push(without_route(namespace, id, version, problem, key));
+        }
+        add_rules(&mut desired, namespace, hosts, options);
+        for client in seeing(&options.clients, namespace) {
+            add_sidecar_routes(&mut desired, client, namespace, hosts, options);
+        }
+        for gateway in seeing(&options.gateways, namespace) {
+            add_gateway_routes(&mut desired, gateway, namespace, plan, hosts, options);
+        }
+        add_inbound(&mut desired, namespace, plan, hosts, options);
+    }
+    add_insertions(&mut desired, plan, &all, options);
+    desired
+}
+
+/// The namespaces of an audience whose proxies may see a namespace of models.
+fn seeing<'a>(audience: &'a Audience, namespace: &'a str) -> impl Iterator<Item = &'a String> {
+    let seeing = audience
+        .iter()
+        .filter(move |(_, seen)| matches_any(seen, namespace));
+    seeing.map(|(proxies, _)| proxies)
+}
+
+fn host_name(namespace: &str, service: &str, options: &Options) -> Option<String> {
+    options.hosts.of_service(namespace, service)
+}
+
+fn rule_key(namespace: &str, service: &str) -> ObjectKey {
+    ObjectKey {
+        namespace: namespace.to_owned(),
+        name: format!("headgate-{service}"),
+    }
+}
+
+fn add_rules(desired: &mut Desired, namespace: &str, hosts: &Hosts, options: &Options) {
+    for (service, host) in &hosts.services {
+        let subsets = host.versions.values().flatten().cloned();
+        let subsets: BTreeMap<String, Labels> = subsets.collect();
+        let Some(name) = host_name(namespace, service, options).filter(|_| !subsets.is_empty())
+        else {
+            continue;
+        };
+        let rule = Rule {
+            host: name,
+            subsets,
+        };
+        desired.rules.insert(rule_key(namespace, service), rule);
+    }
+}
+
+/// The route of a version to its target, by name.
+fn route(
+    namespace: &str,
+    (id, version): &(ModelId, Version),
+    target: &Target,
+    options: &Options,
+) -> Option<(String, Route)> {
+    let host = host_name(namespace, &target.service, options)?;
+    let subset = target.subset.as_deref();
+    let route = Route {
+        model: id.clone(),
+        version: version.clone(),
+        cluster: format!(
+            "outbound|{}|{}|{host}",
+            target.port,
+            subset.unwrap_or_default()
+        ),
+        subset: subset.map(|subset| (rule_key(namespace, &target.service), subset.to_owned())),
+    };
+    Some((format!("headgate/{id}/{version}"), route))
+}
+
+/// Adds the routes of versions to one virtual host, and what these versions need.
+fn add_routes<'v>(
+    desired: &mut Desired,
+    namespace: &str,
+    object: (&ObjectKey, Context),
+    virtual_host: &VirtualHost,
+    versions: impl Iterator<Item = (&'v (ModelId, Version), Target)>,
+    options: &Options,
+) {
+    let (key, context) = object;
+    for (version, target) in versions {
+        let Some((name, route)) = route(namespace, version, &target, options) else {
+            continue;
+        };
+        let model = model_key(namespace, &version.0);
+        let needs = desired.needs.entry(model).or_default();
+        let needs = needs.entry(version.1.clone()).or_default();
+        needs.subsets.extend(route.subset.clone());
+        needs
+            .routes
+            .insert((key.clone(), virtual_host.clone(), name.clone()));
+        let object = desired.routes.entry(key.clone()).or_insert_with(|| Routes {
+            context,
+            hosts: BTreeMap::new(),
+        });
+        let routes = object.hosts.entry(virtual_host.clone()).or_default();
+        routes.insert(name, route);
+    }
+}
+
+fn versions_of(hosts: &Hosts, ids: impl Fn(&ModelId) -> bool) -> BTreeSet<(ModelId, Version)> {
+    let versions = hosts
+        .services
+        .values()
+        .flat_map(|host| host.versions.keys());
+    versions.filter(|(id, _)| ids(id)).cloned().collect()
+}
+
+fn add_sidecar_routes(
+    desired: &mut Desired,
+    client: &str,
+    namespace: &str,
+    hosts: &Hosts,
+    options: &Options,
+) {
+    for (service, host) in &hosts.services {
+        let Some(name) = host_name(namespace, service, options) else {
+            continue;
+        };
+        let key = ObjectKey {
+            namespace: client.to_owned(),
+            name: format!("headgate-routes.{service}.{namespace}"),
+        };
+        let versions = versions_of(hosts, |id| host.models.contains(id));
+        for port in host.ports.keys() {
+            let targets = versions.iter().filter_map(|version| {
+                let target = hosts.target(version, Some((service, *port)))?;
+                Some((version, target))
+            });
+            let virtual_host = VirtualHost::Name(format!("{name}:{port}"));
+            let object = (&key, Context::SidecarOutbound);
+            add_routes(desired, namespace, object, &virtual_host, targets, options);
+        }
+    }
+}
+
+/// One object for each model, because a domain may serve all models of its namespace.
+fn add_gateway_routes(
+    desired: &mut Desired,
+    gateway: &str,
+    namespace: &str,
+    plan: &Plan,
+    hosts: &Hosts,
+    options: &Options,
+) {
+    let Some(planned) = plan.namespaces.get(namespace) else {
+        return;
+    };
+    let domain = options.hosts.cluster_domain.as_deref().unwrap_or_default();
+    let services = format!(".svc.{domain}");
+    let domains = planned
+        .config
+        .hosts
+        .iter()
+        .filter(|host| !host.ends_with(&services));
+    let domains: Vec<&String> = domains.collect();
+    for id in planned.models.keys() {
+        let key = ObjectKey {
+            namespace: gateway.to_owned(),
+            name: format!(
+                "headgate-gateway.{}.{namespace}",
+                names::subset(id.as_str())
+            ),
+        };
+        let versions = versions_of(hosts, |one| one == id);
+        for domain in &domains {
+            let targets = versions
+                .iter()
+                .filter_map(|v| Some((v, hosts.target(v, None)?)));
+            let virtual_host = VirtualHost::Domain((*domain).clone());
+            let object = (&key, Context::Gateway);
+            add_routes(desired, namespace, object, &virtual_host, targets, options);
+        }
+    }
+}
+
+/// The filter in the sidecars of model servers, where a policy is charged there.
+fn add_inbound(
+    desired: &mut Desired,
+    namespace: &str,
+    plan: &Plan,
+    hosts: &Hosts,
+    options: &Options,
+) {
+    let Some(planned) = plan.namespaces.get(namespace) else {
+        return;
+    };
+    if !charges_inbound(&planned.config) {
+        return;
+    }
+    let ports = hosts.services.values().flat_map(|host| host.ports.values());
+    for port in ports.copied().collect::<BTreeSet<u16>>() {
+        let key = ObjectKey {
+            namespace: namespace.to_owned(),
+            name: format!("headgate-inbound.{port}"),
+        };
+        let insertion = Insertion {
+            context: Context::SidecarInbound,
+            port: Some(port),
+            default_config: default_config(plan, [namespace], Context::SidecarInbound, options),
+        };
+        desired.insertions.insert(key, insertion);
+    }
+}
+
+/// The filter on each port of a Service, and on the listeners of gateways. It is inserted once for a port, because all hosts of a port
+/// share its listener.
+fn add_insertions(
+    desired: &mut Desired,
+    plan: &Plan,
+    all: &BTreeMap<&String, Hosts>,
+    options: &Options,
+) {
+    for (client, seen) in &options.clients {
+        let mut ports: BTreeMap<u16, BTreeSet<&str>> = BTreeMap::new();
+        let visible = all
+            .iter()
+            .filter(|(namespace, _)| matches_any(seen, namespace));
+        for (namespace, hosts) in visible {
+            for port in hosts
+                .services
+                .values()
+                .flat_map(|host: &Host| host.ports.keys())
+            {
+                ports.entry(*port).or_default().insert(namespace);
+            }
+        }
+        for (port, namespaces) in ports {
+            let key = ObjectKey {
+                namespace: client.clone(),
+                name: format!("headgate-outbound.{port}"),
+            };
+            let context = Context::SidecarOutbound;
+            let insertion = Insertion {
+                context,
+                port: Some(port),
+                default_config: default_config(plan, namespaces, context, options),
+            };
+            desired.insertions.insert(key, insertion);
+        }
+    }
+    for (gateway, seen) in &options.gateways {
+        let is_routed = desired
+            .routes
+            .iter()
+            .any(|(key, routes)| key.namespace == *gateway && routes.context == Context::Gateway);
+        if !is_routed {
+            continue;
+        }
+        let namespaces = all.keys().map(|namespace| namespace.as_str());
+        let namespaces = namespaces.filter(|namespace| matches_any(seen, namespace));
+        let key = ObjectKey {
+            namespace: gateway.clone(),
+            name: "headgate-gateway".to_owned(),
+        };
+        let insertion = Insertion {
+            context: Context::Gateway,
+            port: None,
+            default_config: default_config(plan, namespaces, Context::Gateway, options),
+        };
+        desired.insertions.insert(key, insertion);
+    }
+}
+
+/// Whether a policy of the namespace is charged by the sidecars of model servers.
+fn charges_inbound(config: &NamespaceConfig) -> bool {
+    config
+        .buckets
+        .iter()
+        .any(|rule| rule.at == ChargeAt::Inbound)
+}

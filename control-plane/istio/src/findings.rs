@@ -1,0 +1,127 @@
+//! Findings on versions that a mesh cannot route to, and on routes of other people.
+
+use headgate_contract::{ModelId, Version};
+use headgate_model::{CarrierKey, Finding, Severity, Subject, reason};
+
+use crate::desired::ObjectKey;
+use crate::manifest::IstioKind;
+
+/// The reason why a mesh cannot route to a version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Problem {
+    /// No Service selects its pods.
+    NoService,
+    /// This Service selects only a part of its pods.
+    Missed(String),
+    /// This Service is headless.
+    Headless(String),
+    /// This port of this Service is declared as another protocol than HTTP.
+    NotHttp(String, u16),
+    /// Its pods have no labels in common that other pods behind this Service lack.
+    NoLabels(String),
+}
+
+/// The finding on a version without a route.
+pub(crate) fn without_route(
+    namespace: &str,
+    id: &ModelId,
+    version: &Version,
+    problem: &Problem,
+    version_key: &str,
+) -> Finding {
+    let (why, fix) = match problem {
+        Problem::NoService => (
+            "no Service selects its pods".to_owned(),
+            format!(
+                "create a Service for them, or give the pods the labels of the model's Service: kubectl get services -n {namespace}"
+            ),
+        ),
+        Problem::Missed(service) => (
+            format!("Service {service} selects only a part of its pods"),
+            format!(
+                "make the selector match all of them: kubectl edit service {service} -n {namespace}"
+            ),
+        ),
+        Problem::Headless(service) => (
+            format!(
+                "Service {service} is headless, so the client chooses the pod and not the proxy"
+            ),
+            format!(
+                "create a Service with a cluster IP beside it: kubectl get service {service} -n {namespace} -o yaml"
+            ),
+        ),
+        Problem::NotHttp(service, port) => (
+            format!(
+                "port {port} of Service {service} is declared as another protocol than HTTP, so a proxy does not read its requests"
+            ),
+            format!(
+                "name the port http, or set its appProtocol to http: kubectl edit service {service} -n {namespace}"
+            ),
+        ),
+        Problem::NoLabels(service) => (
+            format!("its pods have no labels of their own behind Service {service}"),
+            format!("give them the label {version_key}={version} in the pod template"),
+        ),
+    };
+    Finding {
+        object: Subject::Model {
+            namespace: namespace.to_owned(),
+            id: id.clone(),
+        },
+        reason: reason::NO_MESH_ROUTE,
+        severity: Severity::Warning,
+        origin: String::new(),
+        message: format!(
+            "version {version} gets no requests from proxies of the mesh: {why}. To change that: {fix}"
+        ),
+    }
+}
+
+/// The finding on an object of another person whose name Headgate needs.
+pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
+    let kind = kind.as_str();
+    let message = format!(
+        "{kind} {key} exists and is not of this installation of Headgate, so it is not written, and the versions that need it get no requests \
+         from proxies of the mesh: delete it: kubectl delete {} {} -n {}",
+        kind.to_ascii_lowercase(),
+        key.name,
+        key.namespace
+    );
+    on(kind, key, Severity::Error, reason::MESH_NAME_TAKEN, message)
+}
+
+/// The finding on a `VirtualService` that splits a host of models.
+pub(crate) fn split(service: &ObjectKey, rule: &ObjectKey) -> Finding {
+    let message = format!(
+        "VirtualService {service} splits the requests of a host of models ({rule}). The routes of versions come first, so its weights apply to \
+         requests without a model only: set weights by labels, or remove them: kubectl edit virtualservice {} -n {}",
+        service.name, service.namespace
+    );
+    on(
+        "VirtualService",
+        service,
+        Severity::Info,
+        reason::SPLIT_ELSEWHERE,
+        message,
+    )
+}
+
+fn on(
+    kind: &str,
+    key: &ObjectKey,
+    severity: Severity,
+    reason: &'static str,
+    message: String,
+) -> Finding {
+    Finding {
+        object: Subject::Carrier(CarrierKey {
+            namespace: key.namespace.clone(),
+            kind: kind.to_ascii_lowercase(),
+            name: key.name.clone(),
+        }),
+        reason,
+        severity,
+        origin: format!("{kind} {key}"),
+        message,
+    }
+}

@@ -1,0 +1,38 @@
+//! The objects of Istio that route a model's versions and run the filter, from the plan.
+//!
+//! ```text
+//! Plan, Objects ──▶ targets (Service, port and subset of each version) ──▶ desired ──▶ manifests (printed by `translate --istio`)
+//!                                                                             │
+//!                             stored objects (watch), time ──▶ steps ◀────────┘
+//!                                                                ├─▶ writes (server-side apply), in two phases
+//!                                                                └─▶ routed versions ──▶ status of the ServedModel ──▶ plan
+//! ```
+//!
+//! A version is routed once its subset and its route have existed for [`SETTLE`](steps::SETTLE), whoever wrote them. Proxies of the mesh
+//! get routed versions only.
+//!
+//! Invariant: no route names a subset that proxies may not know yet, and a weight never changes an object. The decisions (`targets`,
+//! `desired`, `steps`) are pure; `watch` and `writer` perform them.
+
+mod default_config;
+mod desired;
+mod envoy_filter;
+mod findings;
+mod manifest;
+mod options;
+pub mod steps;
+mod stored;
+mod targets;
+mod watch;
+mod writer;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests;
+
+pub use desired::{Desired, ObjectKey, desired};
+pub use manifest::IstioKind;
+pub use options::{Audience, Options, XdsService};
+pub use stored::{Split, Stored, StoredObject};
+pub use watch::{StoredObjects, watch};
+pub use writer::{MeshState, Mode, Writer, write};

@@ -1,0 +1,120 @@
+//! The manifests of the desired objects.
+
+use headgate_contract::names;
+use serde_json::{Value, json};
+
+use crate::desired::{Desired, Insertion, ObjectKey, Routes, Rule, VirtualHost};
+use crate::envoy_filter::{insertion, switch, version_route};
+use crate::options::Options;
+
+/// The label of every object, and its value: by it objects are found, whoever wrote them.
+pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "headgate");
+/// The annotation with the name of the installation that an object belongs to.
+pub(crate) const CONTROLLER: &str = "headgate.dev/controller-name";
+
+/// A kind of Istio.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IstioKind {
+    /// `DestinationRule`
+    DestinationRule,
+    /// `EnvoyFilter`
+    EnvoyFilter,
+}
+
+impl IstioKind {
+    /// The name of the kind.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DestinationRule => "DestinationRule",
+            Self::EnvoyFilter => "EnvoyFilter",
+        }
+    }
+
+    /// Its plural, as in paths of the API.
+    #[must_use]
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::DestinationRule => "destinationrules",
+            Self::EnvoyFilter => "envoyfilters",
+        }
+    }
+
+    /// Its API version.
+    #[must_use]
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::DestinationRule => "networking.istio.io/v1",
+            Self::EnvoyFilter => "networking.istio.io/v1alpha3",
+        }
+    }
+}
+
+/// The manifest of an object with this `spec`.
+pub(crate) fn manifest(kind: IstioKind, key: &ObjectKey, spec: &Value, options: &Options) -> Value {
+    let mut metadata = json!({
+        "name": key.name,
+        "namespace": key.namespace,
+        "labels": { MANAGED_BY.0: MANAGED_BY.1 },
+    });
+    if options.controller != names::DEFAULT_CONTROLLER_NAME {
+        metadata["annotations"] = json!({ CONTROLLER: options.controller });
+    }
+    json!({
+        "apiVersion": kind.api_version(),
+        "kind": kind.as_str(),
+        "metadata": metadata,
+        "spec": spec,
+    })
+}
+
+/// The `spec` of a `DestinationRule`.
+pub(crate) fn rule_spec(rule: &Rule) -> Value {
+    let subsets = rule.subsets.iter();
+    let subsets = subsets.map(|(name, labels)| json!({ "name": name, "labels": labels }));
+    json!({ "host": rule.host, "subsets": subsets.collect::<Vec<_>>() })
+}
+
+/// The patches of a virtual host: the switch, then the routes.
+pub(crate) fn host_patches(routes: &Routes, host: &VirtualHost) -> Vec<Value> {
+    let own = routes.hosts.get(host).into_iter().flatten();
+    let patches = own.map(|(name, route)| version_route(routes.context, host, name, route));
+    std::iter::once(switch(routes.context, host))
+        .chain(patches)
+        .collect()
+}
+
+/// The `spec` of an `EnvoyFilter` with these patches.
+pub(crate) fn patches_spec(patches: &[Value]) -> Value {
+    json!({ "priority": PRIORITY, "configPatches": patches })
+}
+
+/// The `spec` of an `EnvoyFilter` that inserts the filter.
+pub(crate) fn insertion_spec(of: &Insertion, options: &Options) -> Value {
+    patches_spec(&insertion(of, options))
+}
+
+/// Patches apply after those of other people, which have priority 0 unless they set one.
+const PRIORITY: i32 = 10;
+
+impl Desired {
+    /// The manifests of all objects, in the order in which to apply them: what later ones name comes first.
+    #[must_use]
+    pub fn manifests(&self, options: &Options) -> Vec<Value> {
+        let rules = self.rules.iter().map(|(key, rule)| {
+            let spec = rule_spec(rule);
+            manifest(IstioKind::DestinationRule, key, &spec, options)
+        });
+        let envoy_filter = |key, spec: Value| manifest(IstioKind::EnvoyFilter, key, &spec, options);
+        let insertions = self
+            .insertions
+            .iter()
+            .map(|(key, insertion)| envoy_filter(key, insertion_spec(insertion, options)));
+        let routes = self.routes.iter().map(|(key, routes)| {
+            let hosts = routes.hosts.keys();
+            let patches: Vec<Value> = hosts.flat_map(|host| host_patches(routes, host)).collect();
+            envoy_filter(key, patches_spec(&patches))
+        });
+        rules.chain(insertions).chain(routes).collect()
+    }
+}

@@ -1,0 +1,160 @@
+//! The objects as the API server has them: the subsets and routes that exist, and the routes of other people.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use headgate_contract::names;
+use serde_json::Value;
+
+use crate::desired::{ObjectKey, RouteKey, SubsetKey, VirtualHost};
+use crate::manifest::{CONTROLLER, IstioKind, MANAGED_BY};
+
+/// The objects that Headgate, or a person on its behalf, wrote.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Stored {
+    /// By kind and name.
+    pub objects: BTreeMap<(IstioKind, ObjectKey), StoredObject>,
+    /// The names of objects of other people.
+    pub foreign: BTreeSet<(IstioKind, ObjectKey)>,
+    /// The hosts that `VirtualService`s of other people split by weight.
+    pub splits: BTreeMap<ObjectKey, Vec<Split>>,
+}
+
+/// A host whose requests a `VirtualService` splits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// The host as the `VirtualService` names it.
+    pub host: String,
+}
+
+impl Split {
+    /// The hosts of a `VirtualService` with a route that has several destinations.
+    pub(crate) fn all(object: &Value) -> Vec<Self> {
+        let list =
+            |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+        let routes = list(object.pointer("/spec/http"));
+        let splits = routes.iter().any(|http| list(http.get("route")).len() > 1);
+        let hosts = list(object.pointer("/spec/hosts"));
+        let hosts = hosts.iter().filter_map(Value::as_str).filter(|_| splits);
+        hosts
+            .map(|host| Self {
+                host: host.to_owned(),
+            })
+            .collect()
+    }
+
+    /// The host as a DNS name: a short name is a Service of the `VirtualService`'s namespace.
+    pub(crate) fn full_name(&self, service: &ObjectKey, cluster_domain: &str) -> String {
+        match self.host.contains('.') {
+            true => self.host.clone(),
+            false => format!("{}.{}.svc.{cluster_domain}", self.host, service.namespace),
+        }
+    }
+}
+
+/// An object of the API server.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredObject {
+    /// `metadata.resourceVersion`
+    pub resource_version: String,
+    /// The name of the installation that it belongs to.
+    pub controller: String,
+    /// Its `spec`.
+    pub spec: Value,
+}
+
+impl StoredObject {
+    /// Reads an object; `None` if it is not Headgate's.
+    pub(crate) fn read(object: &Value) -> Option<Self> {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let metadata = object.get("metadata")?;
+        let managed = metadata
+            .get("labels")
+            .and_then(|labels| labels.get(MANAGED_BY.0));
+        if managed.and_then(Value::as_str) != Some(MANAGED_BY.1) {
+            return None;
+        }
+        let controller = metadata
+            .get("annotations")
+            .and_then(|all| all.get(CONTROLLER));
+        let controller = controller.and_then(Value::as_str);
+        Some(Self {
+            resource_version: text("/metadata/resourceVersion")
+                .unwrap_or_default()
+                .to_owned(),
+            controller: controller
+                .unwrap_or(names::DEFAULT_CONTROLLER_NAME)
+                .to_owned(),
+            spec: object.get("spec").cloned().unwrap_or_default(),
+        })
+    }
+
+    /// Its subsets, by name.
+    pub(crate) fn subsets(&self) -> BTreeMap<String, &Value> {
+        let subsets = self.spec.get("subsets").and_then(Value::as_array);
+        let subsets = subsets.into_iter().flatten();
+        subsets
+            .filter_map(|subset| Some((subset.get("name")?.as_str()?.to_owned(), subset)))
+            .collect()
+    }
+
+    /// Its patches that insert a version route, by virtual host and name.
+    pub(crate) fn routes(&self) -> BTreeMap<(VirtualHost, String), &Value> {
+        let patches = self.spec.get("configPatches").and_then(Value::as_array);
+        let routes = patches.into_iter().flatten().filter_map(|patch| {
+            let name = patch.pointer("/patch/value/name")?.as_str()?;
+            let host = patch.pointer("/match/routeConfiguration/vhost")?;
+            let text = |field: &str| host.get(field).and_then(Value::as_str).map(str::to_owned);
+            let host = match (text("name"), text("domainName")) {
+                (Some(name), _) => VirtualHost::Name(name),
+                (None, domain) => VirtualHost::Domain(domain?),
+            };
+            let is_route = patch.get("applyTo").and_then(Value::as_str) == Some("HTTP_ROUTE");
+            (is_route && name.starts_with(ROUTE_PREFIX)).then(|| ((host, name.to_owned()), patch))
+        });
+        routes.collect()
+    }
+}
+
+/// The prefix of the names of version routes.
+const ROUTE_PREFIX: &str = "headgate/";
+
+/// The cluster of a route.
+pub(crate) fn cluster_of(patch: &Value) -> Option<&str> {
+    patch.pointer("/patch/value/route/cluster")?.as_str()
+}
+
+impl Stored {
+    /// An object.
+    #[must_use]
+    pub fn get(&self, kind: IstioKind, key: &ObjectKey) -> Option<&StoredObject> {
+        self.objects.get(&(kind, key.clone()))
+    }
+
+    /// All subsets.
+    pub(crate) fn subset_keys(&self) -> BTreeSet<SubsetKey> {
+        let rules = self.of(IstioKind::DestinationRule);
+        rules
+            .flat_map(|(key, rule)| {
+                let subsets = rule.subsets().into_keys();
+                subsets.map(move |name| (key.clone(), name))
+            })
+            .collect()
+    }
+
+    /// All version routes.
+    pub(crate) fn route_keys(&self) -> BTreeSet<RouteKey> {
+        let filters = self.of(IstioKind::EnvoyFilter);
+        filters
+            .flat_map(|(key, filter)| {
+                let routes = filter.routes().into_keys();
+                routes.map(move |(host, name)| (key.clone(), host, name))
+            })
+            .collect()
+    }
+
+    /// The objects of a kind.
+    pub(crate) fn of(&self, kind: IstioKind) -> impl Iterator<Item = (&ObjectKey, &StoredObject)> {
+        let objects = self.objects.iter().filter(move |((of, _), _)| *of == kind);
+        objects.map(|((_, key), object)| (key, object))
+    }
+}

@@ -1,0 +1,263 @@
+//! The watch of Istio's objects: the ones that are Headgate's, and the hosts that other people's `VirtualService`s split.
+//!
+//! Invariant: nothing is published until each kind has listed once, or cannot be read. While the API server is away, the last objects
+//! stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use headgate_kubernetes::access::{self, Watchable};
+use headgate_kubernetes::blocks::Blocks;
+use headgate_kubernetes::health::WatchHealth;
+use headgate_kubernetes::listing::Listing;
+use headgate_kubernetes::object::{IDENTITY, MissingIdentity};
+use headgate_kubernetes::pruning::{Keep, Shape};
+use headgate_kubernetes::update::{Event, Parse, WatchId, WatchUpdate};
+use headgate_kubernetes::watch::Watch;
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::desired::ObjectKey;
+use crate::manifest::IstioKind;
+use crate::stored::{Split, Stored, StoredObject};
+
+/// Capacity of the channel to the reducer. When it is full, the watches wait.
+const QUEUE: usize = 1024;
+/// Period of requests for a kind that the API server does not serve.
+const ABSENT_RETRY: Duration = Duration::from_secs(30);
+/// The depth to which a `spec` is read: that of a default configuration, and some more.
+const DEPTH: u8 = 32;
+
+/// A kind that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Of(IstioKind),
+    VirtualService,
+}
+
+/// The whole `spec`, and the metadata by which an object is known to be Headgate's.
+#[derive(Debug, Clone)]
+struct IstioShape;
+impl Shape for IstioShape {
+    const KEEP: Keep = Keep::Fields(&[
+        (
+            "metadata",
+            Keep::Joined(
+                IDENTITY,
+                &[
+                    ("labels", Keep::Prefixed("")),
+                    ("annotations", Keep::Prefixed("headgate.dev/")),
+                ],
+            ),
+        ),
+        ("spec", Keep::All(DEPTH)),
+    ]);
+}
+
+/// An object of any watched kind.
+#[derive(Debug)]
+struct Object {
+    key: ObjectKey,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Own(StoredObject),
+    Foreign,
+    VirtualService(Vec<Split>),
+}
+
+impl Object {
+    fn read(kind: Kind, object: &Value) -> Result<Self, MissingIdentity> {
+        let text = |pointer, what| {
+            let found = object.pointer(pointer).and_then(Value::as_str);
+            found.map(str::to_owned).ok_or(MissingIdentity(what))
+        };
+        let key = ObjectKey {
+            namespace: text("/metadata/namespace", "namespace")?,
+            name: text("/metadata/name", "name")?,
+        };
+        let content = match kind {
+            Kind::VirtualService => Content::VirtualService(Split::all(object)),
+            Kind::Of(_) => StoredObject::read(object).map_or(Content::Foreign, Content::Own),
+        };
+        Ok(Self { key, content })
+    }
+}
+
+/// The running watch; dropping it ends it.
+#[derive(Debug)]
+pub struct StoredObjects {
+    stored: watch::Receiver<Option<Arc<Stored>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl StoredObjects {
+    /// A receiver of the objects; `None` until all are known.
+    #[must_use]
+    pub fn stored(&self) -> watch::Receiver<Option<Arc<Stored>>> {
+        self.stored.clone()
+    }
+}
+
+/// Starts the watch of these namespaces; empty for the whole cluster. It reports to `health`.
+#[must_use]
+pub fn watch(client: &Client, namespaces: &[String], health: &WatchHealth) -> StoredObjects {
+    let [rules, filters, services] = access::istio();
+    let table: BTreeMap<Kind, Watchable> = [
+        (Kind::Of(IstioKind::DestinationRule), rules),
+        (Kind::Of(IstioKind::EnvoyFilter), filters),
+        (Kind::VirtualService, services),
+    ]
+    .into();
+    let kinds: Vec<Kind> = table.keys().copied().collect();
+    let (sender, updates) = mpsc::channel(QUEUE);
+    let mut tasks = JoinSet::new();
+    let mut listings = BTreeMap::new();
+    for id in WatchId::all(&kinds, namespaces) {
+        let Some(of) = table.get(&id.kind) else {
+            continue;
+        };
+        let name = of.name(id.namespace.as_deref());
+        health.register(name.clone(), of.install, Blocks::MeshRoutes);
+        let kind = id.kind;
+        let parse: Parse<IstioShape, Object> =
+            Box::new(move |object| Object::read(kind, &object.value));
+        let watch = Watch::new(
+            client,
+            id.clone(),
+            of,
+            parse,
+            ABSENT_RETRY,
+            health.probe(),
+            &sender,
+        );
+        tasks.spawn(watch.run());
+        listings.insert(id, (name, Listing::default()));
+    }
+    let (publish, stored) = watch::channel(None);
+    let reducer = Reducer {
+        listings,
+        stored: Stored::default(),
+        health: health.clone(),
+    };
+    tasks.spawn(reducer.run(updates, publish));
+    StoredObjects {
+        stored,
+        _tasks: tasks,
+    }
+}
+
+type Update = (WatchId<Kind>, WatchUpdate<Object>);
+
+struct Reducer {
+    /// The name of each watch in `headgate status`, and its progress.
+    listings: BTreeMap<WatchId<Kind>, (String, Listing<ObjectKey>)>,
+    stored: Stored,
+    health: WatchHealth,
+}
+
+impl Reducer {
+    async fn run(
+        mut self,
+        mut updates: mpsc::Receiver<Update>,
+        publish: watch::Sender<Option<Arc<Stored>>>,
+    ) {
+        while let Some((id, update)) = updates.recv().await {
+            self.reduce(&id, update);
+            while let Ok((id, update)) = updates.try_recv() {
+                self.reduce(&id, update);
+            }
+            if self
+                .listings
+                .values()
+                .all(|(_, listing)| listing.is_synced())
+            {
+                publish.send_if_modified(|published| {
+                    let changed = published.as_deref() != Some(&self.stored);
+                    if changed {
+                        *published = Some(Arc::new(self.stored.clone()));
+                    }
+                    changed
+                });
+            }
+        }
+    }
+
+    fn reduce(&mut self, id: &WatchId<Kind>, update: WatchUpdate<Object>) {
+        let Some((name, listing)) = self.listings.get_mut(id) else {
+            return;
+        };
+        self.health.report(name, &update);
+        let WatchUpdate::Event(event) = update else {
+            return;
+        };
+        match event {
+            Event::Init => listing.begin(),
+            Event::InitApply(object) => {
+                listing.add(object.key.clone());
+                self.put(id.kind, object);
+            }
+            Event::InitDone => {
+                let listed = listing.complete();
+                self.keep(id, &listed);
+            }
+            Event::Absent => {
+                listing.set_absent();
+                self.keep(id, &BTreeSet::new());
+            }
+            Event::Apply(object) => self.put(id.kind, object),
+            Event::Delete(object) => self.remove(id.kind, &object.key),
+        }
+    }
+
+    fn put(&mut self, kind: Kind, object: Object) {
+        self.remove(kind, &object.key);
+        match (kind, object.content) {
+            (Kind::Of(kind), Content::Own(own)) => {
+                self.stored.objects.insert((kind, object.key), own);
+            }
+            (Kind::Of(kind), Content::Foreign) => {
+                self.stored.foreign.insert((kind, object.key));
+            }
+            (_, Content::VirtualService(splits)) if !splits.is_empty() => {
+                self.stored.splits.insert(object.key, splits);
+            }
+            _ => {}
+        }
+    }
+
+    fn remove(&mut self, kind: Kind, key: &ObjectKey) {
+        match kind {
+            Kind::VirtualService => _ = self.stored.splits.remove(key),
+            Kind::Of(kind) => {
+                let place = (kind, key.clone());
+                self.stored.objects.remove(&place);
+                self.stored.foreign.remove(&place);
+            }
+        }
+    }
+
+    /// Removes the objects of a watch that are not in its list.
+    fn keep(&mut self, id: &WatchId<Kind>, listed: &BTreeSet<ObjectKey>) {
+        let stays = |key: &ObjectKey| {
+            let elsewhere = id.namespace.as_ref().is_some_and(|ns| *ns != key.namespace);
+            elsewhere || listed.contains(key)
+        };
+        match id.kind {
+            Kind::VirtualService => self.stored.splits.retain(|key, _| stays(key)),
+            Kind::Of(kind) => {
+                self.stored
+                    .objects
+                    .retain(|(of, key), _| *of != kind || stays(key));
+                self.stored
+                    .foreign
+                    .retain(|(of, key)| *of != kind || stays(key));
+            }
+        }
+    }
+}
