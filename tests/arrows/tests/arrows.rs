@@ -152,6 +152,12 @@ const RULES: &[Rule] = &[
         says: "`writer` model, contract, kubernetes",
     },
     Rule {
+        name: "headgate-istio",
+        ours: &["headgate-contract", "headgate-kubernetes", "headgate-model"],
+        outside: Guarded(&["kube", "kube-client", "kube-core"]),
+        says: "`istio` model, contract, kubernetes",
+    },
+    Rule {
         name: "headgate-publisher",
         ours: &[
             "headgate-contract",
@@ -180,6 +186,7 @@ const RULES: &[Rule] = &[
             "headgate-core",
             "headgate-dialect",
             "headgate-identity",
+            "headgate-istio",
             "headgate-kubernetes",
             "headgate-model",
             "headgate-publisher",
@@ -337,6 +344,7 @@ fn the_data_plane_and_the_control_plane_share_only_the_contract() {
     let control_plane = [
         "headgate-model",
         "headgate-identity",
+        "headgate-istio",
         "headgate-kubernetes",
         "headgate-publisher",
         "headgate-report",

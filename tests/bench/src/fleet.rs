@@ -14,7 +14,8 @@ use envoy_types::pb::envoy::service::discovery::v3::DiscoveryResponse;
 use envoy_types::pb::google::protobuf::Any;
 use headgate_contract::{BucketRule, ChargeAt, FilterConfig, names};
 use headgate_model::{
-    Carrier, CarrierKey, LabelKeys, NamespacePlan, Objects, Pod, Registry, Scales, plan,
+    Carrier, CarrierKey, CarrierMesh, LabelKeys, NamespacePlan, Objects, Pod, Registry, Scales,
+    plan,
 };
 use headgate_translate::{Code, Options, Rejected, ScopeSpec, snapshot};
 use headgate_xds::{Kind, Snapshot};
@@ -126,6 +127,7 @@ fn objects(namespace: &str, models: usize, upstream: SocketAddr) -> Objects {
             owner_replicas: BTreeMap::new(),
             min_ready_seconds: 0,
             unready_reasons: Vec::new(),
+            mesh: CarrierMesh::default(),
             origin: "bench".to_owned(),
         };
         objects.carriers.insert(key, carrier);
@@ -136,6 +138,7 @@ fn objects(namespace: &str, models: usize, upstream: SocketAddr) -> Objects {
 fn scope(namespace: &str) -> ScopeSpec {
     ScopeSpec {
         follow: false,
+        mesh: None,
         namespaces: vec![namespace.to_owned()],
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
     }

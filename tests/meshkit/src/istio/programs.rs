@@ -12,7 +12,7 @@ use crate::command::installed;
 use crate::pods::Image;
 
 /// The variable that names the directory of the programs.
-const VARIABLE: &str = "HEADGATE_ISTIO";
+const VARIABLE: &str = "HEADGATE_ISTIO_PROGRAMS";
 const TASK: &str = "mesh";
 /// User of the proxies, as in Istio's own image.
 const USER: u32 = 1337;

@@ -114,6 +114,7 @@ fn resources_of(files: &[String], listen: SocketAddr) -> Vec<Resource> {
     let plan = plan(&registry, &objects, &Scales::default());
     let scope = ScopeSpec {
         follow: false,
+        mesh: None,
         namespaces: vec!["default".to_owned()],
         listen,
     };

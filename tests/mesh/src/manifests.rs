@@ -1,0 +1,137 @@
+//! The objects of a user: namespaces, a model with its Service, another service, clients and a gateway.
+
+use serde_json::{Value, json};
+
+use crate::stand::{CLIENTS, GATEWAYS, MODELS};
+
+/// The annotations by which a pod mounts the module of the filter, as docs/install.md has them.
+fn mounts_module() -> Value {
+    json!({
+        "sidecar.istio.io/userVolume": r#"{"headgate-wasm": {"configMap": {"name": "headgate-wasm"}}}"#,
+        "sidecar.istio.io/userVolumeMount": r#"{"headgate-wasm": {"mountPath": "/etc/headgate/wasm", "readOnly": true}}"#,
+    })
+}
+
+/// The namespaces.
+pub(crate) fn namespaces() -> Vec<Value> {
+    let injected = json!({ "istio-injection": "enabled" });
+    [(MODELS, injected.clone()), (CLIENTS, injected), (GATEWAYS, json!({}))]
+        .into_iter()
+        .map(|(name, labels)| {
+            json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name, "labels": labels } })
+        })
+        .collect()
+}
+
+/// A Deployment of model `llama3-70b` whose labels are on the Deployment alone.
+pub(crate) fn model(version: &str, weight: Option<&str>) -> Value {
+    let name = format!("llama3-70b-{}", version.replace('.', "-"));
+    let pods = json!({ "app": "llama3-70b", "track": name });
+    let mut labels = json!({ "model-name": "llama3-70b", "model-version": version });
+    if let Some(weight) = weight {
+        labels["canary-weight"] = json!(weight);
+    }
+    server(
+        &name,
+        &labels,
+        &pods,
+        &["--model=llama3-70b", &format!("--version={version}")],
+    )
+}
+
+/// A service that is no model.
+pub(crate) fn other() -> Value {
+    let pods = json!({ "app": "users" });
+    server(
+        "users",
+        &json!({}),
+        &pods,
+        &["--model=users", "--version=plain"],
+    )
+}
+
+fn server(name: &str, labels: &Value, pods: &Value, args: &[&str]) -> Value {
+    let mut arguments = vec!["--listen=0.0.0.0:8000"];
+    arguments.extend(args);
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": name, "namespace": MODELS, "labels": labels },
+        "spec": {
+            "replicas": 1,
+            "selector": { "matchLabels": pods },
+            "template": {
+                "metadata": { "labels": pods },
+                "spec": { "containers": [{
+                    "name": "server",
+                    "image": "headgate/mock-model",
+                    "args": arguments,
+                    "ports": [{ "name": "http", "containerPort": 8000 }],
+                    "readinessProbe": { "httpGet": { "path": "/healthz", "port": "http" }, "periodSeconds": 1 },
+                }] },
+            },
+        },
+    })
+}
+
+/// A Service on port 8000.
+pub(crate) fn service(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": { "name": name, "namespace": MODELS },
+        "spec": {
+            "selector": { "app": name },
+            "ports": [{ "name": "http", "port": 8000, "targetPort": "http" }],
+        },
+    })
+}
+
+/// A client: a pod with its own ServiceAccount, of which only the sidecar runs.
+pub(crate) fn client(name: &str) -> Vec<Value> {
+    vec![
+        json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "namespace": CLIENTS } }),
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": name, "namespace": CLIENTS, "labels": { "app": name },
+                "annotations": mounts_module(),
+            },
+            "spec": { "serviceAccountName": name, "containers": [{ "name": "client", "image": "test/client" }] },
+        }),
+    ]
+}
+
+/// An ingress gateway for `ai.example.com` on a port of loopback.
+pub(crate) fn gateway(port: u16) -> Vec<Value> {
+    let labels = json!({ "istio": "ingressgateway", "sidecar.istio.io/inject": "true" });
+    let metadata = json!({ "name": "ai", "namespace": GATEWAYS });
+    let mut annotations = mounts_module();
+    annotations["inject.istio.io/templates"] = json!("gateway");
+    vec![
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": { "name": "gateway", "namespace": GATEWAYS, "labels": labels, "annotations": annotations },
+            "spec": { "containers": [{ "name": "istio-proxy", "image": "auto" }] },
+        }),
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": metadata,
+            "spec": {
+                "selector": { "istio": "ingressgateway" },
+                "servers": [{
+                    "port": { "number": port, "name": "http", "protocol": "HTTP" },
+                    "bind": "127.0.0.1",
+                    "hosts": ["ai.example.com"],
+                }],
+            },
+        }),
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata,
+            "spec": {
+                "hosts": ["ai.example.com"],
+                "gateways": ["ai"],
+                "http": [{ "route": [{ "destination": {
+                    "host": "llama3-70b.models.svc.cluster.local", "port": { "number": 8000 },
+                } }] }],
+            },
+        }),
+    ]
+}

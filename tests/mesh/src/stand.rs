@@ -1,0 +1,321 @@
+//! The stand: a mesh, Headgate in it, a model and clients.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use headgate_meshkit::istio::{Mesh, MeshError, MeshOptions};
+use headgate_meshkit::pods::{Image, Images, ProcessRunner, Processes};
+use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest, Reply};
+use headgate_testkit::deadline::eventually;
+use headgate_testkit::kube::{EmptyRuntime, Kube, KubeError, KubeOptions, Kubelet};
+use headgate_testkit::ports::free_port;
+use headgate_testkit::testbed::TestbedError;
+use headgate_testkit::testbed::artifacts::{
+    checkout, headgate_binary, mock_model_binary, wasm_module,
+};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+
+use crate::manifests;
+
+/// Namespace of the models.
+pub const MODELS: &str = "models";
+/// Namespace of the clients.
+pub const CLIENTS: &str = "clients";
+/// Namespace of the gateway.
+pub const GATEWAYS: &str = "gateways";
+/// The host of the model, as clients in the mesh name it.
+pub const HOST: &str = "llama3-70b.models.svc.cluster.local:8000";
+
+const SOON: Duration = Duration::from_secs(120);
+
+/// Why a stand cannot be used.
+#[derive(Debug)]
+pub enum StandError {
+    /// A mesh.
+    Mesh(MeshError),
+    /// A Kubernetes API or `kubectl`, with the last lines of all pods.
+    Kube(String),
+    /// A program is missing.
+    Testbed(TestbedError),
+    /// A file.
+    Io(std::io::Error),
+}
+
+impl std::fmt::Display for StandError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Mesh(error) => error.fmt(f),
+            Self::Kube(error) => f.write_str(error),
+            Self::Testbed(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StandError {}
+
+impl From<MeshError> for StandError {
+    fn from(error: MeshError) -> Self {
+        Self::Mesh(error)
+    }
+}
+
+impl From<KubeError> for StandError {
+    fn from(error: KubeError) -> Self {
+        Self::Kube(error.to_string())
+    }
+}
+
+impl From<TestbedError> for StandError {
+    fn from(error: TestbedError) -> Self {
+        Self::Testbed(error)
+    }
+}
+
+impl From<std::io::Error> for StandError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Options of a stand.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Arguments added to those of the Deployment.
+    pub args: Vec<String>,
+}
+
+/// A mesh with Headgate in it.
+pub struct MeshStand {
+    /// The API server.
+    pub kube: Kube,
+    /// Istio.
+    pub mesh: Mesh,
+    /// The processes of all pods.
+    pub processes: Processes,
+    /// The port of the gateway on 127.0.0.1.
+    pub gateway: u16,
+    _kubelet: Kubelet,
+    dir: TempDir,
+}
+
+impl MeshStand {
+    /// Starts the mesh, installs Headgate, and waits until its pods are ready.
+    ///
+    /// # Errors
+    /// [`StandError`], with the last lines of the logs where a pod is not ready in time.
+    pub async fn start(options: &Options) -> Result<Self, StandError> {
+        let kube = Kube::start(KubeOptions::default()).await?;
+        let mesh = Mesh::start(&kube, MeshOptions::default()).await?;
+        let module = wasm_module()?;
+        let wasm = module.parent().unwrap_or(Path::new(".")).to_owned();
+        let headgate =
+            Image::new("/usr/bin/headgate", headgate_binary()?).with_file("/wasm", &wasm);
+        let images = Images::default().with("headgate/headgate", headgate).with(
+            "headgate/mock-model",
+            Image::new("/mock-model", mock_model_binary()?),
+        );
+        let runner = ProcessRunner::new(&kube, images, EmptyRuntime::default())?;
+        let runner = runner.with_injector(mesh.injector());
+        let processes = runner.processes();
+        let kubelet = runner.start(&kube);
+        let stand = Self {
+            kube,
+            mesh,
+            processes,
+            gateway: free_port()?,
+            _kubelet: kubelet,
+            dir: tempfile::tempdir()?,
+        };
+        stand.apply(&manifests::namespaces()).await?;
+        for namespace in [CLIENTS, GATEWAYS] {
+            stand.create_module(namespace, &module).await?;
+        }
+        stand.install(options).await?;
+        Ok(stand)
+    }
+
+    /// `kubectl apply -k` of the shipped overlay, with the arguments of a kustomization of the user's own.
+    async fn install(&self, options: &Options) -> Result<(), StandError> {
+        let overlay = checkout()?.join("istio-manifests/overlays/istio-sidecar");
+        let directory = self.own_kustomization(&overlay, options)?;
+        let directory = directory.to_string_lossy().into_owned();
+        let kubectl = self.kube.kubectl();
+        kubectl
+            .run(["apply", "--server-side", "-k", &directory])
+            .await?;
+        self.wait("headgate-system", "app.kubernetes.io/name=headgate")
+            .await
+    }
+
+    fn own_kustomization(&self, overlay: &Path, options: &Options) -> Result<PathBuf, StandError> {
+        let usual = [
+            format!("--istio-clients={CLIENTS}"),
+            format!("--istio-gateways={GATEWAYS}"),
+            format!("--domain={MODELS}=ai.example.com"),
+        ];
+        let patches = usual.iter().chain(&options.args);
+        let patches = patches.map(|arg| {
+            format!("    - {{ op: add, path: /spec/template/spec/containers/0/args/-, value: '{arg}' }}\n")
+        });
+        // Kustomize refers to bases by relative paths only.
+        let directory = self.dir.path().join("install");
+        std::fs::create_dir_all(&directory)?;
+        let root = overlay.components().count();
+        let depth = directory.components().count();
+        let up = "../".repeat(depth - 1);
+        let overlay: PathBuf = overlay.components().skip(1).take(root).collect();
+        let text = format!(
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{up}{}]\npatches:\n\
+             - target: {{ kind: Deployment, name: headgate }}\n  patch: |-\n{}",
+            overlay.display(),
+            patches.collect::<String>(),
+        );
+        std::fs::write(directory.join("kustomization.yaml"), text)?;
+        Ok(directory)
+    }
+
+    /// The module as a ConfigMap, with its hash in the name of the file.
+    async fn create_module(&self, namespace: &str, module: &Path) -> Result<(), StandError> {
+        let bytes = std::fs::read(module)?;
+        let hash: String = Sha256::digest(&bytes)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        let file = format!("--from-file=headgate-{hash}.wasm={}", module.display());
+        let create = [
+            "create",
+            "configmap",
+            "headgate-wasm",
+            "-n",
+            namespace,
+            file.as_str(),
+        ];
+        self.kube.kubectl().run(create).await?;
+        Ok(())
+    }
+
+    /// Applies objects.
+    ///
+    /// # Errors
+    /// The message of `kubectl`.
+    pub async fn apply(&self, objects: &[Value]) -> Result<(), StandError> {
+        for object in objects {
+            self.kube.kubectl().apply(&object.to_string()).await?;
+        }
+        Ok(())
+    }
+
+    /// Deploys version `v1` of the model, its Service, another service, two clients and a gateway.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub async fn deploy(&self) -> Result<(), StandError> {
+        self.apply(&[
+            manifests::service("llama3-70b"),
+            manifests::service("users"),
+        ])
+        .await?;
+        self.apply(&[manifests::model("v1", None), manifests::other()])
+            .await?;
+        for client in ["client", "other-client"] {
+            self.apply(&manifests::client(client)).await?;
+        }
+        self.apply(&manifests::gateway(self.gateway)).await?;
+        for (namespace, selector) in [
+            (MODELS, "app in (llama3-70b, users)"),
+            (CLIENTS, "app in (client, other-client)"),
+            (GATEWAYS, "istio=ingressgateway"),
+        ] {
+            self.wait(namespace, selector).await?;
+        }
+        Ok(())
+    }
+
+    /// Deploys another version of the model.
+    ///
+    /// # Errors
+    /// As [`Self::wait`].
+    pub async fn deploy_version(
+        &self,
+        version: &str,
+        weight: Option<&str>,
+    ) -> Result<(), StandError> {
+        self.apply(&[manifests::model(version, weight)]).await?;
+        self.wait(MODELS, "app=llama3-70b").await
+    }
+
+    /// `kubectl wait` until pods are ready.
+    ///
+    /// # Errors
+    /// The message of `kubectl`, with the last lines of all pods.
+    pub async fn wait(&self, namespace: &str, selector: &str) -> Result<(), StandError> {
+        let wait = ["wait", "-n", namespace, "pod", "-l", selector];
+        let wait = wait
+            .iter()
+            .chain(&["--for=condition=Ready", "--timeout=120s"]);
+        let waited = self.kube.kubectl().run(wait).await;
+        waited
+            .map(|_| ())
+            .map_err(|error| StandError::Kube(self.with_logs(&error.to_string())))
+    }
+
+    /// A message with the last lines of all pods.
+    #[must_use]
+    pub fn with_logs(&self, message: &str) -> String {
+        format!("{message}\n{}", self.processes.log_tails(40))
+    }
+
+    /// The address at which programs of a client reach Services on port 8000.
+    ///
+    /// # Errors
+    /// The pod has no proxy.
+    pub fn outbound(&self, client: &str) -> Result<String, StandError> {
+        let outbound = self.mesh.proxy(&format!("{CLIENTS}/{client}"))?.outbound;
+        Ok(format!("http://{outbound}:8000"))
+    }
+
+    /// The address of the gateway.
+    #[must_use]
+    pub fn ingress(&self) -> String {
+        format!("http://127.0.0.1:{}", self.gateway)
+    }
+
+    /// A chat request to the model through the sidecar of a client.
+    ///
+    /// # Errors
+    /// The client has no proxy.
+    pub fn chat(&self, client: &str) -> Result<HttpRequest, StandError> {
+        let chat = OpenAiRequest::chat("llama3-70b").to(&self.outbound(client)?);
+        Ok(chat.header("host", HOST))
+    }
+
+    /// Sends requests until a response fulfils a condition.
+    ///
+    /// # Errors
+    /// The last response that did not, with the last lines of all pods.
+    pub async fn until(
+        &self,
+        what: &str,
+        request: impl Fn() -> HttpRequest,
+        fulfils: impl Fn(&Reply) -> bool,
+    ) -> Result<Reply, StandError> {
+        let found = eventually(SOON, what, async || {
+            match HttpClient::new().send(request()).await {
+                Ok(reply) if fulfils(&reply) => Ok(reply),
+                Ok(reply) => Err(format!(
+                    "{} {:?} {}",
+                    reply.status,
+                    reply.headers,
+                    reply.text()
+                )),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        found
+            .await
+            .map_err(|error| StandError::Kube(self.with_logs(&error.to_string())))
+    }
+}
