@@ -8,7 +8,7 @@ use headgate_identity::{FileOptions, SpiffeId, TrustDomain};
 use headgate_istio::XdsService;
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies::Controller;
-use headgate_model::LabelKeys;
+use headgate_model::{LabelKeys, Labels};
 use headgate_publisher::FlagRules;
 use headgate_report::output::Format;
 use headgate_source::cluster::AllowedEndpoint;
@@ -70,6 +70,10 @@ pub(crate) struct IstioConfig {
     pub clients: Vec<String>,
     /// Namespaces of gateways.
     pub gateways: Vec<String>,
+    /// Labels of pods whose sidecars run the filter; empty for all.
+    pub client_labels: Labels,
+    /// Labels of gateways that run the filter; empty for all.
+    pub gateway_labels: Labels,
     /// Root namespace of Istio.
     pub root_namespace: String,
     /// The Service of the xDS server.
@@ -380,6 +384,8 @@ pub(crate) mod tests {
                 mode: None,
                 clients: Vec::new(),
                 gateways: Vec::new(),
+                client_labels: Labels::new(),
+                gateway_labels: Labels::new(),
                 root_namespace: "istio-system".to_owned(),
                 xds_service: XdsService {
                     name: "headgate".to_owned(),

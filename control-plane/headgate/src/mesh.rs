@@ -42,6 +42,8 @@ pub(crate) fn options(
     let IstioConfig {
         clients,
         gateways,
+        client_labels,
+        gateway_labels,
         xds_service,
         ..
     } = &input.istio;
@@ -56,6 +58,8 @@ pub(crate) fn options(
     Ok(Options {
         clients: audience(clients),
         gateways: audience(gateways),
+        client_labels: client_labels.clone(),
+        gateway_labels: gateway_labels.clone(),
         hosts: host_rules(input)?,
         xds: xds_service.clone(),
         module: match module {

@@ -41,6 +41,18 @@ pub(crate) fn parse_label_key(text: &str) -> Result<String, String> {
     Err("not a label key: write `model-name` or `example.com/model-name`".to_owned())
 }
 
+/// Parses a label with its value: `KEY=VALUE`. The value may be empty.
+pub(crate) fn parse_label(text: &str) -> Result<(String, String), String> {
+    let inner = |c: u8| c.is_ascii_alphanumeric() || b".-_".contains(&c);
+    let is_value = |value: &&str| value.is_empty() || (value.len() <= 63 && is_word(value, inner));
+    let parts = text.split_once('=').filter(|(_, value)| is_value(value));
+    let parsed =
+        parts.and_then(|(key, value)| Some((parse_label_key(key).ok()?, value.to_owned())));
+    parsed.ok_or_else(|| {
+        format!("{text:?} is not a label: write KEY=VALUE, such as headgate.dev/proxy=true")
+    })
+}
+
 /// Whether a text starts and ends with a letter or digit, and has only allowed characters in between.
 fn is_word(text: &str, inner: impl Fn(u8) -> bool) -> bool {
     let ends = [text.bytes().next(), text.bytes().last()];
@@ -53,6 +65,21 @@ fn is_word(text: &str, inner: impl Fn(u8) -> bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_label_has_a_key_and_a_value_in_the_syntax_of_kubernetes() {
+        let owned = |key: &str, value: &str| Ok((key.to_owned(), value.to_owned()));
+        assert_eq!(
+            parse_label("headgate.dev/proxy=true"),
+            owned("headgate.dev/proxy", "true")
+        );
+        assert_eq!(parse_label("app="), owned("app", ""));
+        let long = format!("app={}", "a".repeat(64));
+        for bad in ["", "app", "=true", "a b=c", "app=a b", "app=-a", &long] {
+            let refused = parse_label(bad).unwrap_err();
+            assert!(refused.contains("headgate.dev/proxy=true"), "{refused}");
+        }
+    }
 
     #[test]
     fn each_kind_of_name_has_the_syntax_of_kubernetes() {

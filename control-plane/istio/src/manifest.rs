@@ -3,7 +3,7 @@
 use headgate_contract::names;
 use serde_json::{Value, json};
 
-use crate::desired::{Desired, Insertion, ObjectKey, Routes, Rule, VirtualHost};
+use crate::desired::{Context, Desired, Insertion, ObjectKey, Routes, Rule, VirtualHost};
 use crate::envoy_filter::{insertion, switch, version_route};
 use crate::options::Options;
 
@@ -84,15 +84,28 @@ pub(crate) fn host_patches(routes: &Routes, host: &VirtualHost) -> Vec<Value> {
         .collect()
 }
 
-/// The `spec` of an `EnvoyFilter` with these patches.
-pub(crate) fn patches_spec(patches: &[Value]) -> Value {
-    json!({ "priority": PRIORITY, "configPatches": patches })
+/// The `spec` of an `EnvoyFilter` with these patches, for the proxies of pods that match a selector.
+pub(crate) fn patches_spec(patches: &[Value], selector: Option<Value>) -> Value {
+    let mut spec = json!({ "priority": PRIORITY, "configPatches": patches });
+    if let Some(selector) = selector {
+        spec[SELECTOR] = selector;
+    }
+    spec
+}
+
+/// The selector of an `EnvoyFilter`; `None` if it applies to all proxies of its namespace.
+pub(crate) fn selector(context: Context, options: &Options) -> Option<Value> {
+    let labels = options.labels_of(context);
+    (!labels.is_empty()).then(|| json!({ "labels": labels }))
 }
 
 /// The `spec` of an `EnvoyFilter` that inserts the filter.
 pub(crate) fn insertion_spec(of: &Insertion, options: &Options) -> Value {
-    patches_spec(&insertion(of, options))
+    patches_spec(&insertion(of, options), selector(of.context, options))
 }
+
+/// The field of the selector.
+pub(crate) const SELECTOR: &str = "workloadSelector";
 
 /// Patches apply after those of other people, which have priority 0 unless they set one.
 const PRIORITY: i32 = 10;
@@ -113,7 +126,10 @@ impl Desired {
         let routes = self.routes.iter().map(|(key, routes)| {
             let hosts = routes.hosts.keys();
             let patches: Vec<Value> = hosts.flat_map(|host| host_patches(routes, host)).collect();
-            envoy_filter(key, patches_spec(&patches))
+            envoy_filter(
+                key,
+                patches_spec(&patches, selector(routes.context, options)),
+            )
         });
         rules.chain(insertions).chain(routes).collect()
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use headgate_model::{HostRules, LabelKeys};
+use headgate_model::{HostRules, LabelKeys, Labels};
+
+use crate::desired::Context;
 
 /// The namespaces of proxies, each with patterns of the namespaces of models that its proxies may see.
 pub type Audience = BTreeMap<String, Vec<String>>;
@@ -16,6 +18,10 @@ pub struct Options {
     pub clients: Audience,
     /// Namespaces of ingress gateways.
     pub gateways: Audience,
+    /// Labels of the pods whose sidecars run the filter; empty for all pods of the namespaces.
+    pub client_labels: Labels,
+    /// Labels of the gateways that run the filter; empty for all gateways of the namespaces.
+    pub gateway_labels: Labels,
     /// The rules of hosts.
     pub hosts: HostRules,
     /// The Service by which proxies reach the xDS server.
@@ -28,6 +34,17 @@ pub struct Options {
     pub keys: LabelKeys,
     /// Name of the installation.
     pub controller: String,
+}
+
+impl Options {
+    /// The labels of the pods to whose proxies the objects of a context apply; empty for all.
+    #[must_use]
+    pub fn labels_of(&self, context: Context) -> &Labels {
+        match context {
+            Context::SidecarOutbound | Context::SidecarInbound => &self.client_labels,
+            Context::Gateway => &self.gateway_labels,
+        }
+    }
 }
 
 /// The Service of the xDS server: `NAME.NAMESPACE:PORT`.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::desired::{Desired, ObjectKey, RouteKey, Routes, Rule, SubsetKey, VirtualHost};
 use crate::envoy_filter::{switch, version_route};
-use crate::manifest::{IstioKind, insertion_spec, patches_spec, rule_spec};
+use crate::manifest::{IstioKind, SELECTOR, insertion_spec, patches_spec, rule_spec, selector};
 use crate::options::Options;
 use crate::stored::{Stored, StoredObject, cluster_of};
 
@@ -242,13 +242,18 @@ impl Ages {
             let wanted = input.desired.routes.get(key);
             let stored = own.get(key).copied();
             let patches = self.patches(key, wanted, stored, input);
+            // Routes that linger apply where they applied.
+            let selector = match wanted {
+                Some(wanted) => selector(wanted.context, input.options),
+                None => stored.and_then(|stored| stored.spec.get(SELECTOR).cloned()),
+            };
             if patches.is_empty() {
                 delete(IstioKind::EnvoyFilter, key, input, steps);
             } else {
                 apply(
                     IstioKind::EnvoyFilter,
                     key,
-                    patches_spec(&patches),
+                    patches_spec(&patches, selector),
                     input,
                     steps,
                 );

@@ -44,6 +44,12 @@ impl Display for Claim {
 }
 
 impl Claim {
+    /// A claim.
+    #[must_use]
+    pub const fn new(sentence: &'static str) -> Self {
+        Self(sentence)
+    }
+
     /// The sentence.
     #[must_use]
     pub fn sentence(self) -> &'static str {
@@ -51,7 +57,7 @@ impl Claim {
     }
 
     /// The error for this claim.
-    pub(crate) fn broken(self, why: impl Display) -> BrokenClaim {
+    pub fn broken(self, why: impl Display) -> BrokenClaim {
         BrokenClaim {
             claim: self.0,
             why: why.to_string(),
@@ -59,7 +65,10 @@ impl Claim {
     }
 
     /// Fails the claim unless `holds`.
-    pub(crate) fn ensure(self, holds: bool, why: impl FnOnce() -> String) -> ClaimResult<()> {
+    ///
+    /// # Errors
+    /// The claim, with `why`.
+    pub fn ensure(self, holds: bool, why: impl FnOnce() -> String) -> ClaimResult<()> {
         if holds {
             Ok(())
         } else {
@@ -68,16 +77,18 @@ impl Claim {
     }
 
     /// Fails the claim on an error; `what` names the step.
-    pub(crate) fn require_ok<T, E: Display>(
-        self,
-        what: &str,
-        result: Result<T, E>,
-    ) -> ClaimResult<T> {
+    ///
+    /// # Errors
+    /// The claim, with the step and its error.
+    pub fn require_ok<T, E: Display>(self, what: &str, result: Result<T, E>) -> ClaimResult<T> {
         result.map_err(|error| self.broken(format!("{what}: {error}")))
     }
 
     /// Fails the claim on a missing value; `what` names the value.
-    pub(crate) fn require_some<T>(self, what: &str, found: Option<T>) -> ClaimResult<T> {
+    ///
+    /// # Errors
+    /// The claim, with the name of the value.
+    pub fn require_some<T>(self, what: &str, found: Option<T>) -> ClaimResult<T> {
         found.ok_or_else(|| self.broken(format!("{what} is missing")))
     }
 }

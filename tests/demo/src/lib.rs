@@ -26,6 +26,7 @@ mod claim;
 pub mod duration;
 pub mod objects;
 pub mod outage;
+mod printer;
 pub mod sessions;
 pub mod settlement;
 pub mod tags;
@@ -34,3 +35,4 @@ pub mod walkthrough;
 pub mod workloads;
 
 pub use self::claim::{BrokenClaim, Claim, ClaimResult};
+pub use self::printer::Printer;

@@ -4,7 +4,6 @@
 //! can leave the same environment running ([`detached`]).
 
 mod detached;
-mod printer;
 mod sections;
 
 use std::process::ExitCode;
@@ -105,10 +104,9 @@ async fn run(source: Source) -> Result<ExitCode, DemoError> {
 mod tests {
     use std::time::Duration;
 
-    use headgate_demo::duration;
+    use headgate_demo::{Printer, duration};
 
     use super::*;
-    use crate::printer::Printer;
 
     /// The exit code of the program after a demo of this duration.
     fn run_in(seconds: u64) -> (Vec<BrokenClaim>, ExitCode) {

@@ -5,20 +5,30 @@
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stdout};
 
-use headgate_demo::{BrokenClaim, Claim, ClaimResult};
 use headgate_testkit::kube::CommandOutput;
+
+use crate::claim::{BrokenClaim, Claim, ClaimResult};
 
 const WIDTH: usize = 16;
 
 /// Prints the output and collects the claims that do not hold.
-pub(crate) struct Printer {
+#[derive(Debug)]
+pub struct Printer {
     terminal: bool,
     sections: usize,
     broken: Vec<BrokenClaim>,
 }
 
+impl Default for Printer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Printer {
-    pub(crate) fn new() -> Self {
+    /// Prints to standard output.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             terminal: stdout().is_terminal(),
             sections: 0,
@@ -27,19 +37,19 @@ impl Printer {
     }
 
     /// A numbered heading.
-    pub(crate) fn section(&mut self, title: &str) {
+    pub fn section(&mut self, title: &str) {
         self.sections += 1;
         let heading = format!("{}. {title}", self.sections);
         self.line(&format!("\n{}", self.styled("1", &heading)));
     }
 
     /// An action.
-    pub(crate) fn action(&self, what: impl Display) {
+    pub fn action(&self, what: impl Display) {
         self.line(&format!("   {what}"));
     }
 
     /// A command with its output.
-    pub(crate) fn command(&self, typed: &CommandOutput) {
+    pub fn command(&self, typed: &CommandOutput) {
         self.action(format!("$ {}", typed.line));
         for line in typed.output.lines() {
             self.line(&format!("     {line}"));
@@ -47,12 +57,12 @@ impl Printer {
     }
 
     /// A measurement.
-    pub(crate) fn row(&self, what: &str, value: impl Display) {
+    pub fn row(&self, what: &str, value: impl Display) {
         self.line(&format!("   {what:WIDTH$} {value}"));
     }
 
     /// Whether the claim holds; if so, also prints the figures with `show`.
-    pub(crate) fn judge<T>(
+    pub fn judge<T>(
         &mut self,
         claim: Claim,
         measured: ClaimResult<T>,
@@ -81,7 +91,8 @@ impl Printer {
     }
 
     /// The last lines. Returns the claims that do not hold.
-    pub(crate) fn finish(self, took: std::time::Duration) -> Vec<BrokenClaim> {
+    #[must_use]
+    pub fn finish(self, took: std::time::Duration) -> Vec<BrokenClaim> {
         let seconds = took.as_secs_f64();
         if self.broken.is_empty() {
             self.line(&format!("\nEvery claim holds. Duration: {seconds:.1} s."));
@@ -106,7 +117,7 @@ impl Printer {
     }
 
     /// A closed standard output (`| head`) ends the printing, not the measuring.
-    pub(crate) fn line(&self, text: &str) {
+    pub fn line(&self, text: &str) {
         let mut out = stdout().lock();
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }

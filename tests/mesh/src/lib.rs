@@ -6,8 +6,18 @@
 //! | the control plane | the shipped Deployment, whose pods run as processes behind their own sidecars |
 //! | model servers | the mock model of the test kit, behind sidecars |
 //! | clients | pods of which only the sidecar runs; requests go to its outbound address |
+//!
+//! [`story`] checks the [`claims`] one after the other on one stand. The demo prints it, and a test runs it.
 
+pub mod claims;
+mod error;
 mod manifests;
 mod stand;
+pub mod story;
+mod traffic;
 
-pub use stand::{CLIENTS, GATEWAYS, HOST, MODELS, MeshStand, Options, StandError};
+pub use error::StandError;
+pub use stand::{
+    CLIENT, CLIENTS, GATEWAYS, HEADGATE, HOST, MODELS, MeshStand, Options, PLAIN_CLIENT, SYSTEM,
+};
+pub use traffic::{Served, Traffic};

@@ -61,12 +61,14 @@ fn server(name: &str, labels: &Value, pods: &Value, args: &[&str]) -> Value {
             "selector": { "matchLabels": pods },
             "template": {
                 "metadata": { "labels": pods },
-                "spec": { "containers": [{
+                "spec": { "terminationGracePeriodSeconds": 10, "containers": [{
                     "name": "server",
                     "image": "headgate/mock-model",
                     "args": arguments,
                     "ports": [{ "name": "http", "containerPort": 8000 }],
                     "readinessProbe": { "httpGet": { "path": "/healthz", "port": "http" }, "periodSeconds": 1 },
+                    // Until then no proxy sends requests to this pod.
+                    "lifecycle": { "preStop": { "sleep": { "seconds": 3 } } },
                 }] },
             },
         },
@@ -85,16 +87,18 @@ pub(crate) fn service(name: &str) -> Value {
     })
 }
 
-/// A client: a pod with its own ServiceAccount, of which only the sidecar runs.
-pub(crate) fn client(name: &str) -> Vec<Value> {
+/// A client: a pod with its own ServiceAccount, of which only the sidecar runs. Its sidecar runs the filter if it is `chosen`: then the
+/// pod has the label and the module.
+pub(crate) fn client(name: &str, chosen: bool) -> Vec<Value> {
+    let mut metadata = json!({ "name": name, "namespace": CLIENTS, "labels": { "app": name } });
+    if chosen {
+        metadata["labels"]["headgate.dev/proxy"] = json!("true");
+        metadata["annotations"] = mounts_module();
+    }
     vec![
         json!({ "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": name, "namespace": CLIENTS } }),
         json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {
-                "name": name, "namespace": CLIENTS, "labels": { "app": name },
-                "annotations": mounts_module(),
-            },
+            "apiVersion": "v1", "kind": "Pod", "metadata": metadata,
             "spec": { "serviceAccountName": name, "containers": [{ "name": "client", "image": "test/client" }] },
         }),
     ]
@@ -102,7 +106,9 @@ pub(crate) fn client(name: &str) -> Vec<Value> {
 
 /// An ingress gateway for `ai.example.com` on a port of loopback.
 pub(crate) fn gateway(port: u16) -> Vec<Value> {
-    let labels = json!({ "istio": "ingressgateway", "sidecar.istio.io/inject": "true" });
+    let labels = json!({
+        "istio": "ingressgateway", "sidecar.istio.io/inject": "true", "headgate.dev/proxy": "true",
+    });
     let metadata = json!({ "name": "ai", "namespace": GATEWAYS });
     let mut annotations = mounts_module();
     annotations["inject.istio.io/templates"] = json!("gateway");

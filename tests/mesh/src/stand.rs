@@ -3,82 +3,42 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use headgate_meshkit::istio::{Mesh, MeshError, MeshOptions};
+use headgate_meshkit::istio::{Mesh, MeshOptions};
 use headgate_meshkit::pods::{Image, Images, ProcessRunner, Processes};
 use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{EmptyRuntime, Kube, KubeError, KubeOptions, Kubelet};
+use headgate_testkit::kube::{CommandOutput, EmptyRuntime, Kube, KubeOptions, Kubelet};
 use headgate_testkit::ports::free_port;
-use headgate_testkit::testbed::TestbedError;
 use headgate_testkit::testbed::artifacts::{
     checkout, headgate_binary, mock_model_binary, wasm_module,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use crate::error::StandError;
 use crate::manifests;
 
 /// Namespace of the models.
 pub const MODELS: &str = "models";
 /// Namespace of the clients.
 pub const CLIENTS: &str = "clients";
+/// A client whose pod has the label and the module of the filter.
+pub const CLIENT: &str = "client";
+/// A client whose pod has neither.
+pub const PLAIN_CLIENT: &str = "plain-client";
 /// Namespace of the gateway.
 pub const GATEWAYS: &str = "gateways";
 /// The host of the model, as clients in the mesh name it.
 pub const HOST: &str = "llama3-70b.models.svc.cluster.local:8000";
 
+/// Namespace of Headgate.
+pub const SYSTEM: &str = "headgate-system";
+/// The label of its pods.
+pub const HEADGATE: &str = "app.kubernetes.io/name=headgate";
+
 const SOON: Duration = Duration::from_secs(120);
-
-/// Why a stand cannot be used.
-#[derive(Debug)]
-pub enum StandError {
-    /// A mesh.
-    Mesh(MeshError),
-    /// A Kubernetes API or `kubectl`, with the last lines of all pods.
-    Kube(String),
-    /// A program is missing.
-    Testbed(TestbedError),
-    /// A file.
-    Io(std::io::Error),
-}
-
-impl std::fmt::Display for StandError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Mesh(error) => error.fmt(f),
-            Self::Kube(error) => f.write_str(error),
-            Self::Testbed(error) => error.fmt(f),
-            Self::Io(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for StandError {}
-
-impl From<MeshError> for StandError {
-    fn from(error: MeshError) -> Self {
-        Self::Mesh(error)
-    }
-}
-
-impl From<KubeError> for StandError {
-    fn from(error: KubeError) -> Self {
-        Self::Kube(error.to_string())
-    }
-}
-
-impl From<TestbedError> for StandError {
-    fn from(error: TestbedError) -> Self {
-        Self::Testbed(error)
-    }
-}
-
-impl From<std::io::Error> for StandError {
-    fn from(error: std::io::Error) -> Self {
-        Self::Io(error)
-    }
-}
 
 /// Options of a stand.
 #[derive(Debug, Clone, Default)]
@@ -146,8 +106,7 @@ impl MeshStand {
         kubectl
             .run(["apply", "--server-side", "-k", &directory])
             .await?;
-        self.wait("headgate-system", "app.kubernetes.io/name=headgate")
-            .await
+        self.wait(SYSTEM, HEADGATE).await
     }
 
     fn own_kustomization(&self, overlay: &Path, options: &Options) -> Result<PathBuf, StandError> {
@@ -197,6 +156,69 @@ impl MeshStand {
         Ok(())
     }
 
+    /// Runs a line of `kubectl` in the checkout, as the administrator.
+    ///
+    /// # Errors
+    /// The message of `kubectl`.
+    pub async fn kubectl(&self, line: &str) -> Result<CommandOutput, StandError> {
+        let kubectl = self.kube.kubectl().in_dir(&checkout()?);
+        Ok(kubectl.run_line(line).await?)
+    }
+
+    /// The names of pods.
+    ///
+    /// # Errors
+    /// The message of `kubectl`.
+    pub async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<String>, StandError> {
+        let line = format!("kubectl get pod -n {namespace} -l {selector} -o name");
+        let listed = self.kubectl(&line).await?.output;
+        let names = listed.lines().map(|line| line.trim_start_matches("pod/"));
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    /// Ends the process of a container by SIGKILL; the kubelet starts it again.
+    ///
+    /// # Errors
+    /// The container does not run.
+    pub fn kill(&self, pod: &str, container: &str) -> Result<u32, StandError> {
+        let pid = self.processes.pid(pod, container);
+        let raw = pid.and_then(|pid| i32::try_from(pid).ok());
+        let process = raw.and_then(Pid::from_raw);
+        let (Some(pid), Some(process)) = (pid, process) else {
+            return Err(StandError::Late(format!(
+                "{container} of {pod} does not run"
+            )));
+        };
+        kill_process(process, Signal::KILL).map_err(std::io::Error::from)?;
+        Ok(pid)
+    }
+
+    /// What `headgate status` prints, asked from a replica.
+    ///
+    /// # Errors
+    /// No replica is ready, or the command fails.
+    pub async fn status(&self) -> Result<String, StandError> {
+        let line = format!(
+            "kubectl get pod -n {SYSTEM} -l {HEADGATE} --field-selector=status.phase=Running \
+             -o jsonpath={{.items[0].status.podIP}}"
+        );
+        let ip = self.kubectl(&line).await?.output;
+        let mut command = tokio::process::Command::new(headgate_binary()?);
+        command
+            .arg("status")
+            .env("HEADGATE_ADMIN_ADDRESS", format!("{ip}:18001"))
+            .kill_on_drop(true);
+        let output = command.output().await?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        match output.status.success() {
+            true => Ok(text),
+            false => {
+                let error = String::from_utf8_lossy(&output.stderr);
+                Err(StandError::Late(format!("headgate status: {error}{text}")))
+            }
+        }
+    }
+
     /// Applies objects.
     ///
     /// # Errors
@@ -208,7 +230,7 @@ impl MeshStand {
         Ok(())
     }
 
-    /// Deploys version `v1` of the model, its Service, another service, two clients and a gateway.
+    /// Deploys version `v1` of the model, its Service, another service, policies, two clients and a gateway.
     ///
     /// # Errors
     /// As [`Self::wait`].
@@ -220,13 +242,14 @@ impl MeshStand {
         .await?;
         self.apply(&[manifests::model("v1", None), manifests::other()])
             .await?;
-        for client in ["client", "other-client"] {
-            self.apply(&manifests::client(client)).await?;
-        }
+        self.kubectl("kubectl apply -n models -f envoy-config/policies")
+            .await?;
+        self.apply(&manifests::client(CLIENT, true)).await?;
+        self.apply(&manifests::client(PLAIN_CLIENT, false)).await?;
         self.apply(&manifests::gateway(self.gateway)).await?;
         for (namespace, selector) in [
             (MODELS, "app in (llama3-70b, users)"),
-            (CLIENTS, "app in (client, other-client)"),
+            (CLIENTS, "app in (client, plain-client)"),
             (GATEWAYS, "istio=ingressgateway"),
         ] {
             self.wait(namespace, selector).await?;
@@ -259,7 +282,7 @@ impl MeshStand {
         let waited = self.kube.kubectl().run(wait).await;
         waited
             .map(|_| ())
-            .map_err(|error| StandError::Kube(self.with_logs(&error.to_string())))
+            .map_err(|error| StandError::Late(self.with_logs(&error.to_string())))
     }
 
     /// A message with the last lines of all pods.
@@ -292,6 +315,24 @@ impl MeshStand {
         Ok(chat.header("host", HOST))
     }
 
+    /// Waits until requests through the client's sidecar and through the gateway are tagged.
+    ///
+    /// # Errors
+    /// As [`Self::until`].
+    pub async fn until_tagged(&self) -> Result<(), StandError> {
+        let sidecar = self.chat(CLIENT)?;
+        let gateway = OpenAiRequest::chat("llama3-70b")
+            .header("host", "ai.example.com")
+            .to(&self.ingress());
+        for request in [sidecar, gateway] {
+            let is_tagged =
+                |reply: &Reply| reply.is_success() && reply.header("x-model-version").is_some();
+            self.until("a tagged response", || request.clone(), is_tagged)
+                .await?;
+        }
+        Ok(())
+    }
+
     /// Sends requests until a response fulfils a condition.
     ///
     /// # Errors
@@ -316,6 +357,6 @@ impl MeshStand {
         });
         found
             .await
-            .map_err(|error| StandError::Kube(self.with_logs(&error.to_string())))
+            .map_err(|error| StandError::Late(self.with_logs(&error.to_string())))
     }
 }

@@ -79,6 +79,7 @@ fn a_report_takes_versions_from_successful_responses_only() {
         session: session.into(),
         outcome: Outcome::Status(status),
         version: Some(version.into()),
+        served_by: None,
     };
     let report = LoadReport {
         samples: vec![

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use headgate_istio::XdsService;
 
 use crate::config::{IstioConfig, IstioMode};
-use crate::names::parse_namespace;
+use crate::names::{parse_label, parse_namespace};
 
 /// Istio: the objects that route versions and run the filter in proxies of a mesh.
 #[derive(Debug, Args, Clone, PartialEq, Eq)]
@@ -21,6 +21,13 @@ pub(crate) struct IstioArgs {
     /// Namespaces of ingress gateways that serve a --domain. The default is the root namespace, whose objects apply to every gateway.
     #[arg(long, value_name = "NAMESPACE,…", value_delimiter = ',', value_parser = parse_namespace, env = "HEADGATE_ISTIO_GATEWAYS")]
     istio_gateways: Vec<String>,
+    /// Labels of the pods whose sidecars run the filter. The default is every sidecar of the namespaces. A sidecar that lacks the file of
+    /// --wasm-proxy-path refuses a listener with the filter, so name a label that only pods with the file have.
+    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = parse_label, env = "HEADGATE_ISTIO_CLIENT_LABELS")]
+    istio_client_labels: Vec<(String, String)>,
+    /// Labels of the ingress gateways that run the filter. The default is every gateway of the namespaces.
+    #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = parse_label, env = "HEADGATE_ISTIO_GATEWAY_LABELS")]
+    istio_gateway_labels: Vec<(String, String)>,
     /// Root namespace of Istio.
     #[arg(long, value_name = "NAMESPACE", default_value = "istio-system", value_parser = parse_namespace, env = "HEADGATE_ISTIO_ROOT_NAMESPACE")]
     istio_root_namespace: String,
@@ -65,6 +72,8 @@ impl IstioArgs {
             }),
             clients: or_root(&self.istio_clients),
             gateways: or_root(&self.istio_gateways),
+            client_labels: self.istio_client_labels.iter().cloned().collect(),
+            gateway_labels: self.istio_gateway_labels.iter().cloned().collect(),
             root_namespace: self.istio_root_namespace.clone(),
             xds_service: self.istio_xds_service.clone(),
             cluster_domain: self.cluster_domain.clone(),

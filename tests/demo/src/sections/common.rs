@@ -3,11 +3,10 @@
 use headgate_demo::canary::{self, LabelEdit, Split};
 use headgate_demo::sessions::{MODEL, Sessions};
 use headgate_demo::settlement::{self, Settlement};
-use headgate_demo::{budget, objects, outage, tags, versions};
+use headgate_demo::{Printer, budget, objects, outage, tags, versions};
 use headgate_testkit::testbed::{LabelledBy, Testbed};
 
 use super::{fresh, ms};
-use crate::printer::Printer;
 
 /// Number of sessions for the canary: at four standard deviations, 10 % differ from 7 % and from 13 %.
 const SESSIONS: u64 = 2000;

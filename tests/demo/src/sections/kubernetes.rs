@@ -2,11 +2,10 @@
 
 use headgate_demo::sessions::Sessions;
 use headgate_demo::workloads::{self, PodChange};
-use headgate_demo::{budget, objects};
+use headgate_demo::{Printer, budget, objects};
 use headgate_testkit::testbed::{Cluster, Testbed};
 
 use super::{fresh, ms};
-use crate::printer::Printer;
 
 /// Number of sessions while pods change.
 const SESSIONS: u64 = 600;

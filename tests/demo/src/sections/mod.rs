@@ -7,10 +7,8 @@ mod kubernetes;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use headgate_demo::{BrokenClaim, duration};
+use headgate_demo::{BrokenClaim, Printer, duration};
 use headgate_testkit::testbed::{Addresses, Source, Testbed, TestbedError, TestbedOptions};
-
-use crate::printer::Printer;
 
 /// Runs all sections. Returns the claims that do not hold.
 ///

@@ -80,6 +80,8 @@ pub struct Sample {
     pub outcome: Outcome,
     /// `x-model-version` of the response.
     pub version: Option<String>,
+    /// `x-mock-served-by` of the response: the mock model that answered.
+    pub served_by: Option<String>,
 }
 
 /// The record of a load.
@@ -245,12 +247,13 @@ async fn run(options: LoadOptions, shared: Arc<Shared>) {
         let sent = shared.began.elapsed();
         let answer = options.client.send(job.request).await;
         let latency = shared.began.elapsed() - sent;
-        let (outcome, version) = match answer {
+        let (outcome, version, served_by) = match answer {
             Ok(reply) => (
                 Outcome::Status(reply.status),
                 reply.header("x-model-version").map(str::to_owned),
+                reply.header("x-mock-served-by").map(str::to_owned),
             ),
-            Err(error) => (Outcome::Failed(error.to_string()), None),
+            Err(error) => (Outcome::Failed(error.to_string()), None, None),
         };
         shared.lock().push(Sample {
             sent,
@@ -258,6 +261,7 @@ async fn run(options: LoadOptions, shared: Arc<Shared>) {
             session: job.session,
             outcome,
             version,
+            served_by,
         });
         if !options.pause.is_zero() {
             tokio::time::sleep(options.pause).await;

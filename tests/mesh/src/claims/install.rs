@@ -1,0 +1,33 @@
+//! What `istioctl analyze` says about the installation.
+
+use headgate_demo::{Claim, ClaimResult};
+
+use crate::stand::MeshStand;
+
+/// The claim of [`analysis`].
+pub const CLAIM: Claim =
+    Claim::new("istioctl analyze finds nothing but the warning that every EnvoyFilter gets");
+/// An EnvoyFilter depends on Istio's implementation.
+const INTERNAL: &str = "IST0133";
+
+/// Runs `istioctl analyze` on all namespaces. Returns the number of warnings of EnvoyFilters.
+///
+/// # Errors
+/// Another finding.
+pub async fn analysis(stand: &MeshStand) -> ClaimResult<usize> {
+    let findings = stand.mesh.analyze(&["-A"]).await;
+    let findings = CLAIM.require_ok("istioctl analyze", findings)?;
+    let codes: Vec<&str> = findings
+        .lines()
+        .filter(|line| line.contains("[IST"))
+        .collect();
+    let others: Vec<&&str> = codes
+        .iter()
+        .filter(|line| !line.contains(INTERNAL))
+        .collect();
+    CLAIM.ensure(others.is_empty(), || format!("{others:#?}"))?;
+    CLAIM.ensure(!codes.is_empty(), || {
+        format!("no warning at all, so nothing was analyzed: {findings}")
+    })?;
+    Ok(codes.len())
+}

@@ -1,0 +1,10 @@
+//! Claims about Headgate in a mesh, as functions: each drives a stand and returns the measured figures.
+
+pub mod bodies;
+pub mod budget;
+pub mod canary;
+pub mod install;
+pub mod others;
+pub mod outages;
+pub mod sidecars;
+pub mod tags;

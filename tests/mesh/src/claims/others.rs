@@ -1,0 +1,105 @@
+//! What is not a model, and who was not chosen: untouched.
+
+use headgate_demo::{Claim, ClaimResult};
+use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest, Reply};
+use headgate_testkit::envoy::Admin;
+
+use crate::stand::{CLIENT, CLIENTS, HOST, MeshStand, PLAIN_CLIENT};
+use crate::traffic::MODEL;
+
+/// The claim of [`service_is_untouched`].
+pub const SERVICE: Claim = Claim::new(
+    "another service on the port of the models is untouched: no tag, no answer of ours, no work of the filter",
+);
+/// The claim of [`plain_sidecar_is_untouched`].
+pub const SIDECAR: Claim = Claim::new(
+    "a sidecar without the label has no filter: it needs no module, and rejects nothing",
+);
+/// The host of the other service.
+const OTHER: &str = "users.models.svc.cluster.local:8000";
+
+/// Sends requests to the other service through the client's sidecar, among them what looks like requests to a model. Returns each path
+/// with its status.
+///
+/// # Errors
+/// The claim does not hold.
+pub async fn service_is_untouched(stand: &MeshStand) -> ClaimResult<Vec<(String, u16)>> {
+    let server = SERVICE.require_ok("the sidecar", stand.outbound(CLIENT))?;
+    let admin = SERVICE.require_ok(
+        "the sidecar",
+        stand.mesh.admin(&format!("{CLIENTS}/{CLIENT}")),
+    )?;
+    let before = work(&admin).await?;
+    SERVICE.ensure(before > 0, || "the filter has no statistics".to_owned())?;
+    let (client, mut answers) = (HttpClient::new(), Vec::new());
+    for path in ["/v1/users", "/v1/models", "/healthz"] {
+        let request = HttpRequest::get(format!("{server}{path}"));
+        answers.push((path, request));
+    }
+    answers.push((
+        "/v1/chat/completions",
+        OpenAiRequest::chat("a-model-that-nobody-has").to(&server),
+    ));
+    let mut seen = Vec::new();
+    for (path, request) in answers {
+        let reply = client.send(request.header("host", OTHER)).await;
+        let reply = SERVICE.require_ok(path, reply)?;
+        untouched(SERVICE, path, &reply, "users/plain")?;
+        seen.push((path.to_owned(), reply.status));
+    }
+    let after = work(&admin).await?;
+    SERVICE.ensure(before == after, || {
+        format!(
+            "the filter counted {} events of another service",
+            after - before
+        )
+    })?;
+    Ok(seen)
+}
+
+/// Sends a request to the model through a sidecar that was not chosen. Returns the number of listeners it rejected: none.
+///
+/// # Errors
+/// The claim does not hold.
+pub async fn plain_sidecar_is_untouched(stand: &MeshStand) -> ClaimResult<u64> {
+    let server = SIDECAR.require_ok("the sidecar", stand.outbound(PLAIN_CLIENT))?;
+    let request = OpenAiRequest::chat(MODEL).header("host", HOST).to(&server);
+    let reply = HttpClient::new().send(request).await;
+    let reply = SIDECAR.require_ok("a chat", reply)?;
+    SIDECAR.ensure(reply.is_success(), || {
+        format!("{} {}", reply.status, reply.text())
+    })?;
+    untouched(SIDECAR, "a chat", &reply, "llama3-70b/v1")?;
+    let admin = stand.mesh.admin(&format!("{CLIENTS}/{PLAIN_CLIENT}"));
+    let admin = SIDECAR.require_ok("the sidecar", admin)?;
+    let rejected = admin.stat("listener_manager.lds.update_rejected").await;
+    let rejected = SIDECAR.require_ok("its statistics", rejected)?;
+    let rejected = SIDECAR.require_some("lds.update_rejected", rejected)?;
+    SIDECAR.ensure(rejected == 0, || {
+        format!("{rejected} listeners were rejected")
+    })?;
+    Ok(rejected)
+}
+
+/// Whether a response is the server's own, without a tag.
+fn untouched(claim: Claim, what: &str, reply: &Reply, by: &str) -> ClaimResult<()> {
+    let tagged = reply.header("x-model-version").or(reply.header("x-model"));
+    claim.ensure(
+        reply.header("x-mock-served-by") == Some(by) && tagged.is_none(),
+        || {
+            format!(
+                "{what}: {} {:?} {}",
+                reply.status,
+                reply.headers,
+                reply.text()
+            )
+        },
+    )
+}
+
+/// The sum of all counters of the filter.
+async fn work(admin: &Admin) -> ClaimResult<u64> {
+    let stats = SERVICE.require_ok("statistics", admin.stats("").await)?;
+    let own = stats.iter().filter(|(name, _)| name.contains("headgate_"));
+    Ok(own.map(|(_, value)| value).sum())
+}
