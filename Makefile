@@ -11,6 +11,7 @@ TOOLS := tools
 WITH := $(TOOLS)/with
 # Started as built, because `cargo run` of one package selects other features and builds half of it again.
 DEMO := $(or $(CARGO_TARGET_DIR),target)/release/headgate-demo
+DEMO_MESH := $(or $(CARGO_TARGET_DIR),target)/release/headgate-demo-mesh
 BENCH := $(or $(CARGO_TARGET_DIR),target)/release/headgate-bench
 
 # Where the demo listens. Set other addresses to run two side by side.
@@ -22,7 +23,7 @@ $(DEMOS): export HEADGATE_ENVOY_ADMIN_ADDRESS ?= 127.0.0.1:9901
 $(DEMOS): export HEADGATE_MODEL_ADDRESSES ?= 127.0.0.1:8101,127.0.0.1:8102,127.0.0.1:8103,127.0.0.1:8104
 $(DEMOS): export HEADGATE_KUBE_ADDRESS ?= 127.0.0.1:16443
 
-.PHONY: help setup wasm oci build check test $(DEMOS) bench fuzz order schema clean
+.PHONY: help setup wasm oci build check test $(DEMOS) demo-mesh bench fuzz order schema clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -80,6 +81,12 @@ up-k8s: ## start a Kubernetes API with the demo in the background; prints a kube
 	@$(WITH) $(DEMO) up --kubernetes
 
 down-k8s: down ## stop what `make up-k8s` started (same as `make down`)
+
+demo-mesh: ## the same in an Istio mesh: istiod, sidecars, a gateway; Headgate installed with kubectl
+	@$(TOOLS)/setup demo mesh registry
+	@$(TOOLS)/build-wasm
+	@$(WITH) cargo build --locked --release -p headgate -p headgate-testkit -p headgate-oci -p headgate-tests-mesh
+	@$(WITH) $(DEMO_MESH)
 
 bench: ## measure the filters against Envoy's own, and a cluster at full size; ARGS=--help lists options
 	@$(TOOLS)/setup demo kube

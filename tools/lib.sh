@@ -46,6 +46,8 @@ KUBE_BUILT=$CACHE/kubernetes-$KUBE_VERSION-etcd-$(module_version "$KUBE_MODULE" 
 # The other Go programs of the tests. Each set is one directory: the caller's (HEADGATE_ISTIO_PROGRAMS, HEADGATE_SPIRE) or the one built here.
 ISTIO_MODULE=$REPO/tools/istio
 ISTIO_PROGRAMS=(pilot-discovery pilot-agent istioctl)
+# The definitions of the Gateway API, of the version that this Istio was built with.
+GATEWAY_API_FILE=gateway-api.yaml
 # Files of the Go module that the programs need: the template of a sidecar's bootstrap, and the CustomResourceDefinitions.
 ISTIO_FILES=(tools/packaging/common/envoy_bootstrap.json manifests/charts/base/files/crd-all.gen.yaml)
 ISTIO_BUILT=$CACHE/istio-$(module_version "$ISTIO_MODULE" istio.io/istio)
@@ -131,7 +133,7 @@ istio_dir() { printf '%s\n' "${HEADGATE_ISTIO_PROGRAMS:-$ISTIO_BUILT}"; }
 has_istio() {
     local program file
     for program in "${ISTIO_PROGRAMS[@]}"; do [ -x "$(istio_dir)/$program" ] || return 1; done
-    for file in "${ISTIO_FILES[@]}"; do [ -f "$(istio_dir)/$(basename "$file")" ] || return 1; done
+    for file in "${ISTIO_FILES[@]}" "$GATEWAY_API_FILE"; do [ -f "$(istio_dir)/$(basename "$file")" ] || return 1; done
 }
 
 spire_dir() { printf '%s\n' "${HEADGATE_SPIRE:-$SPIRE_BUILT}"; }

@@ -3,12 +3,13 @@
 //! Invariant: it depends on no weight, no endpoint and no canary, so that it rarely changes, and a proxy that starts without the control
 //! plane never sends a session to a canary that was rolled back long ago.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{
-    CarrierShare, Decimal, FilterConfig, ModelPlan, NamespaceConfig, Role, VersionShare,
+    CarrierShare, Decimal, FilterConfig, ModelId, ModelPlan, NamespaceConfig, Role, VersionShare,
 };
 use headgate_model::{Plan, PlannedModel};
+use serde_json::Value;
 
 use crate::desired::Context;
 use crate::options::Options;
@@ -80,4 +81,39 @@ fn alone(carrier: &str, versions: &[VersionShare]) -> CarrierShare {
         weight: Decimal::whole(1),
         versions: versions.collect(),
     }
+}
+
+/// The models to which the default configuration of an insertion can send requests: those with a version. A proxy that starts without the
+/// control plane refuses the requests of others, so a model that gets its first version does not wait.
+pub(crate) fn served_models(spec: &Value) -> BTreeSet<(String, ModelId)> {
+    let text = spec
+        .pointer(DEFAULT_CONFIG)
+        .and_then(|default| default.pointer("/config/configuration/value"))
+        .and_then(Value::as_str);
+    let config = text.and_then(|text| FilterConfig::parse(text.as_bytes()).ok());
+    let namespaces = config.into_iter().flat_map(|config| config.namespaces);
+    let models = namespaces.flat_map(|(namespace, config)| {
+        let models = config.models.into_iter();
+        let served = models.filter(|(_, model)| {
+            let mut carriers = model.base.iter();
+            carriers.any(|carrier| !carrier.versions.is_empty())
+        });
+        served.map(move |(id, _)| (namespace.clone(), id))
+    });
+    models.collect()
+}
+
+/// Where an insertion has the default configuration.
+const DEFAULT_CONFIG: &str = "/configPatches/0/patch/value/config_discovery/default_config";
+
+/// Whether two insertions differ in the default configuration alone.
+pub(crate) fn same_but_default_config(one: &Value, other: &Value) -> bool {
+    let without = |spec: &Value| {
+        let mut spec = spec.clone();
+        if let Some(default) = spec.pointer_mut(DEFAULT_CONFIG) {
+            *default = Value::Null;
+        }
+        spec
+    };
+    without(one) == without(other)
 }

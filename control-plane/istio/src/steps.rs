@@ -12,6 +12,7 @@ use std::time::Duration;
 use headgate_model::{Objects, RoutedVersions};
 use serde_json::Value;
 
+use crate::default_config::{same_but_default_config, served_models};
 use crate::desired::{Desired, ObjectKey, RouteKey, Routes, Rule, SubsetKey, VirtualHost};
 use crate::envoy_filter::{switch, version_route};
 use crate::manifest::{IstioKind, SELECTOR, insertion_spec, patches_spec, rule_spec, selector};
@@ -208,7 +209,11 @@ impl Ages {
                 .get(IstioKind::EnvoyFilter, key)
                 .map(|object| &object.spec);
             let differs = stored.is_some_and(|stored| *stored != spec);
-            if differs && stored.is_some_and(|stored| same_but_default_config(stored, &spec)) {
+            let may_wait = |stored: &Value| {
+                same_but_default_config(stored, &spec)
+                    && served_models(stored).is_superset(&served_models(&spec))
+            };
+            if differs && stored.is_some_and(may_wait) {
                 let last = self.default_configs.get(key);
                 let at = last.map_or(Duration::ZERO, |last| *last + DEFAULT_CONFIG_INTERVAL);
                 if at > input.now {
@@ -373,19 +378,6 @@ fn with_subsets(mut spec: Value, kept: Vec<Value>) -> Value {
         });
     }
     spec
-}
-
-/// Whether two insertions differ in the default configuration alone.
-fn same_but_default_config(one: &Value, other: &Value) -> bool {
-    const DEFAULT: &str = "/configPatches/0/patch/value/config_discovery/default_config";
-    let without = |spec: &Value| {
-        let mut spec = spec.clone();
-        if let Some(default) = spec.pointer_mut(DEFAULT) {
-            *default = Value::Null;
-        }
-        spec
-    };
-    without(one) == without(other)
 }
 
 fn apply(kind: IstioKind, key: &ObjectKey, spec: Value, input: &Input<'_>, steps: &mut Steps) {

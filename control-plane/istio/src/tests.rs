@@ -540,6 +540,25 @@ fn a_default_configuration_changes_at_most_once_in_five_minutes() {
 }
 
 #[test]
+fn the_first_version_of_a_model_is_in_the_default_configuration_at_once() {
+    // Without a pod there is no version.
+    let mut starting = deployment("v1", "v1", &["llama"]);
+    starting.pods.clear();
+    let mut world = World::with([starting]);
+    world.settle();
+    let insertions = |world: &World| -> String {
+        let filters = world.stored.of(IstioKind::EnvoyFilter);
+        let named = filters.filter(|(key, _)| !key.name.contains("routes"));
+        named.map(|(_, filter)| filter.spec.to_string()).collect()
+    };
+    let version = r#"\"version\":\"v1\""#;
+    assert!(!insertions(&world).contains(version));
+    world.declare([deployment("v1", "v1", &["llama"])]);
+    world.settle();
+    assert!(insertions(&world).contains(version));
+}
+
+#[test]
 fn the_default_configuration_has_the_base_alone() {
     let world = two_versions();
     let desired = world.desired();

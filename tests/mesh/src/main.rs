@@ -10,7 +10,8 @@ Programs:
   HEADGATE_WASM       the directory of headgate.wasm [dist]
   ENVOY               the Envoy binary               [`envoy` on PATH]
   KUBEBUILDER_ASSETS  the directory of etcd, kube-apiserver, kube-controller-manager and kubectl
-  HEADGATE_ISTIO      the directory of pilot-discovery, pilot-agent and istioctl";
+  HEADGATE_ISTIO_PROGRAMS  the directory of pilot-discovery, pilot-agent and istioctl
+  REGISTRY            an OCI registry";
 
 /// Runs Headgate in an Istio mesh on one machine: kube-apiserver, istiod, sidecars and a gateway, all on loopback.
 ///

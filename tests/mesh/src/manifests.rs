@@ -9,6 +9,8 @@ fn mounts_module() -> Value {
     json!({
         "sidecar.istio.io/userVolume": r#"{"headgate-wasm": {"configMap": {"name": "headgate-wasm"}}}"#,
         "sidecar.istio.io/userVolumeMount": r#"{"headgate-wasm": {"mountPath": "/etc/headgate/wasm", "readOnly": true}}"#,
+        // As docs/budgets.md has it.
+        "sidecar.istio.io/extraStatTags": "model_namespace,model,version,lane,outcome,rule,reason,tenant,kind",
     })
 }
 
@@ -105,7 +107,7 @@ pub(crate) fn client(name: &str, chosen: bool) -> Vec<Value> {
 }
 
 /// An ingress gateway for `ai.example.com` on a port of loopback.
-pub(crate) fn gateway(port: u16) -> Vec<Value> {
+pub(crate) fn gateway(port: u16, http_route: u16) -> Vec<Value> {
     let labels = json!({
         "istio": "ingressgateway", "sidecar.istio.io/inject": "true", "headgate.dev/proxy": "true",
     });
@@ -113,6 +115,17 @@ pub(crate) fn gateway(port: u16) -> Vec<Value> {
     let mut annotations = mounts_module();
     annotations["inject.istio.io/templates"] = json!("gateway");
     vec![
+        json!({
+            "apiVersion": "v1", "kind": "Service",
+            "metadata": { "name": "gateway", "namespace": GATEWAYS },
+            "spec": {
+                "selector": { "istio": "ingressgateway" },
+                "ports": [
+                    { "name": "http", "port": 80, "targetPort": port },
+                    { "name": "http-route", "port": HTTP_ROUTE, "targetPort": http_route },
+                ],
+            },
+        }),
         json!({
             "apiVersion": "v1", "kind": "Pod",
             "metadata": { "name": "gateway", "namespace": GATEWAYS, "labels": labels, "annotations": annotations },
@@ -138,6 +151,53 @@ pub(crate) fn gateway(port: u16) -> Vec<Value> {
                     "host": "llama3-70b.models.svc.cluster.local", "port": { "number": 8000 },
                 } }] }],
             },
+        }),
+    ]
+}
+
+/// The port of the gateway's Service with an HTTPRoute.
+const HTTP_ROUTE: u16 = 8080;
+
+/// The same model by the Gateway API: a Gateway on the pods of the ingress gateway, and an HTTPRoute.
+pub(crate) fn http_route(port: u16) -> Vec<Value> {
+    let api = "gateway.networking.k8s.io/v1";
+    vec![
+        json!({
+            "apiVersion": api, "kind": "GatewayClass", "metadata": { "name": "istio" },
+            "spec": { "controllerName": "istio.io/gateway-controller" },
+        }),
+        json!({
+            "apiVersion": api, "kind": "Gateway",
+            "metadata": { "name": "ai-http-route", "namespace": GATEWAYS },
+            "spec": {
+                "gatewayClassName": "istio",
+                "addresses": [{ "type": "Hostname", "value": "gateway.gateways.svc.cluster.local" }],
+                "listeners": [{
+                    "name": "http", "port": HTTP_ROUTE, "protocol": "HTTP",
+                    "allowedRoutes": { "namespaces": { "from": "All" } },
+                }],
+            },
+        }),
+        json!({
+            "apiVersion": api, "kind": "HTTPRoute",
+            "metadata": { "name": "llama3-70b", "namespace": MODELS },
+            "spec": {
+                "parentRefs": [{ "name": "ai-http-route", "namespace": GATEWAYS }],
+                "hostnames": ["ai.example.com"],
+                "rules": [{ "backendRefs": [{ "name": "llama3-70b", "port": 8000 }] }],
+            },
+        }),
+        // A Gateway of the Gateway API has no field for it: in a cluster a pod listens on all addresses, here on loopback.
+        json!({
+            "apiVersion": "networking.istio.io/v1alpha3", "kind": "EnvoyFilter",
+            "metadata": { "name": "on-loopback", "namespace": GATEWAYS },
+            "spec": { "configPatches": [{
+                "applyTo": "LISTENER",
+                "match": { "context": "GATEWAY", "listener": { "portNumber": port } },
+                "patch": { "operation": "MERGE", "value": {
+                    "address": { "socket_address": { "address": "127.0.0.1", "port_value": port } },
+                } },
+            }] },
         }),
     ]
 }

@@ -23,7 +23,7 @@ use crate::manifests;
 /// Namespace of the models.
 pub const MODELS: &str = "models";
 /// Namespace of the clients.
-pub const CLIENTS: &str = "clients";
+pub const CLIENTS: &str = "default";
 /// A client whose pod has the label and the module of the filter.
 pub const CLIENT: &str = "client";
 /// A client whose pod has neither.
@@ -55,8 +55,10 @@ pub struct MeshStand {
     pub mesh: Mesh,
     /// The processes of all pods.
     pub processes: Processes,
-    /// The port of the gateway on 127.0.0.1.
+    /// The port of the gateway on 127.0.0.1 that a Gateway and a VirtualService of Istio configure.
     pub gateway: u16,
+    /// The port of the gateway on 127.0.0.1 that a Gateway and an HTTPRoute of the Gateway API configure.
+    pub http_route: u16,
     _kubelet: Kubelet,
     dir: TempDir,
 }
@@ -68,7 +70,11 @@ impl MeshStand {
     /// [`StandError`], with the last lines of the logs where a pod is not ready in time.
     pub async fn start(options: &Options) -> Result<Self, StandError> {
         let kube = Kube::start(KubeOptions::default()).await?;
-        let mesh = Mesh::start(&kube, MeshOptions::default()).await?;
+        let mesh = MeshOptions {
+            gateway_api: true,
+            ..MeshOptions::default()
+        };
+        let mesh = Mesh::start(&kube, mesh).await?;
         let module = wasm_module()?;
         let wasm = module.parent().unwrap_or(Path::new(".")).to_owned();
         let headgate =
@@ -86,6 +92,7 @@ impl MeshStand {
             mesh,
             processes,
             gateway: free_port()?,
+            http_route: free_port()?,
             _kubelet: kubelet,
             dir: tempfile::tempdir()?,
         };
@@ -111,7 +118,6 @@ impl MeshStand {
 
     fn own_kustomization(&self, overlay: &Path, options: &Options) -> Result<PathBuf, StandError> {
         let usual = [
-            format!("--istio-clients={CLIENTS}"),
             format!("--istio-gateways={GATEWAYS}"),
             format!("--domain={MODELS}=ai.example.com"),
         ];
@@ -246,7 +252,9 @@ impl MeshStand {
             .await?;
         self.apply(&manifests::client(CLIENT, true)).await?;
         self.apply(&manifests::client(PLAIN_CLIENT, false)).await?;
-        self.apply(&manifests::gateway(self.gateway)).await?;
+        self.apply(&manifests::gateway(self.gateway, self.http_route))
+            .await?;
+        self.apply(&manifests::http_route(self.http_route)).await?;
         for (namespace, selector) in [
             (MODELS, "app in (llama3-70b, users)"),
             (CLIENTS, "app in (client, plain-client)"),
@@ -288,7 +296,7 @@ impl MeshStand {
     /// A message with the last lines of all pods.
     #[must_use]
     pub fn with_logs(&self, message: &str) -> String {
-        format!("{message}\n{}", self.processes.log_tails(40))
+        format!("{message}\n{}", self.processes.log_tails(12))
     }
 
     /// The address at which programs of a client reach Services on port 8000.
@@ -306,6 +314,12 @@ impl MeshStand {
         format!("http://127.0.0.1:{}", self.gateway)
     }
 
+    /// The address of the gateway's port with an HTTPRoute.
+    #[must_use]
+    pub fn http_route(&self) -> String {
+        format!("http://127.0.0.1:{}", self.http_route)
+    }
+
     /// A chat request to the model through the sidecar of a client.
     ///
     /// # Errors
@@ -315,16 +329,15 @@ impl MeshStand {
         Ok(chat.header("host", HOST))
     }
 
-    /// Waits until requests through the client's sidecar and through the gateway are tagged.
+    /// Waits until requests through the client's sidecar and through both ports of the gateway are tagged.
     ///
     /// # Errors
     /// As [`Self::until`].
     pub async fn until_tagged(&self) -> Result<(), StandError> {
         let sidecar = self.chat(CLIENT)?;
-        let gateway = OpenAiRequest::chat("llama3-70b")
-            .header("host", "ai.example.com")
-            .to(&self.ingress());
-        for request in [sidecar, gateway] {
+        let chat = OpenAiRequest::chat("llama3-70b").header("host", "ai.example.com");
+        let (gateway, http_route) = (chat.to(&self.ingress()), chat.to(&self.http_route()));
+        for request in [sidecar, gateway, http_route] {
             let is_tagged =
                 |reply: &Reply| reply.is_success() && reply.header("x-model-version").is_some();
             self.until("a tagged response", || request.clone(), is_tagged)

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use headgate_demo::{BrokenClaim, Printer};
 
-use crate::claims::{bodies, budget, canary, install, others, outages, sidecars, tags};
+use crate::claims::{
+    bodies, budget, canary, install, metrics, others, outages, plugin, sidecars, tags,
+};
 use crate::error::StandError;
 use crate::stand::{MeshStand, Options};
 
@@ -24,6 +26,7 @@ pub async fn run() -> Result<Vec<BrokenClaim>, StandError> {
     applied(&printer, &stand).await?;
 
     requests(&mut printer, &stand).await;
+    pulled(&mut printer, &stand).await;
     comes(&mut printer, &stand).await;
     label(&mut printer, &stand).await;
     outage(&mut printer, &mut stand).await;
@@ -76,6 +79,10 @@ async fn requests(printer: &mut Printer, stand: &MeshStand) {
             }
         },
     );
+    let labels = metrics::labels(stand).await;
+    printer.judge(metrics::CLAIM, labels, |printer, sample| {
+        printer.row("Prometheus", sample);
+    });
     printer.section("Leave others alone");
     let untouched = others::service_is_untouched(stand).await;
     printer.judge(others::SERVICE, untouched, |printer, seen| {
@@ -112,6 +119,24 @@ fn show_exhausted(printer: &Printer, exhausted: budget::Exhausted) {
             exhausted.message, exhausted.retry_after
         ),
     );
+}
+
+async fn pulled(printer: &mut Printer, stand: &MeshStand) {
+    printer.section("Pull the module for a WasmPlugin");
+    let pulled = plugin::plugin_is_pulled(stand).await;
+    printer.judge(plugin::CLAIM, pulled, |printer, pulled| {
+        printer.row(
+            "artifact",
+            format!("oci://{}, sha256 {}", pulled.reference, pulled.digest),
+        );
+        printer.row(
+            "POST",
+            format!(
+                "200; the model server got x-model-version: {}",
+                pulled.version
+            ),
+        );
+    });
 }
 
 async fn comes(printer: &mut Printer, stand: &MeshStand) {

@@ -11,7 +11,7 @@ use headgate_testkit::client::{Job, Load, LoadOptions, LoadReport, OpenAiRequest
 use crate::stand::{CLIENT, HOST, MeshStand};
 
 /// The model.
-pub const MODEL: &str = "llama3-70b";
+pub(crate) const MODEL: &str = "llama3-70b";
 /// Requests in flight.
 const CONCURRENCY: usize = 4;
 /// Pause of each of them after a response: the load leaves time to what changes under it.

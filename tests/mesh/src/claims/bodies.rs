@@ -2,6 +2,7 @@
 
 use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::client::{HttpClient, OpenAiRequest, Reply};
+use serde_json::json;
 
 use crate::stand::{CLIENT, HOST, MeshStand};
 use crate::traffic::MODEL;
@@ -10,9 +11,9 @@ use crate::traffic::MODEL;
 pub const CLAIM: Claim = Claim::new(
     "a body of 8 MB is read, tagged and served, and a larger one gets a 413 that SDKs understand",
 );
-/// Bytes of the prompt that is served.
-const PROMPT: usize = 8_000_000;
-/// Bytes of the prompt that is refused: the filter reads 8 MiB.
+/// Bytes of the image that is served.
+const IMAGE: usize = 8_000_000;
+/// Bytes of the image that is refused: the filter reads 8 MiB.
 const TOO_LARGE: usize = 9_000_000;
 
 /// The figures of large bodies.
@@ -37,7 +38,7 @@ pub async fn large_bodies(stand: &MeshStand) -> ClaimResult<Vec<LargeBodies>> {
         ("sidecar", sidecar, HOST),
         ("gateway", stand.ingress(), "ai.example.com"),
     ] {
-        let served = send(&server, host, PROMPT).await?;
+        let served = send(&server, host, IMAGE).await?;
         let shown = |reply: &Reply| {
             let text: String = reply.text().chars().take(300).collect();
             format!("{entry}: {} {text}", reply.status)
@@ -46,7 +47,7 @@ pub async fn large_bodies(stand: &MeshStand) -> ClaimResult<Vec<LargeBodies>> {
         let received = body["mock"]["body_bytes"].as_u64().unwrap_or_default();
         let is_tagged = served.header("x-model-version").is_some();
         CLAIM.ensure(
-            served.is_success() && is_tagged && received >= PROMPT as u64,
+            served.is_success() && is_tagged && received >= IMAGE as u64,
             || shown(&served),
         )?;
         let refused = send(&server, host, TOO_LARGE).await?;
@@ -64,12 +65,17 @@ pub async fn large_bodies(stand: &MeshStand) -> ClaimResult<Vec<LargeBodies>> {
     Ok(all)
 }
 
-async fn send(server: &str, host: &str, prompt: usize) -> ClaimResult<Reply> {
+/// A chat about an image, as vision models get it: the bytes of a medium are no tokens of the prompt.
+async fn send(server: &str, host: &str, image: usize) -> ClaimResult<Reply> {
+    let url = format!("data:image/png;base64,{}", "A".repeat(image));
+    let content = json!([
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": url}},
+    ]);
     let request = OpenAiRequest::chat(MODEL)
-        .prompt(&"word ".repeat(prompt / 5))
+        .field("messages", json!([{"role": "user", "content": content}]))
         .max_tokens(16)
         .header("host", host)
-        // Its own tenant without a budget's limit would pay for two million tokens.
         .header("x-tenant-id", "large");
     let reply = HttpClient::new().send(request.to(server)).await;
     CLAIM.require_ok("a large body", reply)

@@ -96,10 +96,10 @@ pub async fn label_moves_sessions(stand: &MeshStand, weight: u8) -> ClaimResult<
         format!("kubectl label -n models deployment/{WORKLOAD} canary-weight={weight} --overwrite");
     let typing = async { (stand.kubectl(&line).await, Instant::now()) };
     let watching = eventually(TIMEOUT, "a new configuration in the sidecar", async || {
-        let now = reloads(&admin).await?;
-        (now > before)
+        let now = version(&admin).await?;
+        (now != before)
             .then(Instant::now)
-            .ok_or_else(|| format!("{now} configurations"))
+            .ok_or_else(|| format!("still configuration {now}"))
     });
     let ((typed, returned), changed) = tokio::join!(typing, watching);
     let typed = LABEL.require_ok("kubectl label", typed)?;
@@ -166,31 +166,34 @@ pub async fn version_goes(stand: &MeshStand) -> ClaimResult<Removed> {
     })
 }
 
-/// The number of configurations that the filter of a sidecar has had, once it has not changed for a second.
-async fn quiet(admin: &Admin) -> ClaimResult<u64> {
-    let (mut last, mut since) = (0, Instant::now());
+/// The version of the filter's configuration in a proxy, once it has not changed for a second.
+async fn quiet(admin: &Admin) -> ClaimResult<String> {
+    let (mut last, mut since) = (String::new(), Instant::now());
     let settled = eventually(
         TIMEOUT,
         "a second without a new configuration",
         async || {
-            let now = reloads(admin).await?;
+            let now = version(admin).await?;
             if now != last {
-                (last, since) = (now, Instant::now());
+                (last, since) = (now.clone(), Instant::now());
             }
             match since.elapsed() > Duration::from_secs(1) {
                 true => Ok(now),
-                false => Err(format!("{now} configurations")),
+                false => Err(format!("configuration {now}")),
             }
         },
     );
     LABEL.require_ok("the sidecar", settled.await)
 }
 
-async fn reloads(admin: &Admin) -> Result<u64, String> {
-    let stats = admin.get("/stats?filter=headgate.*config_reload").await;
-    let stats = stats.map_err(|error| error.to_string())?.text();
-    let values = stats
-        .lines()
-        .filter_map(|line| line.rsplit_once(": ")?.1.parse::<u64>().ok());
-    Ok(values.sum())
+/// The version of the filter's configuration, as Envoy received it. Istio keeps no statistics of it.
+async fn version(admin: &Admin) -> Result<String, String> {
+    let dump = admin.get("/config_dump?resource=ecds_filters").await;
+    let dump = dump.map_err(|error| error.to_string())?;
+    let dump = dump.json().map_err(|error| error.to_string())?;
+    let version = dump.pointer("/configs/0/version_info");
+    let version = version.and_then(|version| version.as_str());
+    version
+        .map(str::to_owned)
+        .ok_or_else(|| format!("no filter in {dump}"))
 }

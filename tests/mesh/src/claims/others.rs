@@ -1,7 +1,10 @@
 //! What is not a model, and who was not chosen: untouched.
 
+use std::time::{Duration, Instant};
+
 use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest, Reply};
+use headgate_testkit::deadline::eventually;
 use headgate_testkit::envoy::Admin;
 
 use crate::stand::{CLIENT, CLIENTS, HOST, MeshStand, PLAIN_CLIENT};
@@ -15,6 +18,9 @@ pub const SERVICE: Claim = Claim::new(
 pub const SIDECAR: Claim = Claim::new(
     "a sidecar without the label has no filter: it needs no module, and rejects nothing",
 );
+/// Longer than the filter holds counts back.
+const TICK: Duration = Duration::from_secs(3);
+const SOON: Duration = Duration::from_secs(30);
 /// The host of the other service.
 const OTHER: &str = "users.models.svc.cluster.local:8000";
 
@@ -29,8 +35,7 @@ pub async fn service_is_untouched(stand: &MeshStand) -> ClaimResult<Vec<(String,
         "the sidecar",
         stand.mesh.admin(&format!("{CLIENTS}/{CLIENT}")),
     )?;
-    let before = work(&admin).await?;
-    SERVICE.ensure(before > 0, || "the filter has no statistics".to_owned())?;
+    let before = settled_work(&admin).await?;
     let (client, mut answers) = (HttpClient::new(), Vec::new());
     for path in ["/v1/users", "/v1/models", "/healthz"] {
         let request = HttpRequest::get(format!("{server}{path}"));
@@ -47,7 +52,7 @@ pub async fn service_is_untouched(stand: &MeshStand) -> ClaimResult<Vec<(String,
         untouched(SERVICE, path, &reply, "users/plain")?;
         seen.push((path.to_owned(), reply.status));
     }
-    let after = work(&admin).await?;
+    let after = settled_work(&admin).await?;
     SERVICE.ensure(before == after, || {
         format!(
             "the filter counted {} events of another service",
@@ -97,9 +102,21 @@ fn untouched(claim: Claim, what: &str, reply: &Reply, by: &str) -> ClaimResult<(
     )
 }
 
-/// The sum of all counters of the filter.
-async fn work(admin: &Admin) -> ClaimResult<u64> {
-    let stats = SERVICE.require_ok("statistics", admin.stats("").await)?;
-    let own = stats.iter().filter(|(name, _)| name.contains("headgate_"));
-    Ok(own.map(|(_, value)| value).sum())
+/// The sum of all counters of the filter, once they have not changed for longer than [`TICK`].
+async fn settled_work(admin: &Admin) -> ClaimResult<u64> {
+    let (mut last, mut since) = (0, Instant::now());
+    let settled = eventually(SOON, "counters of the filter that rest", async || {
+        let stats = admin.stats("wasmcustom").await;
+        let stats = stats.map_err(|error| error.to_string())?;
+        let own = stats.iter().filter(|(name, _)| name.contains("headgate_"));
+        let now = own.map(|(_, value)| value).sum();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        match now > 0 && since.elapsed() > TICK {
+            true => Ok(now),
+            false => Err(format!("{now} events")),
+        }
+    });
+    SERVICE.require_ok("statistics", settled.await)
 }

@@ -8,7 +8,7 @@ use crate::traffic::MODEL;
 
 /// The claim of [`tag_travels`].
 pub const CLAIM: Claim = Claim::new(
-    "a request through a sidecar or a gateway is tagged, for the model server and for the client",
+    "a request through a sidecar, a gateway or an HTTPRoute is tagged, for the model server and for the client",
 );
 
 /// The tag of one request.
@@ -22,7 +22,7 @@ pub struct Tagged {
     pub at_client: String,
 }
 
-/// Sends a request through the sidecar of the client and one through the gateway, each with a forged tag.
+/// Sends a request through the sidecar of the client and one through each port of the gateway, each with a forged tag.
 ///
 /// # Errors
 /// The claim does not hold.
@@ -32,6 +32,7 @@ pub async fn tag_travels(stand: &MeshStand) -> ClaimResult<Vec<Tagged>> {
     for (entry, server, host) in [
         ("sidecar", sidecar, HOST),
         ("gateway", stand.ingress(), "ai.example.com"),
+        ("HTTPRoute", stand.http_route(), "ai.example.com"),
     ] {
         let request = OpenAiRequest::chat(MODEL)
             .header("host", host)

@@ -54,6 +54,9 @@ pub struct MeshOptions {
     pub strict: bool,
     /// The ports of Services on which sidecars listen for their pods.
     pub outbound: Vec<OutboundPort>,
+    /// Whether the Gateway API is installed and served. A `Gateway` needs `spec.addresses` with the host of a Service whose pods are
+    /// gateways: no Deployment is made for it.
+    pub gateway_api: bool,
     /// Fields added to the mesh configuration, such as `accessLogFormat`.
     pub config: Value,
     /// Start deadline of istiod.
@@ -70,6 +73,7 @@ impl Default for MeshOptions {
         Self {
             strict: true,
             outbound: vec![port(8000, "http"), port(18000, "grpc-xds")],
+            gateway_api: false,
             config: json!({}),
             within: Duration::from_secs(60),
         }
@@ -119,7 +123,7 @@ impl Mesh {
         let dir = tempfile::tempdir().map_err(files(&std::env::temp_dir()))?;
         let addresses = PodAddresses::default();
         let address = IpAddr::from(addresses.next());
-        install(kube, &programs, options.strict).await?;
+        install(kube, &programs, &options).await?;
         let mut config = json!({
             "defaultProviders": {},
             "enablePrometheusMerge": false,
@@ -133,7 +137,8 @@ impl Mesh {
         let path = dir.path().join("mesh.yaml");
         // JSON is YAML.
         std::fs::write(&path, config.to_string()).map_err(files(&path))?;
-        let command = istiod(&programs, kube.kubeconfig(), address, dir.path());
+        let mut command = istiod(&programs, kube.kubeconfig(), address, dir.path());
+        command = command.env("PILOT_ENABLE_GATEWAY_API", options.gateway_api.to_string());
         let mut istiod = Process::start(command.clone())?;
         let ready = format!("http://{address}:15080/ready");
         istiod.wait_for_http(&ready, options.within).await?;
@@ -203,13 +208,14 @@ impl Mesh {
         Ok(output(command).await?)
     }
 
-    /// Runs `istioctl analyze` and returns its findings, one a line; empty if there are none. The finding that a pod has no proxy (IST0103) is left out: the proxies are added
-    /// after the API, so that the pods' objects do not have them.
+    /// Runs `istioctl analyze` and returns its findings, one a line; empty if there are none. Two findings are left out, because the proxies
+    /// are added after the API, and by no webhook: a pod has no proxy (IST0103), or an image that a webhook would set (IST0147).
     ///
     /// # Errors
     /// As [`Self::istioctl`]: errors among the findings, and a failed run.
     pub async fn analyze(&self, args: &[&str]) -> Result<String, MeshError> {
-        let analyze = ["analyze", "--suppress", "IST0103=Pod *"];
+        let pods = ["IST0103=Pod *", "IST0147=Pod *"];
+        let analyze = ["analyze", "--suppress", pods[0], "--suppress", pods[1]];
         let findings = self.istioctl(&[&analyze, args].concat()).await?;
         Ok(findings.trim().to_owned())
     }
@@ -316,18 +322,21 @@ impl Shared {
 const ROOT_NAMESPACE: &str = "istio-system";
 
 /// Installs the kinds, the root namespace and the mode of mutual TLS.
-async fn install(kube: &Kube, programs: &Programs, strict: bool) -> Result<(), MeshError> {
+async fn install(kube: &Kube, programs: &Programs, options: &MeshOptions) -> Result<(), MeshError> {
     let kubectl = kube.kubectl();
-    let definitions = programs.definitions.to_string_lossy();
-    let apply = ["apply", "--server-side", "-f", &definitions];
-    kubectl.run(apply).await?;
+    let gateway_api = options.gateway_api.then_some(&programs.gateway_api);
+    for definitions in [&programs.definitions].into_iter().chain(gateway_api) {
+        let definitions = definitions.to_string_lossy();
+        let apply = ["apply", "--server-side", "-f", &definitions];
+        kubectl.run(apply).await?;
+    }
     let established = "wait --for=condition=Established --timeout=60s crd --all";
     kubectl.run(established.split(' ')).await?;
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": ROOT_NAMESPACE},
     });
     kubectl.apply(&namespace.to_string()).await?;
-    if strict {
+    if options.strict {
         let strict = json!({
             "apiVersion": "security.istio.io/v1",
             "kind": "PeerAuthentication",
@@ -349,7 +358,7 @@ fn istiod(programs: &Programs, kubeconfig: &Path, at: IpAddr, dir: &Path) -> Pro
         .env("ISTIOD_CUSTOM_HOST", at.to_string())
         .env("PILOT_ENABLE_ALPN_FILTER", "false")
         .env("PILOT_ENABLE_METADATA_EXCHANGE", "false")
-        .env("PILOT_ENABLE_GATEWAY_API", "false")
+        .env("PILOT_ENABLE_GATEWAY_API_DEPLOYMENT_CONTROLLER", "false")
         .args(["discovery", "--registries=Kubernetes", "--ctrlz_port=0"])
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
         .arg(format!("--meshConfig={}", dir.join("mesh.yaml").display()))

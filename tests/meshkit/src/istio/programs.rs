@@ -32,6 +32,8 @@ pub(super) struct Programs {
     pub(super) istioctl: PathBuf,
     /// The CustomResourceDefinitions.
     pub(super) definitions: PathBuf,
+    /// The CustomResourceDefinitions of the Gateway API.
+    pub(super) gateway_api: PathBuf,
     agent: PathBuf,
     template: PathBuf,
 }
@@ -44,6 +46,7 @@ impl Programs {
             istiod: find("pilot-discovery")?,
             istioctl: find("istioctl")?,
             definitions: find("crd-all.gen.yaml")?,
+            gateway_api: find("gateway-api.yaml")?,
             agent: find("pilot-agent")?,
             template: find("envoy_bootstrap.json")?,
         })

@@ -53,6 +53,17 @@ pub fn mock_model_binary() -> Result<PathBuf, TestbedError> {
     )
 }
 
+/// The `headgate-oci` binary, which packs the modules, next to this program in cargo's target directory.
+///
+/// # Errors
+/// [`TestbedError::Missing`].
+pub fn packer_binary() -> Result<PathBuf, TestbedError> {
+    beside(
+        "headgate-oci",
+        "run `cargo build -p headgate-oci` with the same profile",
+    )
+}
+
 fn beside(name: &str, fix: &str) -> Result<PathBuf, TestbedError> {
     let this = std::env::current_exe().unwrap_or_default();
     // Tests are in `deps`, one level below the programs.
