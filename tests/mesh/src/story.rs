@@ -182,8 +182,11 @@ async fn outage(printer: &mut Printer, stand: &mut MeshStand) {
     printer.section("Upgrade Headgate under load");
     let replaced = outages::headgate_is_replaced(stand).await;
     printer.judge(outages::REPLACED, replaced, |printer, replaced| {
-        printer.command(&replaced.typed);
-        printer.row("took", ms(replaced.typed.took));
+        printer.action(format!("$ {}", replaced.typed.line));
+        printer.row(
+            "new pods",
+            format!("ready {} later", ms(replaced.typed.took)),
+        );
         printer.row("requests", replaced.served);
     });
 }
@@ -197,6 +200,9 @@ fn show_killed(printer: &Printer, killed: outages::Killed) {
 
 async fn restart(printer: &mut Printer, stand: &MeshStand) {
     printer.section("Restart a sidecar while Headgate is away");
+    printer.action(
+        "kubectl scale --replicas=0, kill -9 of the sidecar, then kubectl scale --replicas=2",
+    );
     let restarted = sidecars::starts_while_headgate_is_away(stand).await;
     printer.judge(sidecars::CLAIM, restarted, |printer, restarted| {
         printer.row(
