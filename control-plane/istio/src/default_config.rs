@@ -11,7 +11,7 @@ use headgate_contract::{
 use headgate_model::{Plan, PlannedModel};
 use serde_json::Value;
 
-use crate::desired::Context;
+use crate::object::Context;
 use crate::options::Options;
 
 /// The configuration for these namespaces.

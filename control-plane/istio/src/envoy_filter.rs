@@ -3,7 +3,7 @@
 use headgate_contract::names;
 use serde_json::{Value, json};
 
-use crate::desired::{Context, Insertion, Route, VirtualHost};
+use crate::object::{Context, Insertion, Route, VirtualHost};
 use crate::options::Options;
 
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
@@ -88,11 +88,30 @@ pub(crate) fn version_route(
             "value": {
                 "name": name,
                 "match": { "prefix": "/", "headers": headers },
-                "route": { "cluster": route.cluster, "timeout": "0s" },
+                "route": {
+                    "cluster": route.cluster,
+                    "timeout": "0s",
+                    // Istio gives its own routes retries, too. Only what a server has not begun to process is sent again.
+                    "retry_policy": {
+                        "retry_on": "connect-failure,refused-stream,reset-before-request",
+                        "num_retries": 2,
+                        "retry_host_predicate": [{
+                            "name": PREVIOUS_HOSTS.0,
+                            "typed_config": { "@type": PREVIOUS_HOSTS.1 },
+                        }],
+                        "host_selection_retry_max_attempts": 5,
+                    },
+                },
             },
         },
     })
 }
+
+/// A retry goes to another server if there is one: the extension, and its type.
+const PREVIOUS_HOSTS: (&str, &str) = (
+    "envoy.retry_host_predicates.previous_hosts",
+    "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",
+);
 
 /// Inserts the filter before the router, and sets the buffers of the listener.
 pub(crate) fn insertion(insertion: &Insertion, options: &Options) -> Vec<Value> {

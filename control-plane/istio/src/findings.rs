@@ -3,8 +3,8 @@
 use headgate_contract::{ModelId, Version};
 use headgate_model::{CarrierKey, Finding, Severity, Subject, reason};
 
-use crate::desired::ObjectKey;
 use crate::manifest::IstioKind;
+use crate::object::ObjectKey;
 
 /// The reason why a mesh cannot route to a version.
 #[derive(Debug, Clone, PartialEq, Eq)]

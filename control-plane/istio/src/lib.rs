@@ -19,6 +19,7 @@ mod desired;
 mod envoy_filter;
 mod findings;
 mod manifest;
+mod object;
 mod options;
 pub mod steps;
 mod stored;
@@ -30,8 +31,9 @@ mod writer;
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
-pub use desired::{Desired, ObjectKey, desired};
+pub use desired::desired;
 pub use manifest::IstioKind;
+pub use object::{Desired, ObjectKey};
 pub use options::{Audience, Options, XdsService};
 pub use stored::{Split, Stored, StoredObject};
 pub use watch::{StoredObjects, watch};

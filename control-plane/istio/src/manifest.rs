@@ -3,8 +3,8 @@
 use headgate_contract::names;
 use serde_json::{Value, json};
 
-use crate::desired::{Context, Desired, Insertion, ObjectKey, Routes, Rule, VirtualHost};
 use crate::envoy_filter::{insertion, switch, version_route};
+use crate::object::{Context, Desired, Insertion, ObjectKey, Routes, Rule, VirtualHost};
 use crate::options::Options;
 
 /// The label of every object, and its value: by it objects are found, whoever wrote them.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use headgate_model::{HostRules, LabelKeys, Labels};
 
-use crate::desired::Context;
+use crate::object::Context;
 
 /// The namespaces of proxies, each with patterns of the namespaces of models that its proxies may see.
 pub type Audience = BTreeMap<String, Vec<String>>;

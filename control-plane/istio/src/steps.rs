@@ -13,9 +13,9 @@ use headgate_model::{Objects, RoutedVersions};
 use serde_json::Value;
 
 use crate::default_config::{same_but_default_config, served_models};
-use crate::desired::{Desired, ObjectKey, RouteKey, Routes, Rule, SubsetKey, VirtualHost};
 use crate::envoy_filter::{switch, version_route};
 use crate::manifest::{IstioKind, SELECTOR, insertion_spec, patches_spec, rule_spec, selector};
+use crate::object::{Desired, ObjectKey, RouteKey, Routes, Rule, SubsetKey, VirtualHost};
 use crate::options::Options;
 use crate::stored::{Stored, StoredObject, cluster_of};
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_contract::names;
 use serde_json::Value;
 
-use crate::desired::{ObjectKey, RouteKey, SubsetKey, VirtualHost};
 use crate::manifest::{CONTROLLER, IstioKind, MANAGED_BY};
+use crate::object::{ObjectKey, RouteKey, SubsetKey, VirtualHost};
 
 /// The objects that Headgate, or a person on its behalf, wrote.
 #[derive(Debug, Clone, PartialEq, Default)]

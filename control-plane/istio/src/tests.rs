@@ -10,8 +10,9 @@ use headgate_model::{
 };
 use serde_json::{Value, json};
 
-use crate::desired::{Desired, ObjectKey, desired};
+use crate::desired::desired;
 use crate::manifest::{IstioKind, manifest};
+use crate::object::{Desired, ObjectKey};
 use crate::options::Options;
 use crate::steps::{Ages, DEFAULT_CONFIG_INTERVAL, Input, SETTLE, Steps, Write};
 use crate::stored::{Stored, StoredObject};

@@ -20,8 +20,8 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::desired::ObjectKey;
 use crate::manifest::IstioKind;
+use crate::object::ObjectKey;
 use crate::stored::{Split, Stored, StoredObject};
 
 /// Capacity of the channel to the reducer. When it is full, the watches wait.

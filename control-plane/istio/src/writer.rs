@@ -18,9 +18,10 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tracing::Instrument as _;
 
-use crate::desired::{Desired, ObjectKey, desired};
+use crate::desired::desired;
 use crate::findings::{split, taken};
 use crate::manifest::{IstioKind, manifest};
+use crate::object::{Desired, ObjectKey};
 use crate::options::Options;
 use crate::steps::{Ages, Input, Steps, Write};
 use crate::stored::Stored;

@@ -16,6 +16,7 @@ mod annotation_checks;
 mod capacity;
 pub mod change;
 mod finding;
+mod host_rules;
 mod hosts;
 mod keys;
 mod levels;
@@ -51,7 +52,7 @@ pub use annotation_checks::{
 };
 pub use change::Change;
 pub use finding::{Finding, Severity, Subject, reason};
-pub use hosts::HostRules;
+pub use host_rules::HostRules;
 pub use keys::{CarrierKey, LabelKeys, ModelKey, PolicyId, quote};
 pub use levels::CarrierState;
 pub use memory::{Memory, ModelRecord, RoutedVersions, StoredCarrier, StoredName, WrittenBase};

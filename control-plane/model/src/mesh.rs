@@ -1,4 +1,4 @@
-//! What a service mesh needs to know of a carrier: how its pods are selected, and by which Services clients reach them.
+//! A carrier in a service mesh: the labels that select its pods, and the Services by which clients reach them.
 
 use std::collections::BTreeMap;
 

@@ -18,7 +18,7 @@ use headgate_contract::{DefaultMaxTokens, ModelId, OnBaseLost, Version};
 use self::draft::Draft;
 pub use self::upstream::UpstreamAnnotations;
 use crate::age::by_age;
-use crate::hosts::HostRules;
+use crate::host_rules::HostRules;
 use crate::memory::{self, Memory, ModelRecord};
 use crate::{
     Address, CarrierKey, Finding, LabelKeys, ModelKey, Objects, OwnerReplicas, Protocol, Unread,

@@ -186,12 +186,13 @@ fn wrong(sample: &Sample) -> Option<String> {
         && served == sample.served_by;
     (!is_right).then(|| {
         format!(
-            "{} after {} ms, tagged {version:?}, served by {:?}, sent at {} ms by {}",
+            "{} after {} ms, tagged {version:?}, served by {:?}, sent at {} ms by {} {}",
             sample.outcome,
             sample.latency.as_millis(),
             sample.served_by,
             sample.sent.as_millis(),
-            sample.session
+            sample.session,
+            sample.detail
         )
     })
 }

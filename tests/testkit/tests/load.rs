@@ -80,6 +80,7 @@ fn a_report_takes_versions_from_successful_responses_only() {
         outcome: Outcome::Status(status),
         version: Some(version.into()),
         served_by: None,
+        detail: String::new(),
     };
     let report = LoadReport {
         samples: vec![

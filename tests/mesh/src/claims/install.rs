@@ -1,4 +1,4 @@
-//! What `istioctl analyze` says about the installation.
+//! The findings of `istioctl analyze` about the installation.
 
 use headgate_demo::{Claim, ClaimResult};
 

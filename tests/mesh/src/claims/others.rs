@@ -1,4 +1,4 @@
-//! What is not a model, and who was not chosen: untouched.
+//! Services that are no models, and sidecars that were not chosen: untouched.
 
 use std::time::{Duration, Instant};
 

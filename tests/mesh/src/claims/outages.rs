@@ -1,4 +1,4 @@
-//! What dies or is replaced while requests are served.
+//! Deaths and replacements of Headgate and istiod under load.
 
 use std::time::{Duration, Instant};
 

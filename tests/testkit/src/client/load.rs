@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
-use super::{HttpClient, HttpRequest};
+use super::{HttpClient, HttpRequest, Reply};
 use crate::deadline::{TimedOut, eventually};
 use crate::share::{self, Assignments};
 
@@ -80,6 +80,8 @@ pub struct Sample {
     pub outcome: Outcome,
     /// `x-model-version` of the response.
     pub version: Option<String>,
+    /// The beginning of the body of a response other than 200, for messages about a failure.
+    pub detail: String,
     /// `x-mock-served-by` of the response: the mock model that answered.
     pub served_by: Option<String>,
 }
@@ -247,13 +249,19 @@ async fn run(options: LoadOptions, shared: Arc<Shared>) {
         let sent = shared.began.elapsed();
         let answer = options.client.send(job.request).await;
         let latency = shared.began.elapsed() - sent;
-        let (outcome, version, served_by) = match answer {
+        let (outcome, version, served_by, detail) = match answer {
             Ok(reply) => (
                 Outcome::Status(reply.status),
                 reply.header("x-model-version").map(str::to_owned),
                 reply.header("x-mock-served-by").map(str::to_owned),
+                detail(&reply),
             ),
-            Err(error) => (Outcome::Failed(error.to_string()), None, None),
+            Err(error) => (
+                Outcome::Failed(error.to_string()),
+                None,
+                None,
+                String::new(),
+            ),
         };
         shared.lock().push(Sample {
             sent,
@@ -262,9 +270,17 @@ async fn run(options: LoadOptions, shared: Arc<Shared>) {
             outcome,
             version,
             served_by,
+            detail,
         });
         if !options.pause.is_zero() {
             tokio::time::sleep(options.pause).await;
         }
+    }
+}
+
+fn detail(reply: &Reply) -> String {
+    match reply.status {
+        200 => String::new(),
+        _ => reply.text().chars().take(200).collect(),
     }
 }
