@@ -18,6 +18,7 @@
 //! - [`session`]: every rule of delivery, as a state machine without clock, socket or task.
 //! - [`wire`]: protobuf messages to inputs of a session, and its outputs to protobuf messages.
 //! - [`fleet`]: the state of every connected proxy.
+//! - `memory`: the return of unused memory to the system.
 //! - [`loads`]: the clusters that proxies report as unreachable.
 //! - [`server`]: the only module that names tonic's services; it performs what a session decides.
 //!
@@ -29,6 +30,7 @@ pub mod debounce;
 pub mod fleet;
 pub mod forwarded;
 pub mod loads;
+mod memory;
 pub mod options;
 pub mod origin;
 pub mod peer;

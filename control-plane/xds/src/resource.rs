@@ -154,6 +154,15 @@ pub(crate) struct Descriptor {
     pub(crate) origin: Origin,
 }
 
+impl Descriptor {
+    /// Whether both describe the same: the very same one, or unknown versions of the same name and origin.
+    pub(crate) fn is_same(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        let both_unknown = self.requires.is_none() && other.requires.is_none();
+        let equal = || self.version == other.version && self.origin == other.origin;
+        Arc::ptr_eq(self, other) || (both_unknown && equal())
+    }
+}
+
 /// One encoded xDS resource. Cheap to clone: the bytes are shared.
 #[derive(Clone)]
 pub struct Resource {

@@ -23,9 +23,9 @@ pub struct WrongType {
 /// One of the two protocols on the wire.
 pub trait Wire: 'static {
     /// The message that clients send.
-    type Request: Send + 'static;
+    type Request: prost::Message + Default + 'static;
     /// The message that the server sends.
-    type Response: Send + 'static;
+    type Response: prost::Message + 'static;
     /// The protocol.
     const PROTOCOL: Protocol;
 

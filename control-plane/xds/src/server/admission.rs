@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
-use tonic::{Request, Status};
+use tonic::Status;
+use tonic::codegen::http::Request;
+use tonic::metadata::MetadataMap;
 
 use crate::connection::ConnectionInfo;
 use crate::forwarded;
@@ -11,7 +13,18 @@ use crate::peer::Peer;
 use crate::provider::{PermissionDenied, Scope, SnapshotProvider};
 use crate::refusal::Refusal;
 
-use super::XdsServer;
+use super::{MAX_REQUEST_BYTES, XdsServer};
+
+/// The largest first request of a client without an identity. It has the node, which decides whether the client is allowed.
+const MAX_ANONYMOUS_REQUEST_BYTES: usize = 2 << 20;
+
+/// The largest first request of a stream. The identity of a client is known before it.
+pub(super) fn first_request_limit(connection: &ConnectionInfo) -> usize {
+    match connection.identity {
+        Some(_) => MAX_REQUEST_BYTES,
+        None => MAX_ANONYMOUS_REQUEST_BYTES,
+    }
+}
 
 /// The remote end of the connection that a request came on, with the identity that this request forwards.
 pub(super) fn connection_of<S, T>(
@@ -22,7 +35,8 @@ pub(super) fn connection_of<S, T>(
     let connection = connection.cloned().unwrap_or_default();
     let trusted = &server.inner.options.trusted_forwarders;
     let address = connection.address;
-    forwarded::identify(connection, request.metadata(), trusted).map_err(|malformed| {
+    let metadata = MetadataMap::from_headers(request.headers().clone());
+    forwarded::identify(connection, &metadata, trusted).map_err(|malformed| {
         let peer = Peer {
             address,
             ..Peer::default()

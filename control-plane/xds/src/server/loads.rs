@@ -5,45 +5,46 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::config::endpoint::v3::ClusterStats;
 use envoy_types::pb::envoy::service::load_stats::v3 as pb;
-use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_server::LoadReportingService;
 use envoy_types::pb::google::protobuf::Duration as PbDuration;
+use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::http::{Request, Response};
 
-use super::XdsServer;
-use super::admission::{admit, connection_of};
+use super::admission::{admit, connection_of, first_request_limit};
+use super::framing::{self, Requests};
 use super::scope_changes::ScopeChanges;
-use super::services::Messages;
 use super::stream::until_drained;
+use super::{MAX_REQUEST_BYTES, XdsServer};
 use crate::connection::ConnectionInfo;
 use crate::loads::ClusterLoad;
 use crate::provider::SnapshotProvider;
 
-#[tonic::async_trait]
-impl<S: SnapshotProvider> LoadReportingService for XdsServer<S> {
-    type StreamLoadStatsStream = Messages<pb::LoadStatsResponse>;
-
-    async fn stream_load_stats(
-        &self,
-        request: Request<Streaming<pb::LoadStatsRequest>>,
-    ) -> Result<Response<Self::StreamLoadStatsStream>, Status> {
-        let (server, connection) = (self.clone(), connection_of(self, &request)?);
-        // Room for the one response and for the status that ends the stream.
-        let (outbound, responses) = mpsc::channel(2);
-        let mut inbound = request.into_inner();
-        tokio::spawn(async move {
-            let reports = receive_reports(&server, connection, &mut inbound, &outbound);
-            let ended = tokio::select! {
-                ended = until_drained(&server, None, reports) => ended,
-                () = outbound.closed() => Ok(()),
-            };
-            if let Err(status) = ended {
-                let _ = outbound.try_send(Err(status));
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(responses))))
-    }
+/// Opens a stream of load reports.
+pub(super) fn open<S: SnapshotProvider>(
+    server: &XdsServer<S>,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
+    let (server, connection) = (server.clone(), connection_of(server, &request)?);
+    // Room for the one response and for the status that ends the stream.
+    let (outbound, responses) = mpsc::channel(2);
+    let mut inbound = Requests::new(request.into_body(), first_request_limit(&connection));
+    tokio::spawn(async move {
+        let reports = receive_reports(&server, connection, &mut inbound, &outbound);
+        let ended = tokio::select! {
+            ended = until_drained(&server, None, reports) => ended,
+            () = outbound.closed() => Ok(()),
+        };
+        if let Err(status) = ended {
+            let _ = outbound.try_send(Err(status));
+        }
+    });
+    let messages = ReceiverStream::new(responses);
+    Ok(framing::response(messages.map(
+        |response: Result<pb::LoadStatsResponse, Status>| framing::encode(&response?),
+    )))
 }
 
 type Outbound = mpsc::Sender<Result<pb::LoadStatsResponse, Status>>;
@@ -51,7 +52,7 @@ type Outbound = mpsc::Sender<Result<pb::LoadStatsResponse, Status>>;
 async fn receive_reports<S: SnapshotProvider>(
     server: &XdsServer<S>,
     connection: ConnectionInfo,
-    inbound: &mut Streaming<pb::LoadStatsRequest>,
+    inbound: &mut Requests<pb::LoadStatsRequest>,
     outbound: &Outbound,
 ) -> Result<(), Status> {
     let Some(first) = inbound.message().await? else {
@@ -60,6 +61,7 @@ async fn receive_reports<S: SnapshotProvider>(
     let mut scope_changes = ScopeChanges::since_now(server);
     let node = first.node.unwrap_or_default();
     let (peer, scope) = admit(server, node, connection)?;
+    inbound.set_limit(MAX_REQUEST_BYTES);
     tracing::debug!(node = peer.id, %scope, peer = peer.remote(), "proxy reports its load");
     let membership = server.inner.loads.join(&peer.id, &scope);
     let interval = server.inner.options.load_interval;

@@ -4,6 +4,7 @@
 //! in the session; this module only waits and performs.
 //!
 //! - `services`: the gRPC services. `stream`: one stream and its session. `siblings`: the streams of one proxy.
+//! - `framing`: the messages in the bodies of requests and responses.
 //! - `admission`: the peer and the scope of a stream, and refusals.
 //! - `scope_changes`: the end of the streams whose scope is not theirs any more.
 //! - `histories`: what a stream leaves to the proxy's next one. `last_good`: what it leaves to other proxies of its scope.
@@ -13,6 +14,7 @@
 
 mod admission;
 mod drain;
+mod framing;
 mod histories;
 mod last_good;
 mod loads;
@@ -36,9 +38,11 @@ use tonic::transport::Server;
 use crate::connection::Connection;
 use crate::fleet::Fleet;
 use crate::loads::Loads;
+use crate::memory;
 use crate::options::Options;
 use crate::provider::SnapshotProvider;
 use crate::refusal::Refusals;
+use crate::session::SharedState;
 
 use drain::DrainSchedule;
 
@@ -58,6 +62,7 @@ struct Inner<S> {
     options: Arc<Options>,
     fleet: Fleet,
     loads: Loads,
+    shared: SharedState,
     histories: histories::StreamHistories,
     last_good: last_good::LastGoodByScope,
     siblings: siblings::SiblingGroups,
@@ -83,6 +88,7 @@ impl<S: SnapshotProvider> XdsServer<S> {
             options: Arc::new(options),
             fleet: Fleet::default(),
             loads: Loads::default(),
+            shared: SharedState::default(),
             histories: histories::StreamHistories::default(),
             last_good: last_good::LastGoodByScope::default(),
             siblings: siblings::SiblingGroups::default(),
@@ -158,14 +164,17 @@ impl<S: SnapshotProvider> XdsServer<S> {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (interval, timeout) = self.inner.options.keepalive;
-        Server::builder()
+        let serving = Server::builder()
             .http2_keepalive_interval(Some(interval))
             .http2_keepalive_timeout(Some(timeout))
             .add_routes(services::routes(self))
             .serve_with_incoming_shutdown(connections, async {
                 shutdown.await;
                 self.drain(self.inner.options.drain);
-            })
-            .await
+            });
+        tokio::select! {
+            served = serving => served,
+            never = memory::return_unused(self.inner.fleet.changes()) => never,
+        }
     }
 }

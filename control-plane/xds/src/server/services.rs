@@ -1,149 +1,208 @@
 //! The gRPC services: the aggregated one and one for each kind, each in both protocols, and the load reporting service
 //! ([`loads`](super::loads)). All but the latter open a [`stream`](super::stream). The unary `Fetch…` methods are not
 //! implemented.
+//!
+//! They are written by hand, because the generated ones leave neither the size of a request nor the buffers of a stream to the
+//! server (see [`framing`](super::framing)).
 
-use std::pin::Pin;
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::marker::PhantomData;
+use std::task::{Context, Poll};
 
-use envoy_types::pb::envoy::service::cluster::v3::cluster_discovery_service_server as cds;
-use envoy_types::pb::envoy::service::discovery::v3 as pb;
-use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_server as ads;
-use envoy_types::pb::envoy::service::endpoint::v3::endpoint_discovery_service_server as eds;
-use envoy_types::pb::envoy::service::extension::v3::extension_config_discovery_service_server as ecds;
-use envoy_types::pb::envoy::service::listener::v3::listener_discovery_service_server as lds;
-use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_server as lrs;
-use envoy_types::pb::envoy::service::route::v3::route_discovery_service_server as rds;
-use envoy_types::pb::envoy::service::secret::v3::secret_discovery_service_server as sds;
-use futures::{Stream, StreamExt as _};
+use futures::StreamExt as _;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::{Request, Response};
+use tonic::server::NamedService;
 use tonic::service::Routes;
-use tonic::{Request, Response, Status, Streaming};
 
 use crate::provider::SnapshotProvider;
 use crate::resource::Kind;
 use crate::wire::{Delta, StateOfTheWorld, Wire};
 
-use super::admission::connection_of;
-use super::stream;
-use super::{MAX_REQUEST_BYTES, XdsServer};
-
-pub(super) type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-type Opened<T> = Result<Response<Messages<T>>, Status>;
+use super::admission::{connection_of, first_request_limit};
+use super::framing::{self, Requests};
+use super::{XdsServer, loads, stream};
 
 /// Every service of `server`.
 pub(super) fn routes<S: SnapshotProvider>(server: &XdsServer<S>) -> Routes {
-    macro_rules! service {
-        ($service:ty) => {
-            <$service>::new(server.clone()).max_decoding_message_size(MAX_REQUEST_BYTES)
-        };
-    }
-    Routes::new(service!(ads::AggregatedDiscoveryServiceServer<_>))
-        .add_service(service!(cds::ClusterDiscoveryServiceServer<_>))
-        .add_service(service!(eds::EndpointDiscoveryServiceServer<_>))
-        .add_service(service!(lds::ListenerDiscoveryServiceServer<_>))
-        .add_service(service!(rds::RouteDiscoveryServiceServer<_>))
-        .add_service(service!(ecds::ExtensionConfigDiscoveryServiceServer<_>))
-        .add_service(service!(sds::SecretDiscoveryServiceServer<_>))
-        .add_service(service!(lrs::LoadReportingServiceServer<_>))
+    Routes::new(Served::<_, Aggregated>::new(server))
+        .add_service(Served::<_, Clusters>::new(server))
+        .add_service(Served::<_, Endpoints>::new(server))
+        .add_service(Served::<_, Listeners>::new(server))
+        .add_service(Served::<_, RouteTables>::new(server))
+        .add_service(Served::<_, Extensions>::new(server))
+        .add_service(Served::<_, Secrets>::new(server))
+        .add_service(Served::<_, LoadReports>::new(server))
 }
 
-impl<S: SnapshotProvider> XdsServer<S> {
-    fn open<P: Wire>(
-        &self,
-        only: Option<Kind>,
-        request: Request<Streaming<P::Request>>,
-    ) -> Opened<P::Response> {
-        let connection = connection_of(self, &request)?;
-        let (outbound, responses) = mpsc::channel(self.inner.options.response_queue.max(1));
-        let inbound = request.into_inner();
-        tokio::spawn(stream::run::<P, S>(
-            self.clone(),
-            connection,
-            only,
-            inbound,
-            outbound,
-        ));
-        // Messages are encoded only when the transport asks for them, so the bodies of queued responses stay shared.
-        let messages = ReceiverStream::new(responses).map(|response| response.map(P::encode));
-        Ok(Response::new(Box::pin(messages)))
-    }
+/// A service as protobuf defines it.
+trait Definition: Send + Sync + 'static {
+    /// Package and name.
+    const NAME: &'static str;
+
+    /// Opens a stream of the method with this name.
+    fn open<S: SnapshotProvider>(
+        server: &XdsServer<S>,
+        method: &str,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Status>;
 }
 
-#[tonic::async_trait]
-impl<S: SnapshotProvider> ads::AggregatedDiscoveryService for XdsServer<S> {
-    type StreamAggregatedResourcesStream = Messages<pb::DiscoveryResponse>;
-    type DeltaAggregatedResourcesStream = Messages<pb::DeltaDiscoveryResponse>;
+macro_rules! discovery {
+    ($definition:ident, $name:literal, $only:expr, $sotw:literal, $delta:literal) => {
+        struct $definition;
 
-    async fn stream_aggregated_resources(
-        &self,
-        request: Request<Streaming<pb::DiscoveryRequest>>,
-    ) -> Opened<pb::DiscoveryResponse> {
-        self.open::<StateOfTheWorld>(None, request)
-    }
+        impl Definition for $definition {
+            const NAME: &'static str = $name;
 
-    async fn delta_aggregated_resources(
-        &self,
-        request: Request<Streaming<pb::DeltaDiscoveryRequest>>,
-    ) -> Opened<pb::DeltaDiscoveryResponse> {
-        self.open::<Delta>(None, request)
-    }
-}
-
-macro_rules! per_type {
-    ($kind:expr, $service:path, $sotw:ident: $sotw_stream:ident, $delta:ident: $delta_stream:ident, $fetch:ident) => {
-        #[tonic::async_trait]
-        impl<S: SnapshotProvider> $service for XdsServer<S> {
-            type $sotw_stream = Messages<pb::DiscoveryResponse>;
-            type $delta_stream = Messages<pb::DeltaDiscoveryResponse>;
-
-            async fn $sotw(
-                &self,
-                request: Request<Streaming<pb::DiscoveryRequest>>,
-            ) -> Opened<pb::DiscoveryResponse> {
-                self.open::<StateOfTheWorld>(Some($kind), request)
-            }
-
-            async fn $delta(
-                &self,
-                request: Request<Streaming<pb::DeltaDiscoveryRequest>>,
-            ) -> Opened<pb::DeltaDiscoveryResponse> {
-                self.open::<Delta>(Some($kind), request)
-            }
-
-            async fn $fetch(
-                &self,
-                _request: Request<pb::DiscoveryRequest>,
-            ) -> Result<Response<pb::DiscoveryResponse>, Status> {
-                Err(Status::unimplemented(
-                    "unary fetch is not implemented; open a stream",
-                ))
+            fn open<S: SnapshotProvider>(
+                server: &XdsServer<S>,
+                method: &str,
+                request: Request<Body>,
+            ) -> Result<Response<Body>, Status> {
+                match method {
+                    $sotw => open::<StateOfTheWorld, S>(server, $only, request),
+                    $delta => open::<Delta, S>(server, $only, request),
+                    _ => Err(Status::unimplemented(
+                        "only the streaming methods are implemented; open a stream",
+                    )),
+                }
             }
         }
     };
 }
 
-per_type!(
-    Kind::Cluster, cds::ClusterDiscoveryService,
-    stream_clusters: StreamClustersStream, delta_clusters: DeltaClustersStream, fetch_clusters
+discovery!(
+    Aggregated,
+    "envoy.service.discovery.v3.AggregatedDiscoveryService",
+    None,
+    "StreamAggregatedResources",
+    "DeltaAggregatedResources"
 );
-per_type!(
-    Kind::Endpoints, eds::EndpointDiscoveryService,
-    stream_endpoints: StreamEndpointsStream, delta_endpoints: DeltaEndpointsStream, fetch_endpoints
+discovery!(
+    Clusters,
+    "envoy.service.cluster.v3.ClusterDiscoveryService",
+    Some(Kind::Cluster),
+    "StreamClusters",
+    "DeltaClusters"
 );
-per_type!(
-    Kind::Listener, lds::ListenerDiscoveryService,
-    stream_listeners: StreamListenersStream, delta_listeners: DeltaListenersStream, fetch_listeners
+discovery!(
+    Endpoints,
+    "envoy.service.endpoint.v3.EndpointDiscoveryService",
+    Some(Kind::Endpoints),
+    "StreamEndpoints",
+    "DeltaEndpoints"
 );
-per_type!(
-    Kind::Route, rds::RouteDiscoveryService,
-    stream_routes: StreamRoutesStream, delta_routes: DeltaRoutesStream, fetch_routes
+discovery!(
+    Listeners,
+    "envoy.service.listener.v3.ListenerDiscoveryService",
+    Some(Kind::Listener),
+    "StreamListeners",
+    "DeltaListeners"
 );
-per_type!(
-    Kind::Extension, ecds::ExtensionConfigDiscoveryService,
-    stream_extension_configs: StreamExtensionConfigsStream,
-    delta_extension_configs: DeltaExtensionConfigsStream, fetch_extension_configs
+discovery!(
+    RouteTables,
+    "envoy.service.route.v3.RouteDiscoveryService",
+    Some(Kind::Route),
+    "StreamRoutes",
+    "DeltaRoutes"
 );
-per_type!(
-    Kind::Secret, sds::SecretDiscoveryService,
-    stream_secrets: StreamSecretsStream, delta_secrets: DeltaSecretsStream, fetch_secrets
+discovery!(
+    Extensions,
+    "envoy.service.extension.v3.ExtensionConfigDiscoveryService",
+    Some(Kind::Extension),
+    "StreamExtensionConfigs",
+    "DeltaExtensionConfigs"
 );
+discovery!(
+    Secrets,
+    "envoy.service.secret.v3.SecretDiscoveryService",
+    Some(Kind::Secret),
+    "StreamSecrets",
+    "DeltaSecrets"
+);
+
+struct LoadReports;
+
+impl Definition for LoadReports {
+    const NAME: &'static str = "envoy.service.load_stats.v3.LoadReportingService";
+
+    fn open<S: SnapshotProvider>(
+        server: &XdsServer<S>,
+        method: &str,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Status> {
+        match method {
+            "StreamLoadStats" => loads::open(server, request),
+            _ => Err(Status::unimplemented("there is no such method")),
+        }
+    }
+}
+
+fn open<P: Wire, S: SnapshotProvider>(
+    server: &XdsServer<S>,
+    only: Option<Kind>,
+    request: Request<Body>,
+) -> Result<Response<Body>, Status> {
+    let connection = connection_of(server, &request)?;
+    let (outbound, responses) = mpsc::channel(server.inner.options.response_queue.max(1));
+    let inbound = Requests::new(request.into_body(), first_request_limit(&connection));
+    tokio::spawn(stream::run::<P, S>(
+        server.clone(),
+        connection,
+        only,
+        inbound,
+        outbound,
+    ));
+    // Messages are encoded only when the transport asks for them, so the bodies of queued responses stay shared.
+    let messages = ReceiverStream::new(responses);
+    let messages = messages.map(|response| framing::encode(&P::encode(response?)));
+    Ok(framing::response(messages))
+}
+
+/// A service of a server.
+struct Served<S, D> {
+    server: XdsServer<S>,
+    definition: PhantomData<D>,
+}
+
+impl<S, D> Served<S, D> {
+    fn new(server: &XdsServer<S>) -> Self {
+        Self {
+            server: server.clone(),
+            definition: PhantomData,
+        }
+    }
+}
+
+impl<S, D> Clone for Served<S, D> {
+    fn clone(&self) -> Self {
+        Self::new(&self.server)
+    }
+}
+
+impl<S, D: Definition> NamedService for Served<S, D> {
+    const NAME: &'static str = D::NAME;
+}
+
+impl<S: SnapshotProvider, D: Definition> Service<Request<Body>> for Served<S, D> {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let path = request.uri().path().to_owned();
+        let method = path.rsplit('/').next().unwrap_or_default();
+        let opened = D::open(&self.server, method, request);
+        ready(Ok(opened.unwrap_or_else(Status::into_http)))
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, watch};
-use tonic::{Status, Streaming};
+use tonic::Status;
 use tracing::Instrument as _;
 
 use crate::connection::ConnectionInfo;
@@ -21,13 +21,14 @@ use crate::session::{Event, Response, Session, TooManyNames};
 use crate::snapshot::Snapshot;
 use crate::wire::{Wire, kind_of};
 
-use super::XdsServer;
 use super::admission::{admit, denied};
+use super::framing::Requests;
 use super::histories::{ProxyKey, StreamHistories};
 use super::last_good::LastGoodByScope;
 use super::log::{self, StreamLog};
 use super::scope_changes::ScopeChanges;
 use super::siblings::SessionHandle;
+use super::{MAX_REQUEST_BYTES, XdsServer};
 
 pub(super) type Outbound = mpsc::Sender<Result<Response, Status>>;
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
@@ -37,7 +38,7 @@ pub(super) async fn run<P: Wire, S: SnapshotProvider>(
     server: XdsServer<S>,
     connection: ConnectionInfo,
     only: Option<Kind>,
-    mut inbound: Streaming<P::Request>,
+    mut inbound: Requests<P::Request>,
     outbound: Outbound,
 ) {
     let ended = tokio::select! {
@@ -56,7 +57,7 @@ async fn serve<P: Wire, S: SnapshotProvider>(
     server: &XdsServer<S>,
     connection: ConnectionInfo,
     only: Option<Kind>,
-    inbound: &mut Streaming<P::Request>,
+    inbound: &mut Requests<P::Request>,
     outbound: &Outbound,
 ) -> Result<(), Status> {
     let mut scope_changes = ScopeChanges::since_now(server);
@@ -127,13 +128,14 @@ struct Admission<R> {
 async fn receive_first<P: Wire, S: SnapshotProvider>(
     server: &XdsServer<S>,
     connection: ConnectionInfo,
-    inbound: &mut Streaming<P::Request>,
+    inbound: &mut Requests<P::Request>,
 ) -> Result<Option<Admission<P::Request>>, Status> {
     let Some(mut first) = inbound.message().await? else {
         return Ok(None);
     };
     let node = P::take_node(&mut first).unwrap_or_default();
     let (peer, scope) = admit(server, node, connection)?;
+    inbound.set_limit(MAX_REQUEST_BYTES);
     let mut snapshots = snapshots_for(server, &peer).await?;
     let Some(snapshot) = snapshots.borrow_and_update().clone() else {
         return Err(Status::unavailable("not synced yet"));
@@ -192,6 +194,7 @@ impl<'a> ActiveStream<'a> {
         let Admission { peer, scope, .. } = admission;
         let key = ProxyKey::new(&peer, P::PROTOCOL, only);
         let session = Session::new(P::PROTOCOL, inner.options.clone(), admission.snapshot);
+        let session = session.sharing(inner.shared.clone());
         let mut session = session.with_history(inner.histories.get(&key));
         session.set_last_good(inner.last_good.of(&scope));
         let log = StreamLog::connected(&peer, only, &inner.log_limits, now());
@@ -229,7 +232,7 @@ impl<'a> ActiveStream<'a> {
     /// Serves the stream until the client closes it.
     async fn run<P: Wire>(
         &mut self,
-        inbound: &mut Streaming<P::Request>,
+        inbound: &mut Requests<P::Request>,
         snapshots: &mut Snapshots,
         outbound: &Outbound,
     ) -> Result<(), Status> {

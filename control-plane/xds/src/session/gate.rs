@@ -246,7 +246,7 @@ impl Session {
     /// The endpoint resources of the clusters that the client holds.
     pub(super) fn used_endpoints(&self) -> BTreeSet<&str> {
         let mut used = BTreeSet::new();
-        for (cluster, held) in &self.kind(Kind::Cluster).ledger.held {
+        for (cluster, held) in self.kind(Kind::Cluster).ledger.held.iter() {
             let requires = held.newest().and_then(|version| version.requires());
             let keys = requires.unwrap_or_default().iter();
             let keys = keys.filter(|key| key.kind == Kind::Endpoints);

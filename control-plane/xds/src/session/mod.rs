@@ -34,6 +34,7 @@ mod message;
 mod offers;
 mod requests;
 mod responses;
+mod shared_map;
 mod sibling_streams;
 mod status;
 mod stream_history;
@@ -54,6 +55,7 @@ pub use message::{
     AcceptedResource, Event, Item, Protocol, RejectedResource, Request, Response,
     SubscriptionUpdate,
 };
+pub use shared_map::SharedState;
 pub use status::{Acked, KindStatus, Nacked};
 pub use stream_history::StreamHistory;
 
@@ -78,6 +80,7 @@ pub struct Session {
     protocol: Protocol,
     options: Arc<Options>,
     snapshot: Arc<Snapshot>,
+    shared: SharedState,
     kinds: [KindState; 6],
     gate: Gate,
     siblings: SiblingStreams,
@@ -125,6 +128,7 @@ impl Session {
             protocol,
             options,
             snapshot,
+            shared: SharedState::default(),
             kinds: Default::default(),
             gate: Gate::default(),
             siblings: SiblingStreams::default(),
@@ -137,6 +141,13 @@ impl Session {
             last_good: Arc::default(),
             accepted: Vec::new(),
         }
+    }
+
+    /// The session, which shares what it knows of its client with the sessions of equal clients.
+    #[must_use]
+    pub fn sharing(mut self, shared: SharedState) -> Self {
+        self.shared = shared;
+        self
     }
 
     fn kind(&self, kind: Kind) -> &KindState {
@@ -169,11 +180,35 @@ impl Session {
     fn adopt_descriptors(&mut self, kind: Kind) {
         let snapshot = self.snapshot.clone();
         let mut wanted = snapshot.of(kind).peekable();
-        for (name, held) in &mut self.kind_mut(kind).ledger.held {
+        let ledger = &mut self.kind_mut(kind).ledger;
+        let mut stale = Vec::new();
+        for (name, held) in ledger.held.iter() {
             while wanted.next_if(|wanted| *wanted.name() < **name).is_some() {}
-            if let Some(wanted) = wanted.peek().filter(|wanted| wanted.name() == name) {
+            let same_name = wanted.peek().filter(|wanted| wanted.name() == name);
+            if let Some(wanted) = same_name.filter(|wanted| held.may_adopt(wanted.descriptor())) {
+                stale.push((*wanted).clone());
+            }
+        }
+        for wanted in stale {
+            if let Some(held) = ledger.held.get_mut(wanted.name()) {
                 held.adopt(wanted.descriptor());
             }
+        }
+    }
+
+    /// Shares what is the same for all equal clients, where enough has changed to be worth it.
+    fn compact(&mut self) {
+        let opened = self
+            .kinds
+            .iter()
+            .filter(|state| state.subscription.opened());
+        let is_aggregated = opened.count() > 1;
+        for kind in Kind::PUSH_ORDER {
+            let state = &mut self.kinds[kind.index()];
+            state.subscription.compact(self.shared.names());
+            state
+                .ledger
+                .compact(kind, is_aggregated, self.shared.held());
         }
     }
 
@@ -195,6 +230,7 @@ impl Session {
             }
         }
         self.deadline = self.next_deadline(now);
+        self.compact();
         None
     }
 

@@ -183,10 +183,10 @@ impl Session {
             .ledger
             .resend
             .iter()
-            .filter(|name| !names.contains(*name));
+            .filter(|name| !names.contains_key(name));
         Box::new(
             names
-                .iter()
+                .keys()
                 .chain(unsubscribed)
                 .filter_map(move |n| self.snapshot.get(kind, n)),
         )

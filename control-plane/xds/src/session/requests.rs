@@ -139,7 +139,7 @@ impl Session {
     fn note_left_out(&mut self, kind: Kind, names: &[String]) {
         let listed: BTreeSet<&String> = names.iter().collect();
         let state = self.kind_mut(kind);
-        let subscribed = state.subscription.names().iter();
+        let subscribed = state.subscription.names().keys();
         let left_out = subscribed.filter(|name| !listed.contains(name)).cloned();
         state.left_out.extend(left_out);
     }
@@ -181,7 +181,7 @@ impl Session {
             state.has_unknown = state.accepted_version.is_none();
             return;
         }
-        for name in state.subscription.names() {
+        for name in state.subscription.names().keys() {
             let unknown = ResourceVersion::unknown("", 0, Origin::default());
             state.ledger.resume(name, unknown);
         }

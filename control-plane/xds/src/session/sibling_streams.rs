@@ -116,7 +116,7 @@ impl Session {
         }
         let mut stale = Vec::new();
         for other in others {
-            for (cluster, held) in &other.kind(Kind::Cluster).ledger.held {
+            for (cluster, held) in other.kind(Kind::Cluster).ledger.held.iter() {
                 let Some(recreated_at) = held.recreated_at else {
                     continue;
                 };

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 
 use crate::resource::Kind;
 
+use super::shared_map::{Pool, SharedMap};
+
 /// A client's subscription to one kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Subscription {
@@ -15,7 +17,7 @@ pub(super) struct Subscription {
     wildcard: bool,
     /// The client has named a resource before, which ends the legacy wildcard of state of the world.
     has_named: bool,
-    names: BTreeSet<String>,
+    names: SharedMap<()>,
 }
 
 /// The effect of one request on a subscription.
@@ -47,13 +49,20 @@ impl Subscription {
     }
 
     /// The names that the client subscribes to one by one.
-    pub(super) fn names(&self) -> &BTreeSet<String> {
+    pub(super) fn names(&self) -> &SharedMap<()> {
         &self.names
     }
 
     /// Whether the subscription covers a name.
     pub(super) fn wants(&self, name: &str) -> bool {
-        self.wildcard || self.names.contains(name)
+        self.wildcard || self.names.contains_key(name)
+    }
+
+    /// Gives the names to all streams that subscribe to the same.
+    pub(super) fn compact(&mut self, pool: &Pool<()>) {
+        if self.names.may_compact() {
+            self.names.compact(pool, |()| Some(()));
+        }
     }
 
     /// Replaces the list: a state-of-the-world request.
@@ -67,14 +76,21 @@ impl Subscription {
             self.wildcard = names.iter().any(|name| name == "*");
         }
         let new: BTreeSet<String> = names.iter().filter(|name| *name != "*").cloned().collect();
-        let requested: Vec<String> = new.difference(&self.names).cloned().collect();
+        let requested = new.iter().filter(|name| !self.names.contains_key(name));
+        let requested: Vec<String> = requested.cloned().collect();
         let added = if was_wildcard {
             Vec::new()
         } else {
             requested.clone()
         };
-        let dropped = self.names.difference(&new).cloned().collect();
-        self.names = new;
+        let dropped = self.names.keys().filter(|name| !new.contains(*name));
+        let dropped: Vec<String> = dropped.cloned().collect();
+        for name in &requested {
+            self.names.insert(name, ());
+        }
+        for name in &dropped {
+            self.names.remove(name);
+        }
         SubscriptionChange {
             is_first,
             requested,
@@ -106,7 +122,7 @@ impl Subscription {
                 self.wildcard = true;
                 changed.requested_all = true;
             } else {
-                if self.names.insert(name.clone()) && !self.wildcard {
+                if self.names.insert(name, ()) && !self.wildcard {
                     changed.added.push(name.clone());
                 }
                 changed.requested.push(name.clone());

@@ -1,11 +1,13 @@
 //! The entries of a ledger: versions, held resources, unanswered responses.
 
+use std::hash::Hasher;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::origin::Origin;
-use crate::resource::{Descriptor, Resource, ResourceKey};
+use crate::resource::{Descriptor, Kind, Resource, ResourceKey};
 use crate::session::message::wire_version;
+use crate::session::shared_map::Shareable;
 
 /// A version of a resource that a client has or is offered.
 #[derive(Clone, Debug)]
@@ -43,6 +45,11 @@ impl ResourceVersion {
         self.descriptor.requires.as_deref()
     }
 
+    /// Whether this is the version that another descriptor describes.
+    fn may_adopt(&self, newest: &Arc<Descriptor>) -> bool {
+        *self.descriptor.version == *newest.version && !Arc::ptr_eq(&self.descriptor, newest)
+    }
+
     /// Whether both are the same version and retry.
     pub(in crate::session) fn is(&self, other: &ResourceVersion) -> bool {
         self.version() == other.version() && self.retry == other.retry
@@ -77,16 +84,68 @@ impl HeldResource {
     pub(in crate::session) fn adopt(&mut self, newest: &Arc<Descriptor>) {
         let offered = self.offered.iter_mut().map(|(_, version)| version);
         for version in self.acked.iter_mut().chain(offered) {
-            if *version.descriptor.version == *newest.version {
+            if version.may_adopt(newest) {
                 version.descriptor = newest.clone();
             }
         }
+    }
+
+    /// Whether [`HeldResource::adopt`] would change something.
+    pub(in crate::session) fn may_adopt(&self, newest: &Arc<Descriptor>) -> bool {
+        let offered = self.offered.iter().map(|(_, version)| version);
+        let mut versions = self.acked.iter().chain(offered);
+        versions.any(|version| version.may_adopt(newest))
     }
 
     /// The version that it runs once it has accepted every response in flight.
     pub(in crate::session) fn newest(&self) -> Option<&ResourceVersion> {
         let offered = self.offered.as_ref().map(|(_, version)| version);
         offered.or(self.acked.as_ref())
+    }
+}
+
+impl HeldResource {
+    /// The part of this that is the same on every stream whose client runs the same, once no response is in flight; `None` if
+    /// there is more. `is_aggregated` tells that the stream has no siblings, to which alone the times matter.
+    pub(in crate::session) fn settled(&self, kind: Kind, is_aggregated: bool) -> Option<Self> {
+        let matters = !is_aggregated && (kind == Kind::Endpoints || self.recreated_at.is_some());
+        if self.offered.is_some() || matters {
+            return None;
+        }
+        Some(Self {
+            resumed: self.resumed,
+            acked: self.acked.clone(),
+            ..Self::default()
+        })
+    }
+}
+
+impl Shareable for HeldResource {
+    fn is_same(&self, other: &Self) -> bool {
+        let address = |version: &ResourceVersion| version.resource.as_ref().map(Arc::as_ptr);
+        let same_version = match (&self.acked, &other.acked) {
+            (Some(a), Some(b)) => {
+                a.retry == b.retry
+                    && a.descriptor.is_same(&b.descriptor)
+                    && address(a) == address(b)
+            }
+            (a, b) => a.is_none() && b.is_none(),
+        };
+        same_version
+            && self.resumed == other.resumed
+            && self.first_nonce == other.first_nonce
+            && self.acked_sent_at == other.acked_sent_at
+            && self.recreated_at == other.recreated_at
+            && self.offered.is_none()
+            && other.offered.is_none()
+    }
+
+    fn hash(&self, hasher: &mut impl Hasher) {
+        hasher.write_u8(u8::from(self.resumed));
+        if let Some(acked) = &self.acked {
+            hasher.write(acked.version().as_bytes());
+            hasher.write_u32(acked.retry);
+        }
     }
 }
 

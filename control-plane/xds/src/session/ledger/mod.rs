@@ -23,13 +23,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::resource::Kind;
+
+use super::shared_map::{Pool, SharedMap};
+
 pub(super) use entries::{HeldResource, PendingResponse, ResourceVersion};
 pub(super) use rejections::{Rejection, Rejections};
 
 /// The ledger of one kind.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
-    pub(super) held: BTreeMap<String, HeldResource>,
+    pub(super) held: SharedMap<HeldResource>,
     in_flight: VecDeque<PendingResponse>,
     /// The rejections of the client, on this stream and on earlier ones.
     pub(super) rejections: Rejections,
@@ -149,7 +153,7 @@ impl Ledger {
                 offered: offers.last().cloned(),
                 ..HeldResource::default()
             };
-            self.held.insert(name.to_owned(), held);
+            self.held.insert(name, held);
         }
     }
 
@@ -164,8 +168,7 @@ impl Ledger {
             if suspected.is_some_and(|suspected| **suspected != *version.version()) {
                 self.suspects.remove(name);
             }
-            let held = self.held.entry(name.clone());
-            let held = held.or_insert_with(|| HeldResource {
+            let held = self.held.get_or_insert_with(name, || HeldResource {
                 first_nonce: nonce,
                 ..HeldResource::default()
             });
@@ -270,7 +273,7 @@ impl Ledger {
     /// The client brought this version from an earlier stream, so it does not reject it.
     pub(super) fn resume(&mut self, name: &str, version: ResourceVersion) {
         self.rejections.remove(name, version.version());
-        let held = self.held.entry(name.to_owned()).or_default();
+        let held = self.held.get_or_insert_with(name, HeldResource::default);
         held.acked = Some(version);
         held.resumed = true;
     }
@@ -285,6 +288,15 @@ impl Ledger {
             self.resume(&name, version);
         }
         self.unconfirmed = unconfirmed;
+    }
+
+    /// Gives what the client holds to all streams whose clients hold the same, if nothing is in flight. See
+    /// [`HeldResource::settled`].
+    pub(super) fn compact(&mut self, kind: Kind, is_aggregated: bool, pool: &Pool<HeldResource>) {
+        if self.in_flight.is_empty() && self.held.may_compact() {
+            self.held
+                .compact(pool, |held| held.settled(kind, is_aggregated));
+        }
     }
 
     /// When the client last accepted a name that it did not hold, after any removal on this stream.
