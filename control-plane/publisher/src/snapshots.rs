@@ -206,6 +206,10 @@ impl SnapshotProvider for SnapshotStore {
         Ok(scopes::key(&self.rules().scope(peer)?))
     }
 
+    fn node_metadata(&self) -> &'static [&'static str] {
+        &scopes::NODE_METADATA
+    }
+
     fn scope_changes(&self) -> Option<watch::Receiver<u64>> {
         Some(self.rule_changes.subscribe())
     }

@@ -11,11 +11,11 @@ use crate::connection::{ConnectionInfo, PeerIdentity};
 /// from the connection.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Peer {
-    /// Node id.
+    /// Node id. Characters that cannot be printed, and `\`, are escaped, as in all texts here that the proxy chooses.
     pub id: String,
     /// Node cluster.
     pub cluster: String,
-    /// Node metadata.
+    /// Node metadata, as far as the provider uses it ([`SnapshotProvider::node_metadata`](crate::SnapshotProvider)).
     pub metadata: Struct,
     /// Region, zone and sub-zone; empty where the node does not name one.
     pub locality: [String; 3],
@@ -28,15 +28,19 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// A peer from the node of its first request and its connection.
+    /// A peer from the node of its first request and its connection, with these keys of its metadata.
     #[must_use]
-    pub fn new(node: Node, connection: ConnectionInfo) -> Self {
-        let agent = agent(&node);
+    pub fn new(node: Node, connection: ConnectionInfo, metadata_keys: &[&str]) -> Self {
+        let agent = escaped(&agent(&node));
         let locality = node.locality.unwrap_or_default();
+        let mut metadata = node.metadata.unwrap_or_default();
+        let fields = metadata.fields.into_iter();
+        let used = fields.filter(|(key, _)| metadata_keys.contains(&&**key));
+        metadata.fields = used.collect();
         Self {
-            id: node.id,
-            cluster: node.cluster,
-            metadata: node.metadata.unwrap_or_default(),
+            id: escaped(&node.id),
+            cluster: escaped(&node.cluster),
+            metadata,
             locality: [locality.region, locality.zone, locality.sub_zone],
             agent,
             address: connection.address,
@@ -62,6 +66,18 @@ impl Peer {
             (None, None) => String::new(),
         }
     }
+}
+
+/// A text of a proxy, safe to print: a terminal or a log shows it as one line. Different texts stay different.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '"' | '\'' => escaped.push(c),
+            c => escaped.extend(c.escape_debug()),
+        }
+    }
+    escaped
 }
 
 fn agent(node: &Node) -> String {

@@ -40,6 +40,11 @@ pub trait SnapshotProvider: Send + Sync + 'static {
     /// [`PermissionDenied`] if the proxy may have nothing.
     fn scope(&self, peer: &Peer) -> Result<Scope, PermissionDenied>;
 
+    /// The keys of node metadata that [`SnapshotProvider::scope`] uses. The others are dropped.
+    fn node_metadata(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// A number that changes when scopes must be computed again. A stream whose proxy may have nothing any more, or has another
     /// scope, then ends; the proxy opens a new one. `None` if scopes never change.
     fn scope_changes(&self) -> Option<watch::Receiver<u64>> {

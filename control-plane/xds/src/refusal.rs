@@ -36,11 +36,13 @@ pub enum Refusal {
     NoRule,
     /// A setting in the node metadata is invalid.
     NodeMetadata,
+    /// The node is too large.
+    NodeSize,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::HandshakeTimeout,
         Self::HandshakeFailed,
         Self::HandshakeLimit,
@@ -56,6 +58,7 @@ impl Refusal {
         Self::Claim,
         Self::NoRule,
         Self::NodeMetadata,
+        Self::NodeSize,
     ];
 
     /// The value of the label `reason` and of the log field `refusal`.
@@ -77,6 +80,7 @@ impl Refusal {
             Self::Claim => "claim",
             Self::NoRule => "no_rule",
             Self::NodeMetadata => "node_metadata",
+            Self::NodeSize => "node_size",
         }
     }
 }

@@ -4,6 +4,13 @@ use envoy_types::pb::google::protobuf::value::Kind;
 use headgate_xds::{Peer, PermissionDenied, Refusal};
 use spiffe::SpiffeId;
 
+/// The key of node metadata with the namespace of the proxy's pod.
+pub(super) const NAMESPACE: &str = "NAMESPACE";
+/// The key of node metadata with its service account.
+pub(super) const SERVICE_ACCOUNT: &str = "SERVICE_ACCOUNT";
+/// The key of node metadata with the labels of its pod.
+pub(super) const LABELS: &str = "LABELS";
+
 /// A SPIFFE id and its parts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity(SpiffeId);
@@ -66,10 +73,10 @@ impl Identity {
         // Istio names the cluster of a node `APP.NAMESPACE`. Other proxies name it as they like.
         let of_cluster = of_node.and_then(|_| peer.cluster.rsplit_once('.').map(|(_, ns)| ns));
         let claims = [
-            ("metadata NAMESPACE", text(peer, "NAMESPACE"), namespace),
+            ("metadata NAMESPACE", text(peer, NAMESPACE), namespace),
             (
                 "metadata SERVICE_ACCOUNT",
-                text(peer, "SERVICE_ACCOUNT"),
+                text(peer, SERVICE_ACCOUNT),
                 account,
             ),
             ("node id", of_node, namespace),
@@ -110,7 +117,7 @@ pub(super) fn text<'a>(peer: &'a Peer, key: &str) -> Option<&'a str> {
 
 /// A label in the node metadata.
 pub(super) fn label<'a>(peer: &'a Peer, key: &str) -> Option<&'a str> {
-    let labels = peer.metadata.fields.get("LABELS")?.kind.as_ref()?;
+    let labels = peer.metadata.fields.get(LABELS)?.kind.as_ref()?;
     let Kind::StructValue(labels) = labels else {
         return None;
     };

@@ -30,6 +30,15 @@ pub use self::pattern::Patterns;
 /// The key of node metadata that every proxy of Istio has.
 const ISTIO_VERSION: &str = "ISTIO_VERSION";
 
+/// The keys of node metadata that scopes depend on.
+pub(crate) const NODE_METADATA: [&str; 5] = [
+    names::NODE_LISTEN,
+    ISTIO_VERSION,
+    identity::NAMESPACE,
+    identity::SERVICE_ACCOUNT,
+    identity::LABELS,
+];
+
 /// Where the rules come from.
 #[derive(Debug, Clone)]
 pub enum Admission {
@@ -227,10 +236,12 @@ fn fits(conditions: &Match, peer: &Peer, identity: Option<&Identity>) -> bool {
             .fit(identity.and_then(Identity::service_account))
         && conditions.node_id.fit(Some(&peer.id))
         && conditions.node_cluster.fit(Some(&peer.cluster))
-        && metadata.namespace.fit(identity::text(peer, "NAMESPACE"))
+        && metadata
+            .namespace
+            .fit(identity::text(peer, identity::NAMESPACE))
         && metadata
             .service_account
-            .fit(identity::text(peer, "SERVICE_ACCOUNT"))
+            .fit(identity::text(peer, identity::SERVICE_ACCOUNT))
         && metadata
             .labels
             .iter()

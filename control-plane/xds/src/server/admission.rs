@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::config::core::v3::Node;
+use prost::Message as _;
 use tonic::Status;
 use tonic::codegen::http::Request;
 use tonic::metadata::MetadataMap;
@@ -17,6 +18,9 @@ use super::{MAX_REQUEST_BYTES, XdsServer};
 
 /// The largest first request of a client without an identity. It has the node, which decides whether the client is allowed.
 const MAX_ANONYMOUS_REQUEST_BYTES: usize = 2 << 20;
+
+/// The largest node of a client without an identity, and the most that is kept of any.
+const MAX_NODE_BYTES: usize = 64 << 10;
 
 /// The largest first request of a stream. The identity of a client is known before it.
 pub(super) fn first_request_limit(connection: &ConnectionInfo) -> usize {
@@ -55,7 +59,29 @@ pub(super) fn admit<S: SnapshotProvider>(
     node: Node,
     connection: ConnectionInfo,
 ) -> Result<(Arc<Peer>, Scope), Status> {
-    let peer = Arc::new(Peer::new(node, connection));
+    let bytes = node.encoded_len();
+    let is_anonymous = connection.identity.is_none();
+    let peer = Peer::new(node, connection, server.inner.provider.node_metadata());
+    // Of the node of a client with an identity, all is accepted and only what is used is kept.
+    let used = peer.metadata.encoded_len() + peer.id.len() + peer.cluster.len();
+    let bytes = if is_anonymous { bytes } else { used };
+    if bytes > MAX_NODE_BYTES {
+        let denial = PermissionDenied {
+            refusal: Refusal::NodeSize,
+            reason: format!(
+                "the node has {bytes} bytes, and at most {MAX_NODE_BYTES} are accepted: shorten its metadata"
+            ),
+        };
+        // Nothing of it goes into the log.
+        let (address, identity) = (peer.address, peer.identity);
+        let nameless = Peer {
+            address,
+            identity,
+            ..Peer::default()
+        };
+        return Err(denied(server, &nameless, denial));
+    }
+    let peer = Arc::new(peer);
     let scope = server.inner.provider.scope(&peer);
     let scope = scope.map_err(|reason| denied(server, &peer, reason))?;
     Ok((peer, scope))

@@ -72,11 +72,24 @@ impl SiblingGroups {
     }
 }
 
+/// A session, from any thread. Once its stream has ended there is none.
+#[derive(Clone, Debug)]
+pub(super) struct SessionRef {
+    group: Arc<SiblingGroup>,
+    stream: StreamId,
+}
+
+impl SessionRef {
+    /// Calls `work` with the session.
+    pub(super) fn with<T>(&self, work: impl FnOnce(&mut Session) -> T) -> Option<T> {
+        self.group.lock().get_mut(&self.stream).map(work)
+    }
+}
+
 /// A session in its group. Dropping the handle removes the session.
 #[derive(Debug)]
 pub(super) struct SessionHandle {
-    group: Arc<SiblingGroup>,
-    stream: StreamId,
+    session: SessionRef,
     changes: watch::Receiver<u64>,
 }
 
@@ -89,16 +102,18 @@ impl SessionHandle {
     fn insert(group: Arc<SiblingGroup>, stream: StreamId, session: Session) -> Self {
         let changes = group.changes.subscribe();
         group.lock().insert(stream, session);
-        Self {
-            group,
-            stream,
-            changes,
-        }
+        let session = SessionRef { group, stream };
+        Self { session, changes }
+    }
+
+    /// The session, for work on another thread.
+    pub(super) fn session(&self) -> SessionRef {
+        self.session.clone()
     }
 
     /// Calls `work` with the session.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Session) -> T) -> Option<T> {
-        self.group.lock().get_mut(&self.stream).map(work)
+        self.session.with(work)
     }
 
     /// The session's next response, given its siblings.
@@ -114,24 +129,24 @@ impl SessionHandle {
     }
 
     fn with_siblings<T>(&self, now: Instant, work: impl FnOnce(&mut Session) -> T) -> Option<T> {
-        let mut sessions = self.group.lock();
-        let mut own = sessions.remove(&self.stream)?;
+        let mut sessions = self.session.group.lock();
+        let mut own = sessions.remove(&self.session.stream)?;
         let others: Vec<&Session> = sessions.values().collect();
         own.update_siblings(&others, now);
         let done = work(&mut own);
-        sessions.insert(self.stream, own);
+        sessions.insert(self.session.stream, own);
         Some(done)
     }
 
     /// Wakes the siblings after this stream received or sent something of a kind. They hardly ever wait for endpoints.
     pub(super) fn notify(&self, kind: Kind) {
-        let sessions = self.group.lock();
+        let sessions = self.session.group.lock();
         let is_waiting = |session: &Session| session.is_waiting();
         let matters =
             sessions.len() > 1 && (kind != Kind::Endpoints || sessions.values().any(is_waiting));
         drop(sessions);
         if matters {
-            self.group.changes.send_modify(|n| *n += 1);
+            self.session.group.changes.send_modify(|n| *n += 1);
         }
     }
 
@@ -150,7 +165,7 @@ impl SessionHandle {
 
 impl Drop for SessionHandle {
     fn drop(&mut self) {
-        self.group.lock().remove(&self.stream);
-        self.group.changes.send_modify(|n| *n += 1);
+        self.session.group.lock().remove(&self.session.stream);
+        self.session.group.changes.send_modify(|n| *n += 1);
     }
 }

@@ -22,13 +22,16 @@ use crate::snapshot::Snapshot;
 use crate::wire::{Wire, kind_of};
 
 use super::admission::{admit, denied};
-use super::framing::Requests;
+use super::framing::{Requests, decode};
 use super::histories::{ProxyKey, StreamHistories};
 use super::last_good::LastGoodByScope;
 use super::log::{self, StreamLog};
 use super::scope_changes::ScopeChanges;
 use super::siblings::SessionHandle;
 use super::{MAX_REQUEST_BYTES, XdsServer};
+
+/// Requests up to this size are handled on the threads that serve all streams. It takes a millisecond at most.
+const MAX_INLINE_BYTES: usize = 64 << 10;
 
 pub(super) type Outbound = mpsc::Sender<Result<Response, Status>>;
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
@@ -72,7 +75,8 @@ async fn serve<P: Wire, S: SnapshotProvider>(
             ActiveStream::open::<P, S>(server, admission, only);
         let id = stream.member.stream();
         let events = async {
-            stream.receive::<P>(first)?;
+            let FirstRequest { bytes, request } = first;
+            stream.receive::<P>(bytes, move || Ok(request)).await?;
             tokio::select! {
                 ended = stream.run::<P>(inbound, &mut snapshots, outbound) => ended,
                 status = scope_changes.leave(server, &peer, &scope) => Err(status),
@@ -121,7 +125,14 @@ struct Admission<R> {
     scope: Scope,
     snapshot: Arc<Snapshot>,
     snapshots: Snapshots,
-    first: R,
+    first: FirstRequest<R>,
+}
+
+/// The first request of a stream, without its node.
+struct FirstRequest<R> {
+    /// Its size on the wire.
+    bytes: usize,
+    request: R,
 }
 
 /// Waits for the first request, which names the node, and admits the stream. `None` if the client leaves before it.
@@ -130,11 +141,17 @@ async fn receive_first<P: Wire, S: SnapshotProvider>(
     connection: ConnectionInfo,
     inbound: &mut Requests<P::Request>,
 ) -> Result<Option<Admission<P::Request>>, Status> {
-    let Some(mut first) = inbound.message().await? else {
+    let Some(bytes) = inbound.next().await? else {
         return Ok(None);
     };
-    let node = P::take_node(&mut first).unwrap_or_default();
+    let length = bytes.len();
+    let mut request: P::Request = off_the_reactor(length, move || decode(bytes)).await?;
+    let node = P::take_node(&mut request).unwrap_or_default();
     let (peer, scope) = admit(server, node, connection)?;
+    let first = FirstRequest {
+        bytes: length,
+        request,
+    };
     inbound.set_limit(MAX_REQUEST_BYTES);
     let mut snapshots = snapshots_for(server, &peer).await?;
     let Some(snapshot) = snapshots.borrow_and_update().clone() else {
@@ -167,7 +184,7 @@ struct ActiveStream<'a> {
     session: SessionHandle,
     member: Member,
     scope: Scope,
-    last_good: &'a LastGoodByScope,
+    last_good: Arc<LastGoodByScope>,
     histories: &'a StreamHistories,
     key: ProxyKey,
     only: Option<Kind>,
@@ -189,7 +206,7 @@ impl<'a> ActiveStream<'a> {
         server: &'a XdsServer<S>,
         admission: Admission<P::Request>,
         only: Option<Kind>,
-    ) -> (Self, P::Request, Snapshots) {
+    ) -> (Self, FirstRequest<P::Request>, Snapshots) {
         let inner = &server.inner;
         let Admission { peer, scope, .. } = admission;
         let key = ProxyKey::new(&peer, P::PROTOCOL, only);
@@ -212,7 +229,7 @@ impl<'a> ActiveStream<'a> {
             session,
             member,
             scope,
-            last_good: &inner.last_good,
+            last_good: inner.last_good.clone(),
             histories: &inner.histories,
             key,
             only,
@@ -243,8 +260,8 @@ impl<'a> ActiveStream<'a> {
             let deadline = deadline.filter(|_| !stalled);
             let report_at = self.log.report_at();
             tokio::select! {
-                request = inbound.message() => match request? {
-                    Some(request) => self.receive::<P>(request)?,
+                request = inbound.next() => match request? {
+                    Some(bytes) => self.receive::<P>(bytes.len(), move || decode(bytes)).await?,
                     None => return Ok(()),
                 },
                 changed = snapshots.changed(), if has_provider => {
@@ -265,28 +282,41 @@ impl<'a> ActiveStream<'a> {
         }
     }
 
-    fn receive<P: Wire>(&mut self, request: P::Request) -> Result<(), Status> {
-        let kind = kind_of::<P>(&request, self.only);
-        let kind = kind.map_err(|wrong| Status::invalid_argument(wrong.to_string()))?;
-        let Some(kind) = kind else {
-            let type_url = P::type_url(&request);
-            tracing::debug!(type_url, "proxy asks for a type that is not served");
-            return Ok(());
+    /// Handles a request of this many bytes.
+    async fn receive<P: Wire>(
+        &mut self,
+        bytes: usize,
+        request: impl FnOnce() -> Result<P::Request, Status> + Send + 'static,
+    ) -> Result<(), Status> {
+        let (session, only, now) = (self.session.session(), self.only, now());
+        let (last_good, scope) = (self.last_good.clone(), self.scope.clone());
+        let handle = move || {
+            let request = request()?;
+            let kind = kind_of::<P>(&request, only);
+            let kind = kind.map_err(|wrong| Status::invalid_argument(wrong.to_string()))?;
+            let Some(kind) = kind else {
+                let type_url = P::type_url(&request);
+                tracing::debug!(type_url, "proxy asks for a type that is not served");
+                return Ok(None);
+            };
+            let request = P::parse(kind, request);
+            let received = session.with(|session| {
+                if request.error.is_some() {
+                    session.set_last_good(last_good.of(&scope));
+                }
+                session.request(request, now)?;
+                let accepted = session.take_accepted();
+                last_good.accept(&scope, &accepted, session.snapshot());
+                Ok(())
+            });
+            let received: Result<(), TooManyNames> = received.unwrap_or(Ok(()));
+            received.map_err(|too_many| Status::resource_exhausted(too_many.to_string()))?;
+            Ok(Some(kind))
         };
-        let request = P::parse(kind, request);
-        let received = self.session.with(|session| {
-            if request.error.is_some() {
-                session.set_last_good(self.last_good.of(&self.scope));
-            }
-            session.request(request, now())?;
-            let accepted = session.take_accepted();
-            let (last_good, scope) = (self.last_good, &self.scope);
-            last_good.accept(scope, &accepted, session.snapshot());
-            Ok(())
-        });
-        self.session.notify(kind);
-        let received: Result<(), TooManyNames> = received.unwrap_or(Ok(()));
-        received.map_err(|too_many| Status::resource_exhausted(too_many.to_string()))
+        if let Some(kind) = off_the_reactor(bytes, handle).await? {
+            self.session.notify(kind);
+        }
+        Ok(())
     }
 
     /// Sends what is due while there is room in the transport. Returns `true` if there was not enough.
@@ -325,6 +355,18 @@ impl<'a> ActiveStream<'a> {
         self.log.events(&events, &status, now());
         self.member.update(status, events);
     }
+}
+
+/// Does the work for a request of this many bytes where it holds up nobody else: a large one on a thread of its own.
+async fn off_the_reactor<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> Result<T, Status> + Send + 'static,
+) -> Result<T, Status> {
+    if bytes <= MAX_INLINE_BYTES {
+        return work();
+    }
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| Err(Status::internal("the request could not be handled")))
 }
 
 /// The one clock of the server. Under tokio's paused time it is paused too.

@@ -62,6 +62,23 @@ pub enum SubscriptionUpdate {
     },
 }
 
+impl SubscriptionUpdate {
+    /// The length of its longest list.
+    pub(super) fn longest_list(&self) -> usize {
+        match self {
+            Self::Replace { names, .. } => names.len(),
+            Self::Change {
+                subscribe,
+                unsubscribe,
+                initial_versions,
+            } => {
+                let lists = subscribe.len().max(unsubscribe.len());
+                lists.max(initial_versions.len())
+            }
+        }
+    }
+}
+
 /// One response to send.
 #[derive(Clone, Debug)]
 pub struct Response {

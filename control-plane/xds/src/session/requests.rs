@@ -21,6 +21,10 @@ impl Session {
     /// # Errors
     /// [`TooManyNames`] if it subscribes to more names than a stream may; the stream is to be closed.
     pub fn request(&mut self, request: Request, now: Instant) -> Result<(), TooManyNames> {
+        let limit = self.options.max_names;
+        if request.subscription.longest_list() > limit {
+            return Err(TooManyNames { limit });
+        }
         let kind = request.kind;
         let newest = self.kind(kind).newest_nonce;
         let nonce = request.nonce.parse::<u64>().ok();
@@ -46,7 +50,6 @@ impl Session {
         }
         let subscriptions = self.kinds.iter().map(|state| &state.subscription);
         let names: usize = subscriptions.map(|s| s.names().len()).sum();
-        let limit = self.options.max_names;
         if names > limit {
             Err(TooManyNames { limit })
         } else {
