@@ -174,6 +174,12 @@ pub(crate) struct ServeConfig {
     pub load_report_interval: Duration,
     /// How long a drain takes.
     pub drain_time: Duration,
+    /// Open connections on the xDS port.
+    pub max_connections: usize,
+    /// The same for one identity or address.
+    pub max_connections_per_peer: usize,
+    /// Open streams on one connection.
+    pub max_streams: u32,
     /// Writes to a Kubernetes API.
     pub writer: WriterConfig,
 }

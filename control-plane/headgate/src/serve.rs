@@ -74,6 +74,9 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
             linger: config.linger,
             drain: config.drain_time,
             load_interval: config.load_report_interval,
+            max_connections: config.max_connections,
+            max_connections_per_peer: config.max_connections_per_peer,
+            max_streams: config.max_streams,
             trusted_forwarders: config.identity.trusted_forwarders.clone(),
             ..headgate_xds::Options::default()
         },

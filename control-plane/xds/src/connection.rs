@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use futures::{Stream, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tonic::transport::server::{Connected, TcpIncoming};
+use tonic::transport::server::TcpIncoming;
 
 /// The remote end of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,12 @@ impl<T> Connection<T> {
     pub fn new(io: T, info: ConnectionInfo) -> Self {
         Self { io, info }
     }
+
+    /// Its remote end.
+    #[must_use]
+    pub fn info(&self) -> &ConnectionInfo {
+        &self.info
+    }
 }
 
 /// The connections that `listener` accepts: plaintext TCP, without an identity.
@@ -72,14 +78,6 @@ pub fn tcp(listener: TcpListener) -> impl Stream<Item = io::Result<Connection<Tc
 #[must_use]
 pub fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
-impl<T> Connected for Connection<T> {
-    type ConnectInfo = ConnectionInfo;
-
-    fn connect_info(&self) -> ConnectionInfo {
-        self.info.clone()
-    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Connection<T> {

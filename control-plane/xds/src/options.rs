@@ -34,6 +34,14 @@ pub struct Options {
     /// on a slow core). A shorter timeout would close the connection, Envoy would start over, and the next one would be closed
     /// too. A peer that disappears silently occupies its stream for two minutes at most; one that reconnects is served at once.
     pub keepalive: (Duration, Duration),
+    /// Connections that may be open: 10 000. Beyond it a new one is closed.
+    pub max_connections: usize,
+    /// Connections that may be open of one identity, or, of clients without an identity, of one address: 2000.
+    pub max_connections_per_peer: usize,
+    /// Streams that may be open on one connection: 1024.
+    pub max_streams: u32,
+    /// Time for the first request of a new connection: 10 s. Without one the connection is closed.
+    pub first_request: Duration,
     /// Interval at which a proxy reports its load: 10 s.
     pub load_interval: Duration,
     /// Addresses of peers whose `x-forwarded-client-cert` is the identity of the client: none.
@@ -53,6 +61,10 @@ impl Default for Options {
             response_queue: 4,
             drain: Duration::from_secs(10),
             keepalive: (Duration::from_secs(60), Duration::from_secs(60)),
+            max_connections: 10_000,
+            max_connections_per_peer: 2_000,
+            max_streams: 1024,
+            first_request: Duration::from_secs(10),
             load_interval: Duration::from_secs(10),
             trusted_forwarders: Vec::new(),
         }

@@ -38,11 +38,17 @@ pub enum Refusal {
     NodeMetadata,
     /// The node is too large.
     NodeSize,
+    /// Too many connections are open.
+    ConnectionLimit,
+    /// Too many connections of this identity, or this address, are open.
+    PeerConnectionLimit,
+    /// The client sent no request in time.
+    NoRequest,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::HandshakeTimeout,
         Self::HandshakeFailed,
         Self::HandshakeLimit,
@@ -59,6 +65,9 @@ impl Refusal {
         Self::NoRule,
         Self::NodeMetadata,
         Self::NodeSize,
+        Self::ConnectionLimit,
+        Self::PeerConnectionLimit,
+        Self::NoRequest,
     ];
 
     /// The value of the label `reason` and of the log field `refusal`.
@@ -81,6 +90,9 @@ impl Refusal {
             Self::NoRule => "no_rule",
             Self::NodeMetadata => "node_metadata",
             Self::NodeSize => "node_size",
+            Self::ConnectionLimit => "connection_limit",
+            Self::PeerConnectionLimit => "peer_connection_limit",
+            Self::NoRequest => "no_request",
         }
     }
 }

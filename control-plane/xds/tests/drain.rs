@@ -61,7 +61,7 @@ async fn start(drain: Duration) -> Running {
     let serving = server.clone();
     let task = tokio::spawn(async move {
         let shutdown = async { drop(stopped.await) };
-        serving.serve(tcp(listener), shutdown).await.unwrap();
+        serving.serve(tcp(listener), shutdown).await;
     });
     Running {
         server,

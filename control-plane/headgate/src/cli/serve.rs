@@ -51,9 +51,26 @@ pub(crate) struct ServeArgs {
     /// all at once. During the drain /readyz answers 503 and new proxies are rejected. A second SIGTERM, or SIGINT, ends the process at once.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600), env = "HEADGATE_DRAIN_TIME")]
     drain_time: u64,
+    /// Connections that may be open on the xDS port. A new one beyond it is closed, counted as `connection_limit` and logged.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = parse_limit)]
+    max_connections: usize,
+    /// Connections that may be open on the xDS port for one identity; for one address, if the connection has no identity. All proxies
+    /// behind one sidecar have its address. A new one beyond it is closed, counted as `peer_connection_limit` and logged.
+    #[arg(long, value_name = "NUMBER", default_value_t = 2_000, value_parser = parse_limit)]
+    max_connections_per_peer: usize,
+    /// Streams that may be open on one connection of the xDS port. Clients that need more open another connection.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
+    max_streams: u32,
     /// Writes to a Kubernetes API.
     #[command(flatten)]
     writer: WriterArgs,
+}
+
+fn parse_limit(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("write a number of at least 1".to_owned()),
+        Ok(limit) => Ok(limit),
+    }
 }
 
 impl ServeArgs {
@@ -70,6 +87,9 @@ impl ServeArgs {
             linger: Duration::from_secs(self.linger),
             load_report_interval: Duration::from_secs(self.load_report_interval),
             drain_time: Duration::from_secs(self.drain_time),
+            max_connections: self.max_connections,
+            max_connections_per_peer: self.max_connections_per_peer,
+            max_streams: self.max_streams,
             writer: self.writer.config(),
         })
     }

@@ -119,10 +119,10 @@ impl Door {
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
         match &self.identity {
-            None => server.serve(tcp(listener), shutdown).await?,
+            None => server.serve(tcp(listener), shutdown).await,
             Some(identity) => {
                 let connections = tls(listener, identity.clone(), server.refusals());
-                server.serve(connections, shutdown).await?;
+                server.serve(connections, shutdown).await;
             }
         }
         Ok(())

@@ -4,6 +4,7 @@
 //! in the session; this module only waits and performs.
 //!
 //! - `services`: the gRPC services. `stream`: one stream and its session. `siblings`: the streams of one proxy.
+//! - `connections`: the open connections and their limits.
 //! - `framing`: the messages in the bodies of requests and responses.
 //! - `admission`: the peer and the scope of a stream, and refusals.
 //! - `scope_changes`: the end of the streams whose scope is not theirs any more.
@@ -13,6 +14,7 @@
 //! - `log`, `log_limiter`: the log lines about streams, and their limits.
 
 mod admission;
+mod connections;
 mod drain;
 mod framing;
 mod histories;
@@ -33,7 +35,6 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tonic::transport::Server;
 
 use crate::connection::Connection;
 use crate::fleet::Fleet;
@@ -62,6 +63,7 @@ struct Inner<S> {
     options: Arc<Options>,
     fleet: Fleet,
     loads: Loads,
+    connections: Arc<connections::OpenConnections>,
     shared: SharedState,
     histories: histories::StreamHistories,
     last_good: Arc<last_good::LastGoodByScope>,
@@ -88,6 +90,7 @@ impl<S: SnapshotProvider> XdsServer<S> {
             options: Arc::new(options),
             fleet: Fleet::default(),
             loads: Loads::default(),
+            connections: Arc::default(),
             shared: SharedState::default(),
             histories: histories::StreamHistories::default(),
             last_good: Arc::default(),
@@ -152,28 +155,19 @@ impl<S: SnapshotProvider> XdsServer<S> {
     ///
     /// After `shutdown` no connection is accepted: a proxy that tries is refused at once and tries elsewhere. Every open
     /// connection is sent a GOAWAY, so a proxy whose stream ended opens the next one on another connection.
-    ///
-    /// # Errors
-    /// The error of the transport if it can no longer accept connections.
     pub async fn serve<T>(
         &self,
         connections: impl Stream<Item = io::Result<Connection<T>>>,
         shutdown: impl Future<Output = ()>,
-    ) -> Result<(), tonic::transport::Error>
-    where
+    ) where
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (interval, timeout) = self.inner.options.keepalive;
-        let serving = Server::builder()
-            .http2_keepalive_interval(Some(interval))
-            .http2_keepalive_timeout(Some(timeout))
-            .add_routes(services::routes(self))
-            .serve_with_incoming_shutdown(connections, async {
-                shutdown.await;
-                self.drain(self.inner.options.drain);
-            });
+        let shutdown = async {
+            shutdown.await;
+            self.drain(self.inner.options.drain);
+        };
         tokio::select! {
-            served = serving => served,
+            () = connections::serve(self, connections, shutdown) => {}
             never = memory::return_unused(self.inner.fleet.changes()) => never,
         }
     }

@@ -16,8 +16,8 @@ use server::ServerProcess;
 const PROXIES: usize = 400;
 /// Clusters, and as many endpoint resources, of each proxy.
 const CLUSTERS: usize = 800;
-/// What an idle proxy may cost: 200 MB for 2000 of them.
-const IDLE_BYTES: usize = 100_000;
+/// What an idle proxy may cost, most of it buffers of HTTP/2.
+const IDLE_BYTES: usize = 220_000;
 /// What a proxy that does not read may cost: the responses that wait for it share their bodies, but one of them is encoded.
 const STALLED_BYTES: usize = 4 << 20;
 /// The time after which the server has returned what it no longer needs.
