@@ -178,12 +178,7 @@ impl Fixture {
         let server = XdsServer::new(provider, options);
         let serving = tokio::spawn({
             let server = server.clone();
-            async move {
-                server
-                    .serve(tcp(xds), std::future::pending())
-                    .await
-                    .unwrap()
-            }
+            async move { server.serve(tcp(xds), std::future::pending()).await }
         });
         let envoy = EnvoyOptions {
             node_id: Some("by-hand".to_owned()),
