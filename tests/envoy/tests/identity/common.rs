@@ -1,7 +1,7 @@
 //! A control plane with options of its own, and Envoys on the output of `headgate bootstrap`.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -21,6 +21,15 @@ pub(crate) const SERVER: &str = "/ns/headgate-system/sa/headgate";
 
 /// A control plane without proxies and with model `m` in each of these namespaces.
 pub(crate) async fn testbed(namespaces: &[&str], serve_args: &[String]) -> Testbed {
+    testbed_of(None, namespaces, serve_args).await
+}
+
+/// The same with this `headgate` binary.
+pub(crate) async fn testbed_of(
+    binary: Option<PathBuf>,
+    namespaces: &[&str],
+    serve_args: &[String],
+) -> Testbed {
     let mut args: Vec<String> = serve_args.to_vec();
     for namespace in namespaces {
         args.extend([
@@ -33,6 +42,7 @@ pub(crate) async fn testbed(namespaces: &[&str], serve_args: &[String]) -> Testb
         policies: Seed::Empty,
         envoys: 0,
         serve_args: args.into_iter().map(Into::into).collect(),
+        binary,
         ..TestbedOptions::default()
     };
     let mut testbed = Testbed::start(options).await.unwrap();
@@ -77,6 +87,11 @@ pub(crate) struct Proxy {
 
 /// Starts an Envoy on a bootstrap. It need not be served.
 pub(crate) async fn start(id: &str, bootstrap: String) -> Proxy {
+    start_program(id, bootstrap, None).await
+}
+
+/// The same with this Envoy binary.
+pub(crate) async fn start_program(id: &str, bootstrap: String, binary: Option<PathBuf>) -> Proxy {
     let traffic = free_addr().unwrap();
     let mut options = EnvoyOptions {
         name: id.to_owned(),
@@ -84,6 +99,7 @@ pub(crate) async fn start(id: &str, bootstrap: String) -> Proxy {
         node_cluster: Some("test".to_owned()),
         ready: ReadyWhen::AdminAnswers,
         within: SOON,
+        binary,
         ..EnvoyOptions::new(bootstrap)
     };
     let listen = traffic.to_string().into();

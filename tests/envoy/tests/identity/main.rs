@@ -5,3 +5,4 @@ mod common;
 mod forwarded;
 mod mutual_tls;
 mod reconnect;
+mod spire;

@@ -116,12 +116,13 @@ fn shared_args(more: &[OsString]) -> Vec<OsString> {
 
 impl ControlPlane {
     pub(super) async fn start(
+        binary: Option<PathBuf>,
         input: &Input<'_>,
         addresses: &Addresses,
         more: &[OsString],
         log: PathBuf,
     ) -> Result<Self, TestbedError> {
-        let binary = artifacts::headgate_binary()?;
+        let binary = binary.map_or_else(artifacts::headgate_binary, Ok)?;
         let mut this = Self {
             options: serve_options(binary.clone(), input, addresses, more, log),
             binary,

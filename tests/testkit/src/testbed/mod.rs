@@ -117,7 +117,8 @@ impl Testbed {
             None => Input::Files(&files),
         };
         let control_plane =
-            ControlPlane::start(&input, &addresses, &options.serve_args, log).await?;
+            ControlPlane::start(options.binary, &input, &addresses, &options.serve_args, log)
+                .await?;
         let mut testbed = Self {
             envoys: Vec::new(),
             control_plane,

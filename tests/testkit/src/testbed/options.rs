@@ -1,6 +1,7 @@
 //! Options of a testbed.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::{Addresses, Seed};
 
@@ -68,6 +69,8 @@ pub struct TestbedOptions {
     pub workers: u32,
     /// Additional arguments of `headgate serve`.
     pub serve_args: Vec<OsString>,
+    /// The `headgate` binary; by default the one of [`super::artifacts::headgate_binary`].
+    pub binary: Option<PathBuf>,
 }
 
 impl Default for TestbedOptions {
@@ -82,6 +85,7 @@ impl Default for TestbedOptions {
             envoys: 1,
             workers: 2,
             serve_args: Vec::new(),
+            binary: None,
         }
     }
 }
