@@ -1,5 +1,6 @@
 //! The admin server: status, metrics, probes, and the log level.
 
+mod access;
 mod logging;
 mod observe;
 mod problem_log;
@@ -12,13 +13,15 @@ use std::time::SystemTime;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use headgate_identity::ServerIdentity;
 use headgate_istio::MeshState;
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::health::ApiState;
+use headgate_kubernetes::tokens::TokenReviewer;
 use headgate_model::LabelKeys;
 use headgate_publisher::Published;
 use headgate_publisher::SnapshotStore;
@@ -67,6 +70,8 @@ pub(crate) struct Admin {
     pub log_level: LogLevel,
     /// The certificate of the xDS port; `None` if it speaks plaintext.
     pub identity: Option<watch::Receiver<ServerIdentity>>,
+    /// Checks the tokens of clients on other machines, with `--admin-tokens`.
+    pub tokens: Option<Arc<TokenReviewer>>,
 }
 
 /// Ages of labels and weights, and the start time of the process.
@@ -92,15 +97,19 @@ impl Admin {
         let syncz = Router::new()
             .route("/syncz", get(syncz::syncz))
             .with_state(Arc::new(syncz));
+        // `route_layer` covers the routes before it only.
+        let guard = from_fn_with_state(access::Guard::new(self.tokens.clone()), access::guard);
         Router::new()
-            .route("/", get(index))
             .route("/config_dump", get(config_dump))
+            .route("/logging", post(logging::change))
+            .route_layer(guard)
+            .route("/", get(index))
             .route("/metrics", get(metrics))
             .route("/readyz", get(readyz))
             .route("/livez", get(async || "ok\n"))
             .route("/healthz", get(async || "ok\n"))
             .route("/version", get(version))
-            .route("/logging", get(logging::show).post(logging::change))
+            .route("/logging", get(logging::show))
             .with_state(self)
             .merge(syncz)
     }
@@ -170,7 +179,8 @@ async fn index() -> &'static str {
      \x20             503 before that and during shutdown. `headgate status` shows all problems\n\
      /livez        200 while the process answers; /healthz is the same\n\
      /version      version (JSON)\n\
-     /logging      log level; POST ?level=debug changes it (from loopback only)\n"
+     /logging      log level; POST ?level=debug changes it\n\n\
+     /config_dump and POST /logging are for clients on loopback; with --admin-tokens, also for those with a bearer token\n"
 }
 
 async fn config_dump(State(admin): State<Admin>) -> Json<Value> {

@@ -166,6 +166,8 @@ pub(crate) struct ServeConfig {
     pub xds_address: SocketAddr,
     /// Listen address of the admin server.
     pub admin_address: SocketAddr,
+    /// Whether the Kubernetes API checks tokens of clients of the admin server.
+    pub admin_tokens: bool,
     /// The transport of the xDS port, and which proxies may connect.
     pub identity: IdentityConfig,
     /// How long a cluster stays after the last route to it is removed.
@@ -360,6 +362,8 @@ pub(crate) struct RbacConfig {
     pub service_account: String,
     /// Whether only the rights that `serve --istio` needs in addition are printed.
     pub istio: bool,
+    /// Whether the rights that `serve --admin-tokens` needs are included.
+    pub admin_tokens: bool,
 }
 
 #[cfg(test)]

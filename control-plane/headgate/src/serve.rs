@@ -56,7 +56,8 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         let _ = std::fs::create_dir_all(directory);
     }
     let source = Source::start(input, &config.writer.controller).await?;
-    source.review(input, config.writer.lease_namespace.as_deref());
+    let own = config.writer.lease_namespace.as_deref();
+    source.review(input, own, config.admin_tokens);
     let rules = door.rules();
     let mesh = match source.api() {
         Some((client, health)) => Mesh::start(config, &options.module, &rules, client, health)?,
@@ -119,6 +120,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         ages,
         log_level,
         identity: door.identity(),
+        tokens: source.token_reviewer().filter(|_| config.admin_tokens),
         scopes,
         fleet: server.fleet(),
         loads: server.loads(),

@@ -8,6 +8,7 @@ use headgate_kubernetes::health::{ApiState, WatchHealth};
 use headgate_kubernetes::models::ModelObjects;
 use headgate_kubernetes::policies::{Controller, PolicyCache};
 use headgate_kubernetes::review::keep_reviewing;
+use headgate_kubernetes::tokens::TokenReviewer;
 use headgate_kubernetes::{Access, Client};
 use headgate_model::Observed;
 use headgate_source::cluster::{self, Kubernetes};
@@ -110,7 +111,7 @@ impl Source {
     }
 
     /// Reviews periodically which used permissions are missing. `own` is the namespace of the control plane.
-    pub(crate) fn review(&self, input: &InputConfig, own: Option<&str>) {
+    pub(crate) fn review(&self, input: &InputConfig, own: Option<&str>, reviews_tokens: bool) {
         let (
             Self::Cluster {
                 client, kubernetes, ..
@@ -127,6 +128,7 @@ impl Source {
             root_namespace: input.root_namespace.clone(),
             own_namespace: own.unwrap_or_else(|| client.default_namespace()).to_owned(),
             mesh: mesh_access(input),
+            reviews_tokens,
         };
         let states = kubernetes.health().clone();
         tokio::spawn(keep_reviewing(client.clone(), needs, states));
@@ -140,6 +142,12 @@ impl Source {
                 client, kubernetes, ..
             } => Some((client, kubernetes.health())),
         }
+    }
+
+    /// Asks the API server about the tokens of clients; `None` for files.
+    pub(crate) fn token_reviewer(&self) -> Option<Arc<TokenReviewer>> {
+        let (client, _) = self.api()?;
+        Some(Arc::new(TokenReviewer::new(client)))
     }
 
     /// State of the watches; `None` for files.

@@ -28,6 +28,7 @@ mod probe;
 pub mod prober;
 pub mod pruning;
 pub mod review;
+pub mod tokens;
 pub mod update;
 pub mod watch;
 mod watched_kind;

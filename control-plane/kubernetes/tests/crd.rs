@@ -76,6 +76,7 @@ fn the_committed_rights_are_the_tables() {
         root_namespace: None,
         own_namespace: home.to_owned(),
         mesh: MeshAccess::None,
+        reviews_tokens: true,
     };
     let account = Account {
         namespace: home.to_owned(),
@@ -93,6 +94,7 @@ fn rights_are_requested_only_where_they_are_used() {
         root_namespace: Some("house".into()),
         own_namespace: "home".into(),
         mesh: MeshAccess::None,
+        reviews_tokens: false,
     };
     let resources = |needs: &Needs, namespace: Option<&str>| -> Vec<String> {
         let rights = needs.rights().into_iter();
@@ -145,4 +147,13 @@ fn rights_are_requested_only_where_they_are_used() {
             .iter()
             .any(|right| right.qualified().contains("polic"))
     );
+    // Reviews of tokens are of the whole cluster.
+    needs.reviews_tokens = true;
+    let reviews = [
+        "tokenreviews.authentication.k8s.io",
+        "subjectaccessreviews.authorization.k8s.io",
+    ];
+    assert_eq!(resources(&needs, None), reviews);
+    let command = format!("{command} --admin-tokens --install-namespace home");
+    assert_eq!(needs.command(None), command);
 }

@@ -155,6 +155,7 @@ mod tests {
             ages: StatusAges::default(),
             log_level: LogLevel::detached(),
             identity: None,
+            tokens: None,
         };
         let page = Arc::new(Syncz::new(admin, waiters));
         let senders = Senders {

@@ -40,6 +40,9 @@ struct RbacArgs {
     /// Print only the role that `serve --istio` needs in addition.
     #[arg(long)]
     istio: bool,
+    /// As `serve --admin-tokens`.
+    #[arg(long)]
+    admin_tokens: bool,
 }
 
 const INSTALL_NAMESPACE: &str = "headgate-system";
@@ -53,6 +56,7 @@ impl Default for RbacArgs {
             install_namespace: INSTALL_NAMESPACE.to_owned(),
             service_account: Account::DEFAULT_NAME.to_owned(),
             istio: false,
+            admin_tokens: false,
         }
     }
 }
@@ -126,6 +130,7 @@ impl RbacArgs {
             install_namespace: self.install_namespace.clone(),
             service_account: self.service_account.clone(),
             istio: self.istio,
+            admin_tokens: self.admin_tokens,
         }
     }
 }

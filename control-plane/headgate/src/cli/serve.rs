@@ -37,6 +37,11 @@ pub(crate) struct ServeArgs {
         env = "HEADGATE_ADMIN_ADDRESS"
     )]
     admin_address: SocketAddr,
+    /// Open /config_dump and `POST /logging` of the admin server to clients on other machines with a bearer token of audience
+    /// `headgate.dev` that the Kubernetes API accepts for the path (TokenReview, SubjectAccessReview). Without it, and without a token,
+    /// they are for clients on loopback. Needs --kube.
+    #[arg(long, env = "HEADGATE_ADMIN_TOKENS")]
+    admin_tokens: bool,
     /// Identity of proxies.
     #[command(flatten)]
     identity: IdentityArgs,
@@ -79,10 +84,15 @@ impl ServeArgs {
     /// # Errors
     /// Flags that contradict each other.
     pub(crate) fn config(&self) -> Result<ServeConfig, String> {
+        let input = self.input.config()?;
+        if self.admin_tokens && input.cluster().is_none() {
+            return Err("--admin-tokens needs --kube, because the Kubernetes API checks the tokens: add --kube, or remove it".to_owned());
+        }
         Ok(ServeConfig {
-            input: self.input.config()?,
+            input,
             xds_address: self.xds_address,
             admin_address: self.admin_address,
+            admin_tokens: self.admin_tokens,
             identity: self.identity.config()?,
             linger: Duration::from_secs(self.linger),
             load_report_interval: Duration::from_secs(self.load_report_interval),

@@ -1,10 +1,13 @@
 //! Flags of the commands that query control planes: `status`, `wait` and `version`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use headgate_report::Query;
-use headgate_report::client::{Goal, HostPort, StatusOptions, VersionOptions, WaitOptions};
+use headgate_report::client::{
+    Credentials, Goal, HostPort, StatusOptions, VersionOptions, WaitOptions,
+};
 use headgate_report::output::Format;
 
 use super::Output;
@@ -24,6 +27,18 @@ struct ServerArgs {
         env = "HEADGATE_ADMIN_ADDRESS"
     )]
     admin_address: Vec<HostPort>,
+    /// File with a bearer token, sent to every control plane: for a proxy in front of the admin address that requires one. A token that
+    /// Kubernetes mounts is replaced before it expires, so the file is read for each request.
+    #[arg(long, value_name = "FILE", env = "HEADGATE_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl ServerArgs {
+    fn credentials(&self) -> Credentials {
+        Credentials {
+            token_file: self.token_file.clone(),
+        }
+    }
 }
 
 /// `headgate status`.
@@ -71,6 +86,7 @@ impl StatusArgs {
     pub(crate) fn options(&self) -> StatusOptions {
         StatusOptions {
             hosts: self.servers.admin_address.clone(),
+            credentials: self.servers.credentials(),
             query: Query {
                 model: self.model.clone(),
                 namespace: self.namespace.clone(),
@@ -124,6 +140,7 @@ impl WaitArgs {
     pub(crate) fn options(&self) -> WaitOptions {
         WaitOptions {
             hosts: self.servers.admin_address.clone(),
+            credentials: self.servers.credentials(),
             query: Query {
                 model: Some(self.model.clone()),
                 namespace: self.namespace.clone(),
@@ -163,6 +180,7 @@ impl VersionArgs {
         let hosts = self.servers.admin_address.clone();
         VersionOptions {
             hosts: if self.client { Vec::new() } else { hosts },
+            credentials: self.servers.credentials(),
             format: self.output.into(),
         }
     }

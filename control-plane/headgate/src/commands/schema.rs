@@ -59,6 +59,7 @@ fn rbac(config: &RbacConfig) -> Result<String, Failure> {
             true => MeshAccess::Write(Vec::new()),
             false => MeshAccess::None,
         },
+        reviews_tokens: config.admin_tokens,
     };
     Kind::distinct(&needs.kinds)?;
     let account = Account {

@@ -2,6 +2,7 @@
 //! supervisors use it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod admin_access;
 mod canary_readiness;
 mod cluster;
 mod common;

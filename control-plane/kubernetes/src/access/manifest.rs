@@ -15,6 +15,7 @@ impl Role {
             Self::Models => "headgate",
             Self::Replicas => "headgate-replicas",
             Self::Mesh => "headgate-istio",
+            Self::Clients => "headgate-clients",
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Needs {
     pub own_namespace: String,
     /// The use of Istio's objects.
     pub mesh: MeshAccess,
+    /// Whether tokens of clients of the admin port are reviewed.
+    pub reviews_tokens: bool,
 }
 
 /// The use of Istio's objects.
@@ -69,6 +71,8 @@ pub enum Role {
     Replicas,
     /// Objects of Istio.
     Mesh,
+    /// Clients of the admin port.
+    Clients,
 }
 
 /// A verb of a right that was not granted.
@@ -106,7 +110,8 @@ impl Needs {
         let writes_mesh = matches!(self.mesh, MeshAccess::Write(_));
         let written = write_permissions::all()
             .filter(|row| self.policies || !row.of_policies())
-            .filter(|row| writes_mesh || !row.of_mesh());
+            .filter(|row| writes_mesh || !row.of_mesh())
+            .filter(|row| self.reviews_tokens || !row.of_tokens());
         let written = written.flat_map(|row| {
             let (group, resource) = (row.group.to_owned(), row.resource.clone().into_owned());
             self.at(row.place, group, resource, row.verbs, row.why)
@@ -130,6 +135,7 @@ impl Needs {
             role: match place {
                 Place::Own => Role::Replicas,
                 Place::Mesh => Role::Mesh,
+                Place::Cluster => Role::Clients,
                 Place::Models | Place::Policies | Place::Everywhere => Role::Models,
             },
             why,
@@ -137,7 +143,7 @@ impl Needs {
         if place == Place::Own {
             return vec![right(Some(self.own_namespace.clone()))];
         }
-        if self.namespaces.is_empty() {
+        if self.namespaces.is_empty() || place == Place::Cluster {
             return vec![right(None)];
         }
         let root = self.root_namespace.iter();
@@ -178,7 +184,8 @@ impl Needs {
                     .filter(|name| *name != Account::DEFAULT_NAME)
                     .map(|name| format!(" --service-account {name}")),
             )
-            .chain((self.mesh != MeshAccess::None).then(|| " --istio".to_owned()));
+            .chain((self.mesh != MeshAccess::None).then(|| " --istio".to_owned()))
+            .chain(self.reviews_tokens.then(|| " --admin-tokens".to_owned()));
         format!(
             "headgate schema rbac{} --install-namespace {}",
             words.collect::<String>(),

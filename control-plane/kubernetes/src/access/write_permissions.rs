@@ -21,6 +21,8 @@ pub(super) enum Place {
     Own,
     /// Those with models, and those of the mesh's proxies.
     Mesh,
+    /// None: the resource is of the whole cluster.
+    Cluster,
 }
 
 /// The permission to write a resource.
@@ -95,6 +97,23 @@ pub static COUNTS: WritePermission = WritePermission {
     why: "replicas exchange the number of proxies that have a policy",
 };
 
+/// Reviews of tokens.
+static TOKEN_REVIEWS: WritePermission = WritePermission {
+    group: "authentication.k8s.io",
+    resource: Cow::Borrowed("tokenreviews"),
+    verbs: &["create"],
+    place: Place::Cluster,
+    why: "the Kubernetes API authenticates clients of the admin port",
+};
+/// Reviews of what the owner of a token may do.
+static ACCESS_REVIEWS: WritePermission = WritePermission {
+    group: "authorization.k8s.io",
+    resource: Cow::Borrowed("subjectaccessreviews"),
+    verbs: &["create"],
+    place: Place::Cluster,
+    why: "the Kubernetes API authorizes clients of the admin port",
+};
+
 /// All rows, in the order of the manifest.
 pub(super) fn all() -> impl Iterator<Item = Cow<'static, WritePermission>> {
     let statuses = POLICY_DEFINITIONS.iter().map(status_of);
@@ -106,6 +125,8 @@ pub(super) fn all() -> impl Iterator<Item = Cow<'static, WritePermission>> {
         &COUNTS,
         &DESTINATION_RULES,
         &ENVOY_FILTERS,
+        &TOKEN_REVIEWS,
+        &ACCESS_REVIEWS,
     ];
     std::iter::once(Cow::Borrowed(events))
         .chain(statuses.map(Cow::Owned))
@@ -137,6 +158,11 @@ impl WritePermission {
     /// Whether the row applies only if policies are read from the Kubernetes API.
     pub(super) fn of_policies(&self) -> bool {
         self.place == Place::Policies
+    }
+
+    /// Whether the row applies only if tokens are reviewed.
+    pub(super) fn of_tokens(&self) -> bool {
+        self.place == Place::Cluster
     }
 
     /// Whether the row applies only if the control plane writes objects of Istio.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::fetch::Answers;
 use super::poll::{self, ClientEvent, Poller};
-use super::{Failure, HostPort, fetch};
+use super::{Credentials, Failure, HostPort, fetch};
 use crate::view::peers::{check_replica, unqueried};
 use crate::{Query, Report};
 
@@ -36,6 +36,7 @@ struct Connection {
 /// The connections of one client.
 pub(super) struct Connections {
     query: Query,
+    credentials: Credentials,
     sender: Sender<ClientEvent>,
     events: Receiver<ClientEvent>,
     by_address: BTreeMap<SocketAddr, Connection>,
@@ -46,13 +47,18 @@ impl Connections {
     ///
     /// # Errors
     /// No name has an address, or signal handlers cannot be installed.
-    pub(super) fn open(hosts: &[HostPort], query: Query) -> Result<Self, Failure> {
+    pub(super) fn open(
+        hosts: &[HostPort],
+        credentials: &Credentials,
+        query: Query,
+    ) -> Result<Self, Failure> {
         let addresses = fetch::resolve(hosts)?;
         let (sender, events) = mpsc::channel();
         poll::forward_signals(sender.clone())?;
         poll::resolve_periodically(hosts.to_vec(), sender.clone());
         let mut connections = Self {
             query,
+            credentials: credentials.clone(),
             sender,
             events,
             by_address: BTreeMap::new(),
@@ -117,7 +123,12 @@ impl Connections {
 
     fn connect(&mut self, address: SocketAddr) {
         let start = || Connection {
-            _poller: Poller::start(address, self.query.clone(), self.sender.clone()),
+            _poller: Poller::start(
+                address,
+                self.query.clone(),
+                self.credentials.clone(),
+                self.sender.clone(),
+            ),
             answer: None,
             peer: None,
         };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
-use super::HostPort;
+use super::{Credentials, HostPort};
 use crate::view::peers;
 use crate::{Query, Report};
 
@@ -76,6 +76,7 @@ fn agent(wait: Duration) -> ureq::Agent {
 pub(super) fn fetch(
     address: SocketAddr,
     query: &Query,
+    credentials: &Credentials,
     tag: Option<&str>,
     wait: Duration,
 ) -> Result<Answer, String> {
@@ -85,6 +86,9 @@ pub(super) fn fetch(
         if let Some(value) = value {
             request = request.query(key, value);
         }
+    }
+    if let Some(authorization) = credentials.authorization()? {
+        request = request.header("authorization", authorization);
     }
     if let Some(tag) = tag {
         request = request
@@ -113,8 +117,14 @@ pub(super) fn fetch(
 ///
 /// # Errors
 /// The request failed, or the answer has no version.
-pub(super) fn fetch_version(address: SocketAddr) -> Result<String, String> {
-    let request = agent(Duration::ZERO).get(format!("http://{address}/version"));
+pub(super) fn fetch_version(
+    address: SocketAddr,
+    credentials: &Credentials,
+) -> Result<String, String> {
+    let mut request = agent(Duration::ZERO).get(format!("http://{address}/version"));
+    if let Some(authorization) = credentials.authorization()? {
+        request = request.header("authorization", authorization);
+    }
     let mut answer = request.call().map_err(|error| error.to_string())?;
     let body = answer.body_mut().read_to_string();
     let body = body.map_err(|error| error.to_string())?;
@@ -128,14 +138,19 @@ pub(super) fn fetch_version(address: SocketAddr) -> Result<String, String> {
 }
 
 /// Queries all addresses in parallel, then the replicas that they know.
-pub(super) fn fetch_all(addresses: &BTreeSet<SocketAddr>, query: &Query) -> Answers {
-    let mut answers = fetch_each(addresses, query);
+pub(super) fn fetch_all(
+    addresses: &BTreeSet<SocketAddr>,
+    query: &Query,
+    credentials: &Credentials,
+) -> Answers {
+    let mut answers = fetch_each(addresses, query, credentials);
     let reports = answers
         .iter()
         .filter_map(|(_, answer)| answer.as_ref().ok());
     let unqueried = peers::unqueried(reports);
     let known: BTreeSet<SocketAddr> = unqueried.values().flatten().copied().collect();
-    let mut further: BTreeMap<String, _> = fetch_each(&known, query).into_iter().collect();
+    let mut further: BTreeMap<String, _> =
+        fetch_each(&known, query, credentials).into_iter().collect();
     for (replica, address) in unqueried {
         let answer = address.map(|address| address.to_string());
         let answer = answer.and_then(|address| further.remove_entry(&address));
@@ -148,12 +163,16 @@ pub(super) fn fetch_all(addresses: &BTreeSet<SocketAddr>, query: &Query) -> Answ
 }
 
 /// Queries all addresses in parallel.
-fn fetch_each(addresses: &BTreeSet<SocketAddr>, query: &Query) -> Answers {
+fn fetch_each(
+    addresses: &BTreeSet<SocketAddr>,
+    query: &Query,
+    credentials: &Credentials,
+) -> Answers {
     std::thread::scope(|scope| {
         let requests: Vec<_> = addresses
             .iter()
             .map(|address| {
-                let one = move || fetch(*address, query, None, Duration::ZERO);
+                let one = move || fetch(*address, query, credentials, None, Duration::ZERO);
                 (address.to_string(), scope.spawn(one))
             })
             .collect();

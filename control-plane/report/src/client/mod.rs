@@ -7,6 +7,7 @@
 
 mod condition;
 mod connections;
+mod credentials;
 mod differences;
 mod fetch;
 mod options;
@@ -21,6 +22,7 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use self::condition::{Condition, Goal};
+pub use self::credentials::Credentials;
 pub use self::options::StatusOptions;
 pub use self::status::status;
 pub use self::version::{VersionOptions, version};

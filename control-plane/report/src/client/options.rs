@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{HostPort, screen};
+use super::{Credentials, HostPort, screen};
 use crate::output::Format;
 use crate::view::near;
 use crate::view::options::RenderOptions;
@@ -13,6 +13,8 @@ use crate::{Query, Report, seconds};
 pub struct StatusOptions {
     /// Admin addresses of the control planes.
     pub hosts: Vec<HostPort>,
+    /// What the client presents to them.
+    pub credentials: Credentials,
     /// The models to show.
     pub query: Query,
     /// Whether to follow changes until a signal.

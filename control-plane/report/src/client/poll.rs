@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::HostPort;
 use super::fetch::{Answer, fetch, resolve};
+use super::{Credentials, HostPort};
 use crate::{Query, Report};
 
 /// Duration of a long poll. A control plane that hangs is noticed after this time.
@@ -43,18 +43,29 @@ impl Drop for Poller {
 
 impl Poller {
     /// Starts to poll the control plane at an address.
-    pub(super) fn start(address: SocketAddr, query: Query, sender: Sender<ClientEvent>) -> Self {
+    pub(super) fn start(
+        address: SocketAddr,
+        query: Query,
+        credentials: Credentials,
+        sender: Sender<ClientEvent>,
+    ) -> Self {
         let stopped = Arc::new(AtomicBool::new(false));
         let poller = Self(stopped.clone());
-        std::thread::spawn(move || poll(address, &query, &sender, &stopped));
+        std::thread::spawn(move || poll(address, &query, &credentials, &sender, &stopped));
         poller
     }
 }
 
-fn poll(address: SocketAddr, query: &Query, sender: &Sender<ClientEvent>, stopped: &AtomicBool) {
+fn poll(
+    address: SocketAddr,
+    query: &Query,
+    credentials: &Credentials,
+    sender: &Sender<ClientEvent>,
+    stopped: &AtomicBool,
+) {
     let mut tag: Option<String> = None;
     loop {
-        let answer = fetch(address, query, tag.as_deref(), LONG_POLL);
+        let answer = fetch(address, query, credentials, tag.as_deref(), LONG_POLL);
         if stopped.load(Ordering::Relaxed) {
             return;
         }

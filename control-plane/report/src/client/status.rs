@@ -18,12 +18,16 @@ pub fn status(options: &StatusOptions) -> Result<Outcome, Failure> {
     }
     let query = &options.query;
     let addresses = fetch::resolve(&options.hosts)?;
-    let report = merge(fetch::fetch_all(&addresses, query)).map_err(|why| {
+    let report = merge(fetch::fetch_all(&addresses, query, &options.credentials)).map_err(|why| {
         format!("no control plane answers: {why}. Check that `headgate serve` runs, and that --admin-address is its admin address")
     })?;
     DifferenceLog::default().observe(&report);
     if !query.is_everything() && report.models.is_empty() && report.head.synced {
-        let everything = merge(fetch::fetch_all(&addresses, &Query::default()))?;
+        let everything = merge(fetch::fetch_all(
+            &addresses,
+            &Query::default(),
+            &options.credentials,
+        ))?;
         print_error(&format!("headgate: {}", unknown_model(query, &everything)));
         return Ok(Outcome::Negative);
     }

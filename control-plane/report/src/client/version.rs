@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Failure, HostPort, Outcome, fetch};
+use super::{Credentials, Failure, HostPort, Outcome, fetch};
 use crate::output::{Format, print};
 
 /// Options of `headgate version`.
@@ -10,6 +10,8 @@ use crate::output::{Format, print};
 pub struct VersionOptions {
     /// Admin addresses of the control planes; empty for the version of the client only.
     pub hosts: Vec<HostPort>,
+    /// What the client presents to them.
+    pub credentials: Credentials,
     /// Output format.
     pub format: Format,
 }
@@ -46,7 +48,7 @@ pub fn version(options: &VersionOptions) -> Result<Outcome, Failure> {
     let servers = if options.hosts.is_empty() {
         Vec::new()
     } else {
-        servers(&options.hosts)
+        servers(&options.hosts, &options.credentials)
     };
     let versions = Versions {
         client: ClientVersion {
@@ -64,7 +66,7 @@ pub fn version(options: &VersionOptions) -> Result<Outcome, Failure> {
     })
 }
 
-fn servers(hosts: &[HostPort]) -> Vec<ServerVersion> {
+fn servers(hosts: &[HostPort], credentials: &Credentials) -> Vec<ServerVersion> {
     let failed = |address: String, error: String| ServerVersion {
         address,
         version: None,
@@ -77,7 +79,7 @@ fn servers(hosts: &[HostPort]) -> Vec<ServerVersion> {
             return vec![failed(hosts.join(","), error)];
         }
     };
-    let one = |address| match fetch::fetch_version(address) {
+    let one = |address| match fetch::fetch_version(address, credentials) {
         Ok(version) => ServerVersion {
             address: address.to_string(),
             version: Some(version),

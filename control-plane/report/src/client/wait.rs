@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::connections::{Connections, Step};
 use super::fetch::Answers;
-use super::{Condition, Failure, Goal, HostPort, Outcome, fetch};
+use super::{Condition, Credentials, Failure, Goal, HostPort, Outcome, fetch};
 use crate::Query;
 use crate::output::{print, print_error};
 use crate::view::merge::merge;
@@ -17,6 +17,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub struct WaitOptions {
     /// Admin addresses of the control planes.
     pub hosts: Vec<HostPort>,
+    /// What the client presents to them.
+    pub credentials: Credentials,
     /// The model.
     pub query: Query,
     /// The condition.
@@ -35,7 +37,7 @@ pub fn wait(options: &WaitOptions) -> Result<Outcome, Failure> {
         let addresses = fetch::resolve(&options.hosts)?;
         evaluate(
             &options.goal,
-            fetch::fetch_all(&addresses, &options.query),
+            fetch::fetch_all(&addresses, &options.query, &options.credentials),
             &[],
         )
     } else {
@@ -61,7 +63,8 @@ pub fn wait(options: &WaitOptions) -> Result<Outcome, Failure> {
 /// The first condition that ends the wait, or the last one before the timeout.
 fn poll(options: &WaitOptions) -> Result<Condition, Failure> {
     let deadline = Instant::now() + options.timeout;
-    let mut connections = Connections::open(&options.hosts, options.query.clone())?;
+    let mut connections =
+        Connections::open(&options.hosts, &options.credentials, options.query.clone())?;
     let mut last = Condition::Unmet("no control plane has answered".to_owned());
     loop {
         let left = deadline.saturating_duration_since(Instant::now());

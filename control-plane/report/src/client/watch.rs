@@ -33,7 +33,8 @@ pub(super) fn watch(options: &StatusOptions) -> Result<Outcome, Failure> {
         Format::Text | Format::Wide if io::stdout().is_terminal() && !is_dumb() => Form::Screen,
         Format::Text | Format::Wide => Form::Lines,
     };
-    let connections = Connections::open(&options.hosts, options.query.clone())?;
+    let connections =
+        Connections::open(&options.hosts, &options.credentials, options.query.clone())?;
     let screen = match form {
         Form::Screen => Some(AlternateScreen::enter()?),
         Form::Lines | Form::Documents => None,
@@ -182,7 +183,9 @@ impl Watch {
         }
         self.reported_unknown = true;
         let addresses = self.connections.addresses();
-        if let Ok(everything) = merge(fetch::fetch_all(&addresses, &Query::default())) {
+        let credentials = &self.options.credentials;
+        let everything = fetch::fetch_all(&addresses, &Query::default(), credentials);
+        if let Ok(everything) = merge(everything) {
             let message = unknown_model(query, &everything);
             print_error(&format!("headgate: {message}. Waiting for it"));
         }

@@ -163,6 +163,7 @@ async fn a_kind_without_a_right_to_read_holds_back_only_its_own_pods() {
         root_namespace: None,
         own_namespace: "default".to_owned(),
         mesh: MeshAccess::None,
+        reviews_tokens: false,
     };
     kubectl.apply(&rbac(&needs, &account)).await.unwrap();
     let kubeconfig = cluster.kube.service_account("default", "headgate").await;

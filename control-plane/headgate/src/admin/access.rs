@@ -1,0 +1,193 @@
+//! Who may use which page of the admin port.
+//!
+//! Pages for probes, Prometheus and `headgate status` are open to all. The others, a change and the whole configuration, are for clients of
+//! this machine, and with `--admin-tokens` for those whose bearer token the Kubernetes API accepts for the path.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use headgate_kubernetes::log_limit::LogLimit;
+use headgate_kubernetes::tokens::{AUDIENCE, TokenReviewer, Verdict};
+
+/// One line about a refusal in this time.
+const LOG_PERIOD: Duration = Duration::from_secs(6);
+/// The addresses from which a sidecar of Istio passes on requests of other machines.
+const SIDECAR: [&str; 2] = ["127.0.0.6", "::6"];
+/// Headers of a proxy that passes on requests of others.
+const FORWARDED: [&str; 3] = ["x-forwarded-for", "x-forwarded-client-cert", "forwarded"];
+
+/// The guard of the pages that are not open.
+#[derive(Clone)]
+pub(super) struct Guard(Arc<Inner>);
+
+struct Inner {
+    tokens: Option<Arc<TokenReviewer>>,
+    log: LogLimit,
+}
+
+impl Guard {
+    /// Also admits clients with tokens, if there is a reviewer.
+    pub(super) fn new(tokens: Option<Arc<TokenReviewer>>) -> Self {
+        Self(Arc::new(Inner {
+            tokens,
+            log: LogLimit::new(LOG_PERIOD),
+        }))
+    }
+}
+
+/// Lets a request pass, or answers it.
+pub(super) async fn guard(
+    State(Guard(guard)): State<Guard>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if is_local(client.ip(), request.headers()) {
+        return next.run(request).await;
+    }
+    // A body cannot be shared with another thread, so the request is not held while the API server answers.
+    let (method, path) = (
+        request.method().to_string(),
+        request.uri().path().to_owned(),
+    );
+    let token = bearer(request.headers()).map(str::to_owned);
+    match guard.check(&method, &path, token.as_deref()).await {
+        Ok(user) => {
+            let peer = client.to_string();
+            tracing::info!(peer, user, method, path, "admin request allowed");
+            next.run(request).await
+        }
+        Err(refused) => {
+            if let Some(suppressed) = guard.log.pass() {
+                let (peer, detail) = (client.to_string(), refused.why.as_str());
+                tracing::warn!(peer, detail, suppressed, "admin request refused");
+            }
+            refused.into_response()
+        }
+    }
+}
+
+impl Inner {
+    /// The user who sends the request.
+    async fn check(
+        &self,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+    ) -> Result<String, Refused> {
+        let verb = method.to_ascii_lowercase();
+        let Some(tokens) = &self.tokens else {
+            let why = format!(
+                "{path} is for clients on loopback: use `kubectl port-forward` or `kubectl exec`, or start with --admin-tokens"
+            );
+            return Err(Refused::new(StatusCode::FORBIDDEN, why));
+        };
+        let unauthenticated = |what: &str| {
+            let why = format!(
+                "{path} needs {what}: send `Authorization: Bearer TOKEN`, with a token of `kubectl create token SERVICEACCOUNT --audience {AUDIENCE}`"
+            );
+            Refused::new(StatusCode::UNAUTHORIZED, why)
+        };
+        let token = token.ok_or_else(|| unauthenticated("a token"))?;
+        let verdict = tokens.review(token, &verb, path).await.map_err(|error| {
+            let why = format!(
+                "the Kubernetes API does not check the token: {error}; the right to ask it is printed by `headgate schema rbac --admin-tokens`"
+            );
+            Refused::new(StatusCode::SERVICE_UNAVAILABLE, why)
+        })?;
+        match verdict {
+            Verdict::Allowed(user) => Ok(user),
+            Verdict::Unauthenticated => Err(unauthenticated("a valid token")),
+            Verdict::Forbidden(user) => {
+                let why = format!(
+                    "{user} may not {verb} {path}: grant a ClusterRole with `nonResourceURLs: [{path:?}]` and `verbs: [{verb:?}]`"
+                );
+                Err(Refused::new(StatusCode::FORBIDDEN, why))
+            }
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer TOKEN`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// Whether a request is of this machine, and not one that a proxy on this machine passes on.
+fn is_local(client: IpAddr, headers: &HeaderMap) -> bool {
+    let client = client.to_canonical();
+    let is_sidecar = SIDECAR.iter().any(|ip| client.to_string() == *ip);
+    let is_forwarded = FORWARDED.iter().any(|name| headers.contains_key(*name));
+    client.is_loopback() && !is_sidecar && !is_forwarded
+}
+
+struct Refused {
+    code: StatusCode,
+    why: String,
+}
+
+impl Refused {
+    fn new(code: StatusCode, why: String) -> Self {
+        Self { code, why }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let body = format!("{}\n", self.why);
+        if self.code == StatusCode::UNAUTHORIZED {
+            return (self.code, [(header::WWW_AUTHENTICATE, "Bearer")], body).into_response();
+        }
+        (self.code, body).into_response()
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(
+            header::HeaderName::from_static(name),
+            value.parse().unwrap(),
+        )])
+    }
+
+    #[test]
+    fn a_request_that_somebody_passes_on_is_not_local() {
+        let none = HeaderMap::new();
+        let local = |ip: &str, headers: &HeaderMap| is_local(ip.parse().unwrap(), headers);
+        for ip in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+            assert!(local(ip, &none), "{ip}");
+            assert!(!local(ip, &headers("x-forwarded-for", "10.0.0.1")), "{ip}");
+        }
+        for ip in [
+            "127.0.0.6",
+            "::ffff:127.0.0.6",
+            "::6",
+            "10.0.0.1",
+            "fe80::1",
+        ] {
+            assert!(!local(ip, &none), "{ip}");
+        }
+    }
+
+    #[test]
+    fn the_token_is_the_word_after_bearer() {
+        let of = |value: &str| bearer(&headers("authorization", value)).map(str::to_owned);
+        assert_eq!(of("Bearer abc").as_deref(), Some("abc"));
+        assert_eq!(of("bearer  abc ").as_deref(), Some("abc"));
+        for wrong in ["Bearer", "Bearer ", "Basic abc", "abc"] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+}

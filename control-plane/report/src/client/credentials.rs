@@ -1,0 +1,28 @@
+//! What the client presents to a control plane.
+
+use std::path::PathBuf;
+
+/// The bearer token of the client, if it has one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The file of the token. It is read for each request, because the kubelet replaces it before the token expires.
+    pub token_file: Option<PathBuf>,
+}
+
+impl Credentials {
+    /// The value of the header `Authorization`.
+    ///
+    /// # Errors
+    /// The file cannot be read or is empty.
+    pub(super) fn authorization(&self) -> Result<Option<String>, String> {
+        let Some(file) = &self.token_file else {
+            return Ok(None);
+        };
+        let wrong = |why: String| format!("--token-file {}: {why}", file.display());
+        let token = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+        match token.trim() {
+            "" => Err(wrong("it is empty: write a token into it".to_owned())),
+            token => Ok(Some(format!("Bearer {token}"))),
+        }
+    }
+}
