@@ -437,7 +437,8 @@ fn status_without_a_control_plane_names_the_command_to_start_one() {
 fn serve_with_an_invalid_flag_exits_with_the_flag_and_the_fix() {
     let (models, wasm) = (shipped("models"), modules());
     let (models, wasm) = (path(&models), path(wasm.path()));
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
+        (&["--models", models, "--admin-tokens"], "add --kube"),
         (&["--models", "/no/such", "--wasm", wasm], "/no/such"),
         (&["--models", models, "--wasm", "/no/such"], "make wasm"),
         (

@@ -1,4 +1,4 @@
-//! Who may use which page of the admin port.
+//! Access to the pages of the admin port.
 //!
 //! Pages for probes, Prometheus and `headgate status` are open to all. The others, a change and the whole configuration, are for clients of
 //! this machine, and with `--admin-tokens` for those whose bearer token the Kubernetes API accepts for the path.

@@ -1,7 +1,8 @@
 //! The pages of the admin port that not everybody may use, as clients on other machines see them. A client at 127.0.0.6 counts as one,
 //! because from there a sidecar of Istio passes on requests of other machines.
 
-use std::net::SocketAddr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
 
 use headgate_testkit::deadline::eventually;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -165,5 +166,54 @@ async fn a_token_opens_the_pages_that_kubernetes_grants_to_its_account() {
     for token in [&operator, &visitor, &of_the_api] {
         let token = token.trim().rsplit(' ').next().unwrap();
         assert!(!log.contains(token), "a token is in the log");
+    }
+}
+
+#[test]
+fn status_sends_the_token_of_a_file_and_shows_a_refusal() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    // A proxy in front of the admin port that requires another token.
+    let proxy = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = String::new();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        while !request.ends_with("\r\n\r\n") {
+            reader.read_line(&mut request).unwrap();
+        }
+        let answer = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        stream.write_all(answer).unwrap();
+        request
+    });
+    let files = Files::new();
+    let token = files.path("token");
+    std::fs::write(&token, "of-a-file\n").unwrap();
+    let file = token.display().to_string();
+    let args = ["status", "--admin-address", &address, "--token-file", &file];
+    let out = headgate(&args);
+    let request = proxy.join().unwrap();
+    assert!(
+        request.contains("authorization: Bearer of-a-file\r\n"),
+        "{request}"
+    );
+    let error = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(2), "{error}");
+    assert!(
+        error.contains("401") && !error.contains("of-a-file"),
+        "{error}"
+    );
+
+    std::fs::write(&token, "\n").unwrap();
+    for (at, why) in [
+        (file.as_str(), "is empty"),
+        ("/no/such/token", "No such file"),
+    ] {
+        let out = headgate(&["status", "--admin-address", &address, "--token-file", at]);
+        let error = String::from_utf8(out.stderr).unwrap();
+        assert_eq!(out.status.code(), Some(2), "{error}");
+        assert!(
+            error.contains("--token-file") && error.contains(why),
+            "{error}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! What the client presents to a control plane.
+//! Credentials of the client.
 
 use std::path::PathBuf;
 
