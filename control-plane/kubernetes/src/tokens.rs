@@ -28,6 +28,8 @@ const KEPT: Duration = Duration::from_secs(10);
 const MAX_KEPT: usize = 1024;
 /// Concurrent reviews. Clients with wrong tokens must not occupy the API server.
 const AT_ONCE: usize = 4;
+/// How long a request waits for its review to begin.
+const QUEUE: Duration = Duration::from_secs(5);
 
 /// What the API server says of a request with a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,14 +73,18 @@ impl TokenReviewer {
     /// Whose token this is, and whether they may send a request with this verb (`get`, `post`) to this path.
     ///
     /// # Errors
-    /// The API server does not answer, or this client may not ask it: its message.
+    /// The API server does not answer, or this client may not ask it: its message. Or too many reviews are under way.
     pub async fn review(&self, token: &str, verb: &str, path: &str) -> Result<Verdict, String> {
         let key = key(&[token, verb, path]);
         if let Some(verdict) = self.kept(&key) {
             return Ok(verdict);
         }
-        // It is never closed.
-        let _permit = self.permits.acquire().await;
+        let permit = timeout(QUEUE, self.permits.acquire()).await;
+        let Ok(Ok(_permit)) = permit else {
+            return Err(format!(
+                "too many tokens wait for a review, longer than {QUEUE:?}"
+            ));
+        };
         // Another request with this token may have been answered meanwhile.
         if let Some(verdict) = self.kept(&key) {
             return Ok(verdict);

@@ -89,7 +89,7 @@ impl Inner {
         };
         let unauthenticated = |what: &str| {
             let why = format!(
-                "{path} needs {what}: send `Authorization: Bearer TOKEN`, with a token of `kubectl create token SERVICEACCOUNT --audience {AUDIENCE}`"
+                "{path} needs {what}: send `Authorization: Bearer TOKEN`, with a token of `kubectl create token SERVICEACCOUNT --audience {AUDIENCE}`, or use `kubectl port-forward`"
             );
             Refused::new(StatusCode::UNAUTHORIZED, why)
         };
