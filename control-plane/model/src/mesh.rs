@@ -1,4 +1,4 @@
-//! A carrier in a service mesh: the labels that select its pods, and the Services by which clients reach them.
+//! The facts about a carrier that a service mesh needs: how its pods are selected, and by which Services clients reach them.
 
 use std::collections::BTreeMap;
 

@@ -43,6 +43,7 @@ fn needs(namespaces: &[&str]) -> Needs {
         root_namespace: None,
         own_namespace: "headgate-system".to_owned(),
         mesh: MeshAccess::None,
+        reviews_tokens: false,
     }
 }
 
