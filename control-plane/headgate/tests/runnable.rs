@@ -68,6 +68,14 @@ impl Host for Proxy {
         None
     }
 
+    fn peer_uri(&self) -> Option<String> {
+        None
+    }
+
+    fn jwt_claim(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+
     fn request_headers_size(&self) -> Option<u32> {
         None
     }

@@ -28,7 +28,6 @@ mod next_memory;
 mod objects;
 mod observed;
 mod owner_replicas;
-pub mod pattern;
 mod plan;
 mod policies;
 mod policy_revisions;

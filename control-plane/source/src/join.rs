@@ -95,7 +95,7 @@ mod tests {
 
     const CARRIER: &str = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: NAME, labels: {model-name: m, model-version: v}, \
                            annotations: {headgate.dev/endpoints: '127.0.0.1:1'}}}\n";
-    const POLICY: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {name: NAME}, spec: {tenantHeader: x-team}}\n";
+    const POLICY: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {name: NAME}, spec: {tenantFrom: ['header:x-team']}}\n";
 
     fn observe(before: &Observed, text: &str) -> Arc<Observed> {
         let mut reducer = Reducer::new("default", LabelKeys::default());

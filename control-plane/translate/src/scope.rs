@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use headgate_contract::names;
+use headgate_contract::pattern::matches_any;
 use headgate_model::Plan;
-use headgate_model::pattern::matches_any;
 
 /// A proxy's scope: proxies with equal scopes share one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

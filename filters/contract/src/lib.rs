@@ -19,6 +19,7 @@ mod ids;
 mod json;
 mod max_tokens;
 pub mod names;
+pub mod pattern;
 mod plan;
 mod policy;
 mod read;
@@ -27,6 +28,7 @@ mod rules;
 mod served_model;
 mod stages;
 mod tagging;
+mod tenant;
 
 pub use bucket::{
     Abandoned, Bucket, FailureCharge, KeyPart, ModelCapacity, OnContention, OnFailure, Profile,
@@ -50,3 +52,4 @@ pub use read::parse_json;
 pub use served_model::{OnBaseLost, ServedModelSpec};
 pub use stages::{Stage, Stages};
 pub use tagging::{OwnTag, SessionKey, TagSource, Tagging, TenantMetrics, UnknownVersion};
+pub use tenant::{TenantSource, TrustedHop};

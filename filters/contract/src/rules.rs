@@ -15,6 +15,18 @@ pub(crate) const NOT_A_TAG: (&str, &str) = (
     "a tag's own header, and its value from a client is ignored: name the header that clients send",
 );
 
+/// The same for `header:NAME`.
+pub(crate) const NOT_A_TAG_SOURCE: (&str, &str) = (
+    "!self.startsWith('header:x-headgate-')",
+    "a tag's own header, and its value from a client is ignored: name the header that clients send",
+);
+
+/// For a list: no element twice.
+pub(crate) const EACH_ONCE: (&str, &str) = (
+    "self.all(a, self.exists_one(b, a == b))",
+    "an element is given twice: remove one",
+);
+
 /// The check of [`crate::Decimal`]: the value is the double nearest to a number of millionths.
 pub(crate) const SIX_DIGITS: (&str, &str) = (
     "double(int(self * 1000000.0 + 0.5)) / 1000000.0 == self",

@@ -3,16 +3,19 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Cors, HeaderName, names};
+use crate::{Cors, HeaderName, TenantSource, TrustedHop, names};
 
 /// How the requests of a model are tagged, and how their version is picked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Tagging {
-    /// Request header that names the tenant. Default `x-tenant-id`.
-    #[serde(deserialize_with = "a_clients_header")]
-    pub tenant_header: HeaderName,
+    /// The sources of the tenant's name: the first one that a request has. Default `header:x-tenant-id`.
+    #[serde(deserialize_with = "crate::tenant::sources")]
+    pub tenant_from: Vec<TenantSource>,
+    /// In the role `follow`: the hops before whose header `x-headgate-tenant` is believed. Default none: the tenant comes from `tenantFrom`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_hops: Vec<TrustedHop>,
     /// The keys that keep a session on its version: the first one that a request has. Without any, the pick is random.
     /// The fingerprint changes when a client trims or compacts its history: such a client needs a header.
     pub session_keys: Vec<SessionKey>,
@@ -121,10 +124,6 @@ pub(crate) fn not_a_tag(name: HeaderName) -> Result<HeaderName, String> {
     Ok(name)
 }
 
-fn a_clients_header<'de, D: Deserializer<'de>>(d: D) -> Result<HeaderName, D::Error> {
-    not_a_tag(HeaderName::deserialize(d)?).map_err(D::Error::custom)
-}
-
 fn each_once<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<OwnTag>, D::Error> {
     let tags = Vec::deserialize(d)?;
     unique(&tags).map_err(D::Error::custom)?;
@@ -189,7 +188,8 @@ impl Default for Tagging {
             SessionKey::Fingerprint,
         ]);
         Self {
-            tenant_header: HeaderName::default_tenant(),
+            tenant_from: TenantSource::default_list(),
+            trusted_hops: Vec::new(),
             session_keys,
             unknown_version: UnknownVersion::default(),
             baggage: true,
@@ -255,12 +255,6 @@ impl schemars::JsonSchema for SessionKey {
             "description": "header:NAME, body:prompt_cache_key, body:conversation, body:user, body:safety_identifier, body:metadata.user_id or fingerprint",
             "pattern": "^(header:[a-z0-9_-]{1,128}|body:(prompt_cache_key|conversation|user|safety_identifier|metadata\\.user_id)|fingerprint)$"
         })
-    }
-}
-
-impl HeaderName {
-    fn default_tenant() -> Self {
-        header(names::DEFAULT_TENANT_HEADER).unwrap_or_else(|| unreachable!())
     }
 }
 

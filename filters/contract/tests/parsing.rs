@@ -304,16 +304,54 @@ fn an_empty_policy_means_the_defaults_for_every_model() {
 #[test]
 fn a_tag_source_cannot_be_a_header_that_headgate_strips() {
     let fix = "name the header that clients send";
-    let tenant = r#"{"tenantHeader":"x-headgate-tenant"}"#;
+    let tenant = r#"{"tenantFrom":["header:x-headgate-tenant"]}"#;
     assert!(refusal::<TrafficTagPolicySpec>(tenant).contains(fix));
     let path = refusal::<Tagging>(tenant);
     assert!(
-        path.starts_with("tenantHeader: ") && path.contains(fix),
+        path.starts_with("tenantFrom[0]: ") && path.contains(fix),
         "{path}"
     );
     let own = r#"{"tags":[{"name":"plan","header":"x-headgate-plan"}]}"#;
     assert!(refusal::<TrafficTagPolicySpec>(own).contains(fix));
-    assert!(parse_json::<Tagging>(br#"{"tenantHeader":"x-head"}"#).is_ok());
+    assert!(parse_json::<Tagging>(br#"{"tenantFrom":["header:x-head"]}"#).is_ok());
+}
+
+#[test]
+fn a_source_of_the_tenant_says_what_it_may_be() {
+    let good = r#"{"tenantFrom":["peerSpiffeId","jwtClaim:https://example.com/org","apiKeySha256","header:x-org"]}"#;
+    let spec: TrafficTagPolicySpec = parse_json(good.as_bytes()).unwrap();
+    assert_eq!(spec.tagging.tenant_from.len(), 4);
+    let emitted = serde_json::to_vec(&spec.tagging).unwrap();
+    assert_eq!(parse_json::<Tagging>(&emitted).unwrap(), spec.tagging);
+    for (sources, fix) in [
+        ("[]", "write 1 to 32"),
+        (r#"["header:x-a","header:x-a"]"#, "given twice"),
+        (r#"["jwtClaim:"]"#, "visible ASCII"),
+        (r#"["jwtClaim:a b"]"#, "visible ASCII"),
+        (r#"["header:X-A"]"#, "lower-case"),
+        (
+            r#"["x-tenant-id"]"#,
+            "write peerSpiffeId, jwtClaim:NAME, apiKeySha256 or header:NAME",
+        ),
+    ] {
+        let json = format!(r#"{{"tenantFrom":{sources}}}"#);
+        for message in [
+            refusal::<TrafficTagPolicySpec>(&json),
+            refusal::<Tagging>(&json),
+        ] {
+            assert!(
+                message.contains("tenantFrom") && message.contains(fix),
+                "{message}"
+            );
+        }
+    }
+    let hops = r#"{"trustedHops":["spiffe://example.org/ns/*/sa/gateway","any"]}"#;
+    assert!(parse_json::<TrafficTagPolicySpec>(hops.as_bytes()).is_ok());
+    let message = refusal::<TrafficTagPolicySpec>(r#"{"trustedHops":["*"]}"#);
+    assert!(
+        message.contains("trustedHops[0]") && message.contains("or any"),
+        "{message}"
+    );
 }
 
 #[test]

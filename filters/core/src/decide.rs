@@ -6,6 +6,7 @@
 mod choice;
 mod reach;
 mod reservation;
+mod tenant;
 mod unserved;
 
 use std::rc::Rc;
@@ -17,7 +18,7 @@ use crate::compiled::{Compiled, Model, Namespace, Place, Rules};
 use crate::decision::{Decision, Ticket};
 use crate::effects::Effect;
 use crate::endpoint::Class;
-use crate::facts::{Facts, invalid, single};
+use crate::facts::Facts;
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::labels::{Labels, UNKNOWN};
@@ -26,7 +27,7 @@ use crate::metrics::{self, Metric, Series};
 use crate::outcome::refuse_unknown;
 use crate::pick;
 use crate::refusal::Refusal;
-use crate::tags::{self, HEADER_LANE, HEADER_TENANT, Tags, Value};
+use crate::tags::{self, HEADER_LANE, Tags, Value};
 use crate::tenants::Counted;
 use crate::vm::Vm;
 use unserved::{model_mismatch, not_found, not_ready, same_model};
@@ -247,10 +248,14 @@ impl<'a> Decider<'a> {
                     effects.push(baggage_left_out(labels, series.as_ref(), left_out));
                 }
             }
-            None if self.config.stages.tag && tagging.filter_state => {
-                self.log_previous_hop(tagging, tenant.as_ref(), &mut effects);
+            None => {
+                if self.distrusts_tenant(tagging) {
+                    tags::replace_tenant(headers, tenant_name, &mut effects);
+                }
+                if self.config.stages.tag && tagging.filter_state {
+                    self.log_previous_hop(tagging, tenant.as_ref(), &mut effects);
+                }
             }
-            None => {}
         }
         effects.push(Effect::Count(admitted_requests(labels, series.as_ref()), 1));
         let tenant = tagging.tenant_metrics.map(|metrics| {
@@ -314,23 +319,6 @@ impl<'a> Decider<'a> {
     #[inline(never)]
     fn previous_hop_header(&self, name: &str) -> Option<&'a str> {
         self.request.headers.text(name)
-    }
-
-    /// The tenant, encoded. Only a hop that follows believes the tag of the previous hop.
-    fn tenant(&self, tagging: &Tagging) -> Result<Option<Rc<str>>, Box<Refusal>> {
-        let headers = self.request.headers;
-        if self.config.role == Role::Follow && headers.get(HEADER_TENANT).is_some() {
-            return Ok(self.previous_hop_header(HEADER_TENANT).map(Into::into));
-        }
-        let name = tagging.tenant_header.as_str();
-        let Some(value) = single(headers, name)? else {
-            return Ok(None);
-        };
-        let tenant = tags::encoded(value);
-        if tenant.len() > tags::MAX_VALUE {
-            return Err(invalid(name, "at most 128 bytes long, percent-encoded"));
-        }
-        Ok(Some(tenant.as_ref().into()))
     }
 
     /// Writes the decision of the previous hop to the filter state, for this hop's access log.

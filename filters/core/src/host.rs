@@ -32,6 +32,13 @@ pub trait Host: Clock + Cells + Entropy {
     /// A property that a proxy of an Istio mesh has.
     fn istio(&self, property: Istio<'_>) -> Option<String>;
 
+    /// `connection.uri_san_peer_certificate`: the first URI among the subject alternative names of the client's certificate.
+    fn peer_uri(&self) -> Option<String>;
+
+    /// `metadata.filter_metadata` → `envoy.filters.http.jwt_authn` → `headgate` → a claim at the top level. Text as it is, a
+    /// number as a double in 8 bytes, little-endian.
+    fn jwt_claim(&self, name: &str) -> Option<Vec<u8>>;
+
     /// Bytes of all names and values of the current request headers.
     fn request_headers_size(&self) -> Option<u32>;
 

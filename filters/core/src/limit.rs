@@ -16,7 +16,7 @@ use crate::metrics::Series;
 use crate::pick::{self, Version};
 use crate::ratelimit_headers::{self, BucketStatus};
 use crate::refusal::{Refusal, Shortfall};
-use crate::tags::{Tags, encoded};
+use crate::tags::{HEADER_TENANT, Tags, encoded};
 use crate::vm::Vm;
 
 /// The properties that decide the price and the bucket of a request.
@@ -167,6 +167,8 @@ fn fingerprint(limit: &Limit, request: &ReserveInput<'_>) -> Result<Fingerprint,
             KeyPart::Tenant => key.part(request.tenant),
             KeyPart::Model => key.part(request.model),
             KeyPart::Version => key.part(pick::label(request.version)),
+            // What the client sent under this name is not its tenant.
+            KeyPart::Header(name) if name.as_str() == HEADER_TENANT => key.part(request.tenant),
             KeyPart::Header(name) => key.part(&header(name.as_str(), request)?),
         }
     }

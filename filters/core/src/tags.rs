@@ -4,6 +4,8 @@
 //! hop. Values from clients are percent-encoded except for plain visible ASCII, and at most 128 bytes long, so they cannot break a
 //! header, `baggage` or an access log.
 
+mod baggage;
+
 use std::borrow::Cow;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -11,8 +13,10 @@ use std::rc::Rc;
 use headgate_contract::{OwnTag, TagSource, Tagging, names};
 
 use crate::effects::{Effect, Name, Text};
-use crate::endpoint::decode;
 use crate::headers::Headers;
+
+use baggage::write_baggage;
+pub(crate) use baggage::{claims_tenant, replace_tenant};
 
 /// Greatest length of a tag's value, bytes.
 pub const MAX_VALUE: usize = 128;
@@ -21,7 +25,6 @@ pub const MAX_VALUE: usize = 128;
 pub(crate) const HEADER_TENANT: &str = "x-headgate-tenant";
 /// Header with the lane (`base`, `canary` or `pin`), for later hops.
 pub(crate) const HEADER_LANE: &str = "x-headgate-lane";
-const BAGGAGE: &str = "baggage";
 
 /// A tag of Headgate, and where it is written.
 struct BuiltInTag {
@@ -283,105 +286,6 @@ fn replace(
         effects.push(Effect::RemoveRequestHeader(name.clone()));
     }
     effects.push(Effect::SetRequestHeader(name, value));
-}
-
-/// Most bytes of `baggage` that every reader has to keep, and most members (W3C Baggage, section "Limits").
-const MAX_BAGGAGE: usize = 8192;
-const MAX_MEMBERS: usize = 64;
-
-/// `baggage` being written.
-struct Baggage {
-    list: String,
-    members: usize,
-    left_out: u64,
-}
-
-/// Replaces the members of `baggage` with our prefix by these tags. Members of others come first. Returns how many tags did not
-/// fit.
-fn write_baggage(sent: Sent<'_>, tags: Option<&Tags<'_>>, effects: &mut Vec<Effect>) -> u64 {
-    let mut baggage = Baggage {
-        list: String::with_capacity(160),
-        members: 0,
-        left_out: 0,
-    };
-    let any = sent.headers.get(BAGGAGE).is_some();
-    let forged = any && baggage.keep_others(sent.headers);
-    if tags.is_none() && !forged {
-        return 0;
-    }
-    if let Some(tags) = tags {
-        for (tag, text) in tags.fixed() {
-            baggage.push(&[tag.member], text);
-        }
-        for (name, text) in &tags.own {
-            baggage.push(&[names::BAGGAGE_PREFIX, name, "="], text);
-        }
-    }
-    if !baggage.list.is_empty() {
-        set(sent, BAGGAGE.into(), baggage.list.into(), effects);
-    } else if any {
-        effects.push(Effect::RemoveRequestHeader(BAGGAGE.into()));
-    }
-    baggage.left_out
-}
-
-impl Baggage {
-    /// Copies the members that are not ours. Returns whether the client sent any with our prefix.
-    #[inline(never)]
-    fn keep_others(&mut self, headers: &Headers) -> bool {
-        let mut forged = false;
-        for header in headers.get_all(BAGGAGE) {
-            for member in header.split(|b| *b == b',') {
-                let trimmed = member.trim_ascii();
-                if ours(member) {
-                    forged = true;
-                } else if !trimmed.is_empty() {
-                    self.separate();
-                    self.list.push_str(&String::from_utf8_lossy(trimmed));
-                }
-            }
-        }
-        forged
-    }
-
-    /// Adds a tag, if it fits.
-    fn push(&mut self, key: &[&str], value: &str) {
-        if value.is_empty() {
-            return;
-        }
-        let comma = usize::from(self.members > 0);
-        let bytes: usize = key.iter().map(|piece| piece.len()).sum();
-        if self.members >= MAX_MEMBERS
-            || self.list.len() + comma + bytes + value.len() > MAX_BAGGAGE
-        {
-            self.left_out += 1;
-            return;
-        }
-        self.separate();
-        key.iter().for_each(|piece| self.list.push_str(piece));
-        self.list.push_str(value);
-    }
-
-    fn separate(&mut self) {
-        if self.members > 0 {
-            self.list.push(',');
-        }
-        self.members += 1;
-    }
-}
-
-/// Whether a `baggage` member has our prefix to the most liberal readers: several decode percent-encoding in keys, and some read
-/// `+` as a space, which they strip.
-fn ours(member: &[u8]) -> bool {
-    let spaced: Vec<u8> = member
-        .iter()
-        .map(|&b| if b == b'+' { b' ' } else { b })
-        .collect();
-    let prefix = names::BAGGAGE_PREFIX;
-    decode(&spaced)
-        .trim_start_matches(|c: char| !c.is_ascii_graphic())
-        .get(..prefix.len())
-        .is_some_and(|key| key.eq_ignore_ascii_case(prefix))
 }
 
 /// A value of a client, percent-encoded except for plain characters, cut to 128 bytes.

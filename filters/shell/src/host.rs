@@ -87,6 +87,15 @@ impl Host for Call {
         })
     }
 
+    fn peer_uri(&self) -> Option<String> {
+        text(b"connection\0uri_san_peer_certificate")
+    }
+
+    fn jwt_claim(&self, name: &str) -> Option<Vec<u8>> {
+        let claims = b"metadata\0filter_metadata\0envoy.filters.http.jwt_authn\0headgate\0";
+        abi::property(&[claims, name.as_bytes()].concat()).ok()
+    }
+
     fn request_headers_size(&self) -> Option<u32> {
         abi::headers_size(Map::Request).ok()
     }

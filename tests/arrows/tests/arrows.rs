@@ -63,7 +63,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "headgate-core",
         ours: &["headgate-contract", "headgate-dialect"],
-        outside: Only(&["governor", "siphasher", "strsim"]),
+        outside: Only(&["governor", "sha2", "siphasher", "strsim"]),
         says: "`core` contract, dialect, governor",
     },
     Rule {

@@ -9,7 +9,7 @@ use headgate_testkit::testbed::{Testbed, TestbedOptions};
 const OTHER_TENANT_HEADER: &str = "apiVersion: headgate.dev/v1alpha1
 kind: TrafficTagPolicy
 metadata: { name: default }
-spec: { tenantHeader: x-somebody-else, unknownVersion: weights }
+spec: { tenantFrom: ['header:x-somebody-else'], unknownVersion: weights }
 ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -68,7 +68,7 @@ fn manifests() -> Vec<String> {
     ];
     let tags = |name: &str| {
         format!(
-            "{{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {{name: {name}}}, spec: {{tenantHeader: x-team}}}}\n"
+            "{{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {{name: {name}}}, spec: {{tenantFrom: ['header:x-team']}}}}\n"
         )
     };
     workloads

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::common::{Files, SOON, Server, headgate};
 
-const TAGS: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {name: tags}, spec: {tenantHeader: x-team}}\n";
+const TAGS: &str = "{apiVersion: headgate.dev/v1alpha1, kind: TrafficTagPolicy, metadata: {name: tags}, spec: {tenantFrom: ['header:x-team']}}\n";
 
 /// Starts a control plane on a cluster with policies from files, without waiting until it is ready.
 pub(crate) fn serve(files: &Files, kubeconfig: &Path, more: &[&str]) -> Server {

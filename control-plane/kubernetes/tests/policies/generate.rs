@@ -324,6 +324,14 @@ fn tagging() -> impl Strategy<Value = Map<String, Value>> {
         vec!["x-tenant-id", "a"],
         vec!["x-headgate-tenant", "X-Upper", ""],
     );
+    let tenant_source = prop_oneof![
+        header.prop_map(|name| format!("header:{name}")),
+        mostly(
+            vec!["peerSpiffeId", "apiKeySha256", "jwtClaim:org"],
+            vec!["jwtClaim:", "jwtClaim:a b", "peer", ""],
+        )
+        .prop_map(String::from),
+    ];
     let keys = select(vec![
         json!([]),
         json!([
@@ -355,7 +363,21 @@ fn tagging() -> impl Strategy<Value = Map<String, Value>> {
             }
         });
     (
-        maybe("tenantHeader", header.prop_map(|h| json!(h))),
+        maybe(
+            "tenantFrom",
+            prop::collection::vec(tenant_source, 0..3).prop_map(|sources| json!(sources)),
+        ),
+        maybe(
+            "trustedHops",
+            prop::collection::vec(
+                mostly(
+                    vec!["any", "spiffe://a/*", "spiffe://"],
+                    vec!["*", "ANY", "spiffe://a b"],
+                ),
+                0..2,
+            )
+            .prop_map(|hops| json!(hops)),
+        ),
         maybe("sessionKeys", keys),
         maybe(
             "unknownVersion",
@@ -374,8 +396,13 @@ fn tagging() -> impl Strategy<Value = Map<String, Value>> {
             select(vec![1, 1000, 1001, 0]).prop_map(|n| json!({ "maxTenants": n })),
         ),
     )
-        .prop_map(|(a, b, c, d, e, f, g, h, i)| {
-            object([a, b, c, d, e, f, g, h, i].into_iter().flatten().collect())
+        .prop_map(|(a, b, c, d, e, f, g, h, i, j)| {
+            object(
+                [a, b, c, d, e, f, g, h, i, j]
+                    .into_iter()
+                    .flatten()
+                    .collect(),
+            )
         })
 }
 

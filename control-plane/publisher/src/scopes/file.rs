@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use headgate_model::pattern::matches;
+use headgate_contract::pattern::matches;
 
 use super::every_namespace;
 use super::pattern::Patterns;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use headgate_model::pattern::{matches, matches_any};
+use headgate_contract::pattern::{matches, matches_any};
 use headgate_xds::{Peer, PermissionDenied, Refusal};
 
 use super::identity::Identity;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use headgate_model::pattern::matches_any;
+use headgate_contract::pattern::matches_any;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 

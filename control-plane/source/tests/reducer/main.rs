@@ -41,7 +41,7 @@ const TAGS: &str = r"
 apiVersion: headgate.dev/v1alpha1
 kind: TrafficTagPolicy
 metadata: {name: tags, namespace: prod}
-spec: {tenantHeader: x-team}
+spec: {tenantFrom: ['header:x-team']}
 ";
 
 /// A deployment of one line each.
@@ -128,7 +128,11 @@ fn policies_have_the_specs_of_the_contract() {
     assert_eq!(spec.buckets[0].key[0], KeyPart::Tenant);
     let tags = &observed.objects.policies[&id(TrafficTagPolicySpec::KIND, "prod", "tags")];
     let tags = tags.spec.get::<TrafficTagPolicySpec>().unwrap();
-    assert_eq!(tags.tagging.tenant_header.as_str(), "x-team");
+    let sources = tags.tagging.tenant_from.iter().cloned();
+    assert_eq!(
+        sources.map(String::from).collect::<Vec<_>>(),
+        ["header:x-team"]
+    );
     assert_eq!(problems(&observed), Vec::<String>::new());
 }
 

@@ -435,7 +435,7 @@ async fn writes_use_exactly_the_remaining_rights_of_the_table() {
     }
     let tags = serde_json::json!({
         "apiVersion": "headgate.dev/v1alpha1", "kind": "TrafficTagPolicy",
-        "metadata": {"name": "tags", "namespace": "default"}, "spec": {"tenantHeader": "x-team"},
+        "metadata": {"name": "tags", "namespace": "default"}, "spec": {"tenantFrom": ["header:x-team"]},
     });
     cluster.apply(tags).await;
     // A removed base is written again, and the object of an undeclared model is deleted.

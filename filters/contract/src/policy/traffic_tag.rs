@@ -9,8 +9,9 @@ use super::target::Fields;
 #[cfg(feature = "schema")]
 use super::target::{MAX_MODELS, MAX_REFS};
 use super::{PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetRef};
-use crate::tagging::{OwnTag, SessionKey, TenantMetrics, UnknownVersion, not_a_tag, unique};
-use crate::{Cors, HeaderName, ModelId, Tagging};
+use crate::tagging::{OwnTag, SessionKey, TenantMetrics, UnknownVersion, unique};
+use crate::tenant::{MAX_TENANT_RULES, tenant_sources};
+use crate::{Cors, ModelId, Tagging, TenantSource, TrustedHop};
 
 /// Most session keys, and most own tags, in a policy.
 const MAX_TAGGING: usize = 32;
@@ -73,10 +74,18 @@ struct Raw {
     /// In the root namespace: policies of other namespaces do not take precedence over this one. No effect elsewhere. Default false.
     #[serde(default, rename = "override", skip_serializing_if = "is_false")]
     overrides: bool,
-    /// The request header that names the tenant. Default `x-tenant-id`.
+    /// The sources of the tenant's name: the first one that a request has applies. `peerSpiffeId` is the SPIFFE id in the client's
+    /// certificate, which the listener verified. `jwtClaim:NAME` is a claim of the JSON Web Token that `jwt_authn` verified: text or a whole
+    /// number. `apiKeySha256` is the SHA-256, in hexadecimal digits, of the key in `authorization: Bearer`, `x-api-key` or `api-key`.
+    /// `header:NAME` is what a header says: a client can write anything in it. Default `[header:x-tenant-id]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::NOT_A_TAG]))))]
-    tenant_header: Option<HeaderName>,
+    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_TENANT_RULES), extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::EACH_ONCE]))))]
+    tenant_from: Option<Vec<TenantSource>>,
+    /// For proxies with the role `follow`: the hops before whose header `x-headgate-tenant` is believed, by the SPIFFE id of their certificate;
+    /// `*` matches any characters. `any`: whoever can connect. For all others, the tenant comes from `tenantFrom`. Default none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_TENANT_RULES)))]
+    trusted_hops: Vec<TrustedHop>,
     /// The keys that keep a session on its version: the first one that is present applies. Default: the headers that name a conversation
     /// (`x-conversation-id`, `x-session-id`, `x-claude-code-session-id`, `session-id`, `session_id`, `x-session-affinity`,
     /// `x-opencode-session`, `x-openwebui-chat-id`, `x-litellm-session-id`, `helicone-session-id`,
@@ -145,13 +154,16 @@ impl TryFrom<Raw> for TrafficTagPolicySpec {
                     .into(),
             );
         }
+        at_most("trustedHops", raw.trusted_hops.len(), MAX_TENANT_RULES)?;
         let default = Tagging::default();
+        let tenant_from = raw.tenant_from.unwrap_or(default.tenant_from);
+        tenant_sources(&tenant_from).map_err(|e| format!("`tenantFrom`: {e}"))?;
         Ok(Self {
             target,
             overrides: raw.overrides,
             tagging: Tagging {
-                tenant_header: not_a_tag(raw.tenant_header.unwrap_or(default.tenant_header))
-                    .map_err(|e| format!("`tenantHeader`: {e}"))?,
+                tenant_from,
+                trusted_hops: raw.trusted_hops,
                 session_keys: raw.session_keys.unwrap_or(default.session_keys),
                 unknown_version: raw.unknown_version.unwrap_or(default.unknown_version),
                 baggage: raw.baggage.unwrap_or(default.baggage),
@@ -173,7 +185,8 @@ impl From<TrafficTagPolicySpec> for Raw {
             models: target.models,
             selector: target.selector,
             overrides: spec.overrides,
-            tenant_header: Some(spec.tagging.tenant_header),
+            tenant_from: Some(spec.tagging.tenant_from),
+            trusted_hops: spec.tagging.trusted_hops,
             session_keys: Some(spec.tagging.session_keys),
             unknown_version: Some(spec.tagging.unknown_version),
             baggage: Some(spec.tagging.baggage),

@@ -81,7 +81,7 @@ fn names_in_headers_are_checked_as_ever() {
 
 #[test]
 fn a_hop_that_follows_touches_no_header() {
-    let headers = [("x-model", "m"), ("x-headgate-tenant", "acme")];
+    let headers = [("x-model", "m"), ("x-headgate-lane", "base")];
     let (_, step) = chat(&mut proxy("follow"), &headers);
     assert_eq!(step.flow, Flow::Continue);
     let own = |e: &Effect| matches!(e, Effect::Count(..) | Effect::SetState(..));

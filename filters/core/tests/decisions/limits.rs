@@ -343,12 +343,13 @@ fn unknown_models_share_one_bucket_if_no_hop_answers_404() {
 }
 
 #[test]
-fn a_following_hop_trusts_the_tenant_of_the_hop_before_and_a_deciding_one_does_not() {
+fn a_following_hop_believes_the_tenant_of_a_trusted_hop_and_a_deciding_one_does_not() {
     let follow = at_inbound(&one_model(&tokens(1000, "0.001", ""))).replacen(
         '{',
         "{\"role\":\"follow\",",
         1,
     );
+    let follow = crate::tenants::with_tagging(&follow, r#"{"trustedHops":["any"]}"#);
     let mut proxy = Proxy::new(&follow);
     let tag = |t: &'static str| {
         [

@@ -25,4 +25,5 @@ mod settlements;
 mod settlements_semantic;
 mod statistics;
 mod tags;
+mod tenants;
 mod usage_requests;

@@ -25,6 +25,10 @@ pub(crate) struct MemoryHost {
     pub(crate) virtual_host: RefCell<Option<String>>,
     /// By the `Debug` form of the property.
     pub(crate) istio: RefCell<BTreeMap<String, String>>,
+    /// The URI in the certificate of the client.
+    pub(crate) peer: RefCell<Option<String>>,
+    /// The claims of a verified token, as the host gives them.
+    pub(crate) claims: RefCell<BTreeMap<String, Vec<u8>>>,
     pub(crate) served: RefCell<Option<String>>,
     pub(crate) details: RefCell<Option<String>>,
     pub(crate) upstream: RefCell<Option<String>>,
@@ -105,6 +109,12 @@ impl Host for MemoryHost {
     }
     fn istio(&self, property: Istio<'_>) -> Option<String> {
         self.istio.borrow().get(&format!("{property:?}")).cloned()
+    }
+    fn peer_uri(&self) -> Option<String> {
+        self.peer.borrow().clone()
+    }
+    fn jwt_claim(&self, name: &str) -> Option<Vec<u8>> {
+        self.claims.borrow().get(name).cloned()
     }
     fn request_headers_size(&self) -> Option<u32> {
         Some(self.headers_size.get())

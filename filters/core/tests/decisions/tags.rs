@@ -7,6 +7,7 @@ use headgate_core::tags::{clean, encoded};
 use headgate_core::vm::Stages;
 
 use crate::proxy::{Proxy, one_model, removed, request_header, state};
+use crate::tenants::with_tagging;
 
 const BODY: &str = r#"{"model":"Org/M","messages":[{"role":"user","content":"hi"}]}"#;
 
@@ -179,6 +180,7 @@ fn a_value_of_a_client_cannot_break_a_header() {
 #[test]
 fn a_following_hop_uses_the_tags_and_strips_nothing() {
     let config = one_model("").replacen('{', "{\"role\":\"follow\",", 1);
+    let config = with_tagging(&config, r#"{"trustedHops":["any"]}"#);
     let mut proxy = Proxy::with(
         &config,
         Stages {

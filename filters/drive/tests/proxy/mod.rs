@@ -141,6 +141,14 @@ impl Host for Recorder {
     fn istio(&self, _: headgate_core::host::Istio<'_>) -> Option<String> {
         None
     }
+    fn peer_uri(&self) -> Option<String> {
+        None
+    }
+
+    fn jwt_claim(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+
     fn request_headers_size(&self) -> Option<u32> {
         let all = super::CHAT
             .iter()

@@ -19,7 +19,8 @@ async fn gateway_and_sidecar(
     at_gateway: Option<&str>,
     at_sidecar: Option<&str>,
 ) -> (Testbed, Testbed) {
-    let mut sidecar = start_testbed(at_sidecar, &["--follow-node", "envoy-*"]).await;
+    let at_sidecar = format!("{TRUST}---\n{}", at_sidecar.unwrap_or_default());
+    let mut sidecar = start_testbed(Some(&at_sidecar), &["--follow-node", "envoy-*"]).await;
     declare(&mut sidecar, "m", "v1", |manifest| manifest).await;
     declare(&mut sidecar, "m", "v2", |manifest| manifest.weight("0")).await;
     sidecar.wait_until_settled().await.unwrap();
@@ -51,9 +52,13 @@ async fn start_testbed(policy: Option<&str>, serve_args: &[&str]) -> Testbed {
     }
 }
 
+/// The sidecar believes the gateway, which has no identity here: only the gateway reaches it.
+const TRUST: &str = "apiVersion: headgate.dev/v1alpha1\nkind: TrafficTagPolicy\nmetadata:\n  name: hops\nspec:\n  \
+    trustedHops: [any]\n";
+
 /// The tenant header is `x-customer`, and the operator defines a tag.
 const TAGGING: &str = "apiVersion: headgate.dev/v1alpha1\nkind: TrafficTagPolicy\nmetadata:\n  name: own\nspec:\n  \
-    tenantHeader: x-customer\n  tags:\n  - { name: team, value: blue }\n";
+    tenantFrom: [\"header:x-customer\"]\n  tags:\n  - { name: team, value: blue }\n";
 
 /// A request with forged tags, which would make it another tenant's.
 fn forging() -> OpenAiRequest {
@@ -102,7 +107,7 @@ async fn a_sidecar_follows_the_version_that_its_gateway_picked() {
 /// As a sidecar does: it decides for what its application sends, and follows for what it receives.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_proxy_decides_on_one_listener_and_follows_on_another() {
-    let mut testbed = start_testbed(None, &[]).await;
+    let mut testbed = start_testbed(Some(TRUST), &[]).await;
     declare(&mut testbed, "m", "v1", |manifest| manifest).await;
     let chain = |name: &str, filter: &str| {
         let address = free_addr().unwrap();
