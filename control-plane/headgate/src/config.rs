@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use headgate_identity::{FileOptions, SpiffeId, TrustDomain};
+use headgate_identity::{FileOptions, ListenerFileOptions, SpiffeId, TrustDomain};
 use headgate_istio::XdsService;
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies::Controller;
@@ -12,6 +12,7 @@ use headgate_model::{LabelKeys, Labels};
 use headgate_publisher::FlagRules;
 use headgate_report::output::Format;
 use headgate_source::cluster::AllowedEndpoint;
+use headgate_translate::{ClientCertificates, Http3};
 use ipnet::IpNet;
 
 /// An error that ends a command: one line that names the flag or file, and the fix.
@@ -57,8 +58,32 @@ pub(crate) struct InputConfig {
     pub idle_timeout: Duration,
     /// CA file of model servers, as a path on the proxies.
     pub upstream_ca: String,
+    /// TLS of the listener of proxies; `None` for plain HTTP.
+    pub listener_tls: Option<ListenerTlsConfig>,
     /// Istio.
     pub istio: IstioConfig,
+}
+
+/// TLS of the listener of proxies.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerTlsConfig {
+    /// Where the certificate comes from.
+    pub source: ListenerSource,
+    /// The demand on clients.
+    pub clients: ClientCertificates,
+    /// Trust domains of clients, as given.
+    pub trust_domains: Vec<TrustDomain>,
+    /// HTTP/3.
+    pub http3: Option<Http3>,
+}
+
+/// Where the certificate of the listener comes from.
+#[derive(Debug, Clone)]
+pub(crate) enum ListenerSource {
+    /// Files.
+    Files(ListenerFileOptions),
+    /// The SPIRE agent of each proxy.
+    Agent,
 }
 
 /// The objects of Istio.
@@ -197,6 +222,13 @@ pub(crate) struct IdentityConfig {
     pub trusted_forwarders: Vec<IpNet>,
     /// The rules.
     pub admission: AdmissionConfig,
+}
+
+impl IdentityConfig {
+    /// Whether proxies have a verified identity.
+    pub(crate) fn has_identities(&self) -> bool {
+        !matches!(self.transport, TransportConfig::Plaintext) || !self.trusted_forwarders.is_empty()
+    }
 }
 
 /// The transport of the xDS port.
@@ -390,6 +422,7 @@ pub(crate) mod tests {
             max_body_bytes: 8 << 20,
             idle_timeout: Duration::from_secs(300),
             upstream_ca: String::new(),
+            listener_tls: None,
             istio: IstioConfig {
                 mode: None,
                 clients: Vec::new(),

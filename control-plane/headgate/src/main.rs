@@ -7,6 +7,7 @@ mod config;
 mod domains;
 mod door;
 mod listen;
+mod listener_tls;
 mod logging;
 mod mesh;
 mod modules;

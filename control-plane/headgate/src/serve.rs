@@ -14,6 +14,7 @@ use crate::admin::{Admin, StatusAges, log_problems, observe};
 use crate::config::{Failure, ServeConfig};
 use crate::door::Door;
 use crate::listen::bind;
+use crate::listener_tls::ListenerDoor;
 use crate::logging::LogLevel;
 use crate::mesh::{self, Mesh};
 use crate::modules::ModuleWatcher;
@@ -41,7 +42,8 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     let input = &config.input;
     let modules = ModuleWatcher::new(&input.wasm, &input.delivery)?;
     let first = modules.offered().borrow().module.clone();
-    let options = translation::options(input, first, config.linger)?;
+    let listener = ListenerDoor::open(input.listener_tls.as_ref())?;
+    let options = translation::options(input, first, config.linger, listener.tls())?;
     let namespaces: Vec<String> = options.domains.keys().cloned().collect();
     let rules = ScopeRules {
         mesh: input.istio.mode.is_some(),
@@ -108,6 +110,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         tokio::spawn(mesh.run(plans, writer.leading(), config.linger, faults.clone()));
     }
     door.follow(&scopes, &faults);
+    listener.follow(scopes.clone(), faults.clone());
     let ages = StatusAges::default();
     let metrics = Arc::new(Metrics::new(ages.started).counting(server.refusals()));
     let admin = Admin {

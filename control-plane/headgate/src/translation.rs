@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headgate_translate::{Code, Options, ScopeSpec};
+use headgate_translate::{Code, ListenerTls, Options, ScopeSpec};
 
 use crate::config::{Failure, InputConfig};
 use crate::domains::domains;
@@ -16,6 +16,7 @@ pub(crate) fn options(
     input: &InputConfig,
     module: Code,
     linger: Duration,
+    listener_tls: Option<ListenerTls>,
 ) -> Result<Options, Failure> {
     Ok(Options {
         access_log: input.access_log.clone(),
@@ -24,6 +25,7 @@ pub(crate) fn options(
         request_timeout: linger * 5 / 6,
         idle_timeout: input.idle_timeout,
         upstream_ca: input.upstream_ca.clone(),
+        listener_tls,
         ..Options::new(module, domains(input)?)
     })
 }
@@ -48,7 +50,7 @@ mod tests {
     fn a_request_arrives_before_the_cluster_of_its_route_is_removed() {
         for linger in [2, 60, 3600].map(Duration::from_secs) {
             let module = Code::Inline(b"".as_slice().into());
-            let options = options(&input(), module, linger).unwrap();
+            let options = options(&input(), module, linger, None).unwrap();
             assert!(options.request_timeout < linger, "{linger:?}");
         }
     }

@@ -530,6 +530,30 @@ fn flags_of_the_identity_that_contradict_each_other_are_refused_with_the_fix() {
             "unset SPIFFE_ENDPOINT_SOCKET",
         ),
         (
+            "--http3",
+            "--http3 needs a listener with TLS: add --listener-tls DIR or --listener-spiffe",
+        ),
+        (
+            "--listener-client-certificates require",
+            "add --listener-tls DIR or --listener-spiffe",
+        ),
+        (
+            "--listener-tls d --listener-trust-domains a.test",
+            "add --listener-client-certificates request or require",
+        ),
+        (
+            "--listener-spiffe --listener-client-certificates require",
+            "needs --listener-trust-domains",
+        ),
+        (
+            "--listener-spiffe --listener-client-certificates request --listener-trust-domains a,b",
+            "works with one trust domain",
+        ),
+        (
+            "--listener-tls d --xds-address :18000",
+            "the xDS port must authenticate them",
+        ),
+        (
             "--scopes f --follow-node x",
             "--scopes replaces --follow-node",
         ),

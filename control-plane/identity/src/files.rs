@@ -17,7 +17,7 @@ use crate::certificate::spiffe_id;
 use crate::server_identity::{Credentials, IdentityError, ServerIdentity, TrustBundles, publish};
 
 /// Time between two reads.
-const CHECK_EVERY: Duration = Duration::from_millis(500);
+pub(crate) const CHECK_EVERY: Duration = Duration::from_millis(500);
 
 /// The files, and the trust domains that are allowed.
 #[derive(Debug, Clone)]
@@ -109,7 +109,7 @@ impl Content {
     }
 }
 
-fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
+pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| {
         format!(
             "{flag}: cannot read {}: {error}; create the file, or name another place",
@@ -151,7 +151,7 @@ fn identity(
         .map_err(|why| format!("--xds-tls {}: {why}", options.directory.display()))
 }
 
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let all = all.map_err(|error| format!("not PEM: {error}"))?;
     if all.is_empty() {

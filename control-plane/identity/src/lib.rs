@@ -5,6 +5,7 @@
 //! ```
 //!
 //! - [`files`], [`workload_api`]: the sources of the server's certificate and of the trust bundles.
+//! - [`listener`]: the files of the certificate that proxies present to their clients.
 //! - [`server_identity`]: the TLS configuration that is made from them, and what `status` shows of it.
 //! - [`certificate`]: the SPIFFE id in a certificate. `verifier`: the check of a client certificate against the bundle of its
 //!   trust domain.
@@ -16,6 +17,7 @@
 pub mod certificate;
 pub mod files;
 pub mod handshakes;
+pub mod listener;
 mod refusal_log;
 pub mod server_identity;
 mod verifier;
@@ -23,6 +25,7 @@ pub mod workload_api;
 
 pub use self::files::{CertificateFiles, FileOptions};
 pub use self::handshakes::tls;
+pub use self::listener::{ListenerCertificates, ListenerFileOptions, ListenerFiles};
 pub use self::server_identity::{IdentityError, Problem, ServerIdentity, TrustBundles};
 pub use self::workload_api::WorkloadApi;
 pub use spiffe::{SpiffeId, TrustDomain};

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use headgate_model::Plan;
 use headgate_translate::{
-    Cache, Code, Options, Rejected, ScopeSpec, TranslateError, Translated, snapshot_with,
+    Cache, Code, ListenerCertificates, ListenerSecrets, Options, Rejected, ScopeSpec,
+    TranslateError, Translated, snapshot_with,
 };
 use headgate_xds::{Peer, PermissionDenied, Scope, Snapshot, SnapshotProvider};
 use tokio::sync::watch;
@@ -92,13 +93,18 @@ impl SnapshotStore {
     /// Publishes a plan with this module to every scope, and returns the number of changed resources by type. Equal snapshots
     /// of the same objects wake no stream.
     pub fn publish(&self, plan: Arc<Plan>, module: &Code) -> ChangedResources {
-        let mut changed = ChangedResources::default();
         let mut builder = self.builder();
         builder.options.module.clone_from(module);
-        builder.plan = Some(plan.clone());
+        self.lock().declaring = plan.namespaces.keys().cloned().collect();
+        builder.plan = Some(plan);
+        self.rebuild(&mut builder)
+    }
+
+    /// Builds the snapshot of every scope that has a proxy.
+    fn rebuild(&self, builder: &mut SnapshotBuilder) -> ChangedResources {
+        let mut changed = ChangedResources::default();
         let specs: Vec<(Scope, ScopeSpec)> = {
             let mut state = self.lock();
-            state.declaring = plan.namespaces.keys().cloned().collect();
             let seen = |entry: &Entry| entry.sender.receiver_count() > 0;
             state.scopes.retain(|_, entry| seen(entry));
             let scopes = state.scopes.iter();
@@ -114,6 +120,16 @@ impl SnapshotStore {
             }
         }
         changed
+    }
+
+    /// Replaces the certificate of the listener and the bundles of its clients, and publishes them.
+    pub fn set_listener_secrets(&self, secrets: Arc<ListenerSecrets>) -> ChangedResources {
+        let mut builder = self.builder();
+        if let Some(tls) = &mut builder.options.listener_tls {
+            tls.trust_domains = secrets.bundles.keys().cloned().collect();
+            tls.source = ListenerCertificates::Ads(secrets);
+        }
+        self.rebuild(&mut builder)
     }
 
     /// The namespaces that a scope's proxies are served.

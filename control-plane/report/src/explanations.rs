@@ -503,6 +503,12 @@ pub const EXPLANATIONS: &[Explanation] = &[
         "Correct the file that the message names, or check the SPIFFE agent and the registration of this workload. Nothing needs a restart.",
     ),
     row(
+        global::LISTENER_CERTIFICATE,
+        ERROR,
+        "Certificate, key or trust bundles of `--listener-tls` cannot be read, or do not fit together. The last good ones stay in effect on all proxies.",
+        "Correct the file that the message names. Nothing needs a restart.",
+    ),
+    row(
         global::SCOPE_FILE,
         ERROR,
         "The file of `--scopes` cannot be read, or a rule in it is invalid. The last good rules stay in effect.",

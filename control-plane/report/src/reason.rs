@@ -15,6 +15,8 @@ pub const KUBERNETES_WRITE: &str = "KubernetesWrite";
 pub const STATE_WRITE: &str = "StateWrite";
 /// Certificate, key or bundles of the xDS port cannot be used; the last good ones stay in effect.
 pub const XDS_CERTIFICATE: &str = "XdsCertificate";
+/// Certificate, key or bundles of the listener of proxies cannot be used; the last good ones stay in effect.
+pub const LISTENER_CERTIFICATE: &str = "ListenerCertificate";
 /// The file of scope rules cannot be used; the last good rules stay in effect.
 pub const SCOPE_FILE: &str = "ScopeFile";
 /// The ServiceAccount lacks a permission that the control plane uses.
@@ -32,7 +34,7 @@ pub const REPLICAS_DIFFER: &str = "ReplicasDiffer";
 
 /// Reasons that concern every model: files, modules, the source and its permissions, a failed translation,
 /// the door of proxies.
-pub(super) const CONCERNING_ALL: [&str; 12] = [
+pub(super) const CONCERNING_ALL: [&str; 13] = [
     FILE,
     MODULE,
     KUBERNETES_API,
@@ -40,6 +42,7 @@ pub(super) const CONCERNING_ALL: [&str; 12] = [
     KUBERNETES_WRITE,
     STATE_WRITE,
     XDS_CERTIFICATE,
+    LISTENER_CERTIFICATE,
     SCOPE_FILE,
     MISSING_PERMISSION,
     NO_DEFINITION,

@@ -13,9 +13,11 @@ mod actions;
 mod cache;
 mod clusters;
 mod cors;
+mod door;
 mod endpoints;
 mod filters;
 mod listener;
+mod listener_tls;
 mod matching;
 mod ordered;
 mod proto;
@@ -38,6 +40,9 @@ use view::Accepted;
 
 pub use cache::Cache;
 pub use filters::{FILTERS, Filter};
+pub use listener_tls::{
+    ClientCertificates, Http3, ListenerCertificates, ListenerSecrets, ListenerTls,
+};
 pub use provenance::variants;
 pub use scope::{Code, Options, ScopeSpec};
 pub use selection::{LeftOut, Rejected};
@@ -93,7 +98,7 @@ pub fn snapshot_with(
     let (table, clusters) = cache.table(&accepted, options);
     let origin = filter_origin(plan, scope, &rejected, cache, &accepted);
     resources.push(table);
-    resources.push(Arc::new(listener::listener(scope, options)));
+    resources.extend(listener::all(scope, options).into_iter().map(Arc::new));
     for filter in filters::all(&accepted, scope, options)? {
         let filter = filter.requiring_all(clusters.clone());
         resources.push(Arc::new(filter.with_origin(origin.clone())));

@@ -1,4 +1,5 @@
-//! The listener: one HTTP connection manager with routes by RDS and Headgate's filter by ECDS.
+//! The listener: one HTTP connection manager with routes by RDS and Headgate's filter by ECDS; with HTTP/3, another one on the UDP
+//! port of the same number.
 //!
 //! Invariant: it depends on settings only, so no edit of an object sends a listener.
 
@@ -9,21 +10,26 @@ use envoy_types::pb::envoy::config::accesslog::v3::{
 use envoy_types::pb::envoy::config::accesslog::v3::access_log::ConfigType as LogConfig;
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::substitution_format_string::Format;
+use envoy_types::pb::envoy::config::core::v3::address::Address as AddressKind;
+use envoy_types::pb::envoy::config::core::v3::socket_address::Protocol;
+use envoy_types::pb::envoy::config::core::v3::transport_socket::ConfigType as SocketConfig;
 use envoy_types::pb::envoy::config::core::v3::{
-    DataSource, ExtensionConfigSource, Http2ProtocolOptions, SubstitutionFormatString,
+    DataSource, ExtensionConfigSource, Http2ProtocolOptions, Http3ProtocolOptions,
+    QuicProtocolOptions, SubstitutionFormatString, TransportSocket,
 };
 use envoy_types::pb::envoy::config::listener::v3::filter::ConfigType;
-use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use envoy_types::pb::envoy::config::listener::v3::{Filter, FilterChain, Listener, UdpListenerConfig};
 use envoy_types::pb::envoy::extensions::access_loggers::file::v3::FileAccessLog;
 use envoy_types::pb::envoy::extensions::access_loggers::file::v3::file_access_log::AccessLogFormat;
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType as HttpConfig;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{CodecType, RouteSpecifier};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, LocalReplyConfig, Rds, ResponseMapper,
 };
-use envoy_types::pb::google::protobuf::BoolValue;
+use envoy_types::pb::envoy::extensions::transport_sockets::quic::v3::QuicDownstreamTransport;
+use envoy_types::pb::google::protobuf::{Any, BoolValue};
 use envoy_types::util::pack_any;
 use headgate_contract::names;
 use headgate_xds::{Kind, Resource};
@@ -31,6 +37,8 @@ use prost::Name;
 
 use crate::actions::unknown_model;
 use crate::cors;
+use crate::door;
+use crate::listener_tls::{self, ListenerTls};
 use crate::proto::{ads, duration, socket, uint};
 use crate::scope::{Options, ScopeSpec};
 
@@ -44,25 +52,102 @@ const LOG_FORMAT: &str = concat!(
     "cluster=%UPSTREAM_CLUSTER_RAW% request=%REQ(X-REQUEST-ID)%\n"
 );
 
-/// The listener of a scope.
-pub(crate) fn listener(scope: &ScopeSpec, options: &Options) -> Resource {
+/// The listeners of a scope, and the secrets that they need.
+pub(crate) fn all(scope: &ScopeSpec, options: &Options) -> Vec<Resource> {
+    let tls = options.listener_tls.as_ref();
+    let mut resources = tls.map(listener_tls::secrets).unwrap_or_default();
+    resources.push(tcp(scope, options));
+    if let Some(tls) = tls.filter(|tls| tls.http3.is_some()) {
+        resources.push(quic(tls, scope, options));
+    }
+    resources
+}
+
+fn tcp(scope: &ScopeSpec, options: &Options) -> Resource {
+    let mut manager = connection_manager(scope, options);
+    let mut transport = None;
+    if let Some(tls) = &options.listener_tls {
+        let context = listener_tls::context(tls, &["h2", "http/1.1"]);
+        transport = Some(transport_socket("tls", pack_any(context)));
+        if let Some(http3) = tls.http3 {
+            // First, so that replies of every other filter have the header.
+            let offer = door::alt_svc(http3, scope.listen.port());
+            manager.http_filters.insert(0, offer);
+        }
+    }
     let message = Listener {
         name: names::LISTENER.to_owned(),
         address: Some(socket(&scope.listen)),
-        // The filter must reach its body limit before Envoy does, because Envoy answers with a plain 413.
-        per_connection_buffer_limit_bytes: uint(buffers(options)),
-        filter_chains: vec![FilterChain {
-            filters: vec![Filter {
-                name: "http".to_owned(),
-                config_type: Some(ConfigType::TypedConfig(pack_any(connection_manager(
-                    scope, options,
-                )))),
-            }],
-            ..FilterChain::default()
-        }],
-        ..Listener::default()
+        filter_chains: vec![chain(manager, transport)],
+        ..base(options)
     };
     Resource::encode(Kind::Listener, names::LISTENER, &message)
+}
+
+fn quic(tls: &ListenerTls, scope: &ScopeSpec, options: &Options) -> Resource {
+    let manager = HttpConnectionManager {
+        codec_type: CodecType::Http3 as i32,
+        http3_protocol_options: Some(Http3ProtocolOptions {
+            quic_protocol_options: Some(QuicProtocolOptions {
+                // Envoy allows at most 16 and 24 MiB.
+                initial_stream_window_size: uint(buffers(options).clamp(65_536, 16 << 20)),
+                initial_connection_window_size: uint(buffers(options).clamp(65_536, 24 << 20)),
+                ..QuicProtocolOptions::default()
+            }),
+            ..Http3ProtocolOptions::default()
+        }),
+        ..connection_manager(scope, options)
+    };
+    let context = QuicDownstreamTransport {
+        downstream_tls_context: Some(listener_tls::context(tls, &[])),
+        // A request in the first flight could be replayed.
+        enable_early_data: Some(BoolValue { value: false }),
+        enable_resumption: Some(BoolValue { value: !tls.asks() }),
+    };
+    let mut address = socket(&scope.listen);
+    if let Some(AddressKind::SocketAddress(socket)) = &mut address.address {
+        socket.protocol = Protocol::Udp as i32;
+    }
+    let message = Listener {
+        name: names::LISTENER_HTTP3.to_owned(),
+        address: Some(address),
+        udp_listener_config: Some(UdpListenerConfig {
+            quic_options: Some(Default::default()),
+            ..UdpListenerConfig::default()
+        }),
+        filter_chains: vec![chain(
+            manager,
+            Some(transport_socket("quic", pack_any(context))),
+        )],
+        ..base(options)
+    };
+    Resource::encode(Kind::Listener, names::LISTENER_HTTP3, &message)
+}
+
+fn base(options: &Options) -> Listener {
+    Listener {
+        // The filter must reach its body limit before Envoy does, because Envoy answers with a plain 413.
+        per_connection_buffer_limit_bytes: uint(buffers(options)),
+        ..Listener::default()
+    }
+}
+
+fn chain(manager: HttpConnectionManager, transport: Option<TransportSocket>) -> FilterChain {
+    FilterChain {
+        filters: vec![Filter {
+            name: "http".to_owned(),
+            config_type: Some(ConfigType::TypedConfig(pack_any(manager))),
+        }],
+        transport_socket: transport,
+        ..FilterChain::default()
+    }
+}
+
+fn transport_socket(name: &str, config: Any) -> TransportSocket {
+    TransportSocket {
+        name: format!("envoy.transport_sockets.{name}"),
+        config_type: Some(SocketConfig::TypedConfig(config)),
+    }
 }
 
 fn buffers(options: &Options) -> u32 {
@@ -72,13 +157,18 @@ fn buffers(options: &Options) -> u32 {
 fn connection_manager(scope: &ScopeSpec, options: &Options) -> HttpConnectionManager {
     // HTTP/2 windows are between 64 KiB - 1 and 2^31 - 1 bytes.
     let window = buffers(options).clamp(65_535, i32::MAX.unsigned_abs());
+    let tls = options.listener_tls.as_ref();
+    let admission = tls.filter(|tls| tls.asks()).map(door::admission);
+    // A preflight request of a browser is answered before anything is demanded of it.
+    let filters = [Some(cors::filter()), admission];
+    let filters = filters.into_iter().flatten();
     HttpConnectionManager {
         stat_prefix: names::LISTENER.to_owned(),
         route_specifier: Some(RouteSpecifier::Rds(Rds {
             config_source: Some(ads()),
             route_config_name: names::ROUTE_CONFIG.to_owned(),
         })),
-        http_filters: vec![cors::filter(), filter(scope), router()],
+        http_filters: filters.chain([filter(scope), router()]).collect(),
         http2_protocol_options: Some(Http2ProtocolOptions {
             initial_stream_window_size: uint(window),
             initial_connection_window_size: uint(window),

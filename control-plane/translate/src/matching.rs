@@ -98,9 +98,14 @@ pub(crate) fn matches(name: &str, regex: &str) -> Predicate {
 }
 
 fn when(name: &str, pattern: MatchPattern) -> Predicate {
+    input_is(header(name), pattern)
+}
+
+/// A predicate on any input.
+pub(crate) fn input_is(input: TypedExtensionConfig, pattern: MatchPattern) -> Predicate {
     Predicate {
         single: Some(SinglePredicate {
-            input: Some(header(name)),
+            input: Some(input),
             value_match: Some(StringMatcher {
                 match_pattern: Some(pattern),
                 ..StringMatcher::default()

@@ -9,6 +9,8 @@ use headgate_contract::names;
 use headgate_contract::pattern::matches_any;
 use headgate_model::Plan;
 
+use crate::listener_tls::ListenerTls;
+
 /// A proxy's scope: proxies with equal scopes share one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ScopeSpec {
@@ -72,6 +74,8 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// Path on the proxy of the CA file that verifies certificates of endpoints.
     pub upstream_ca: String,
+    /// TLS of the listener; `None` for plain HTTP.
+    pub listener_tls: Option<ListenerTls>,
 }
 
 impl Options {
@@ -88,6 +92,7 @@ impl Options {
             connect_timeout: Duration::from_secs(2),
             idle_timeout: Duration::from_secs(300),
             upstream_ca: "/etc/ssl/certs/ca-certificates.crt".to_owned(),
+            listener_tls: None,
         }
     }
 }

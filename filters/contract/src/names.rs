@@ -79,6 +79,14 @@ pub const HEALTH_PATHS: [&str; 3] = ["/health", "/healthz", "/ping"];
 
 /// The listener's name.
 pub const LISTENER: &str = "headgate";
+/// The name of the listener of HTTP/3.
+pub const LISTENER_HTTP3: &str = "headgate-http3";
+/// SDS name of the listener's certificate.
+pub const SECRET_CERTIFICATE: &str = "headgate-listener";
+/// SDS name of the bundles that verify the certificates of clients.
+pub const SECRET_CLIENTS: &str = "headgate-listener-clients";
+/// Name of the cluster of a SPIRE agent, in the bootstrap of a proxy.
+pub const AGENT_CLUSTER: &str = "spire-agent";
 /// The route configuration's name.
 pub const ROUTE_CONFIG: &str = "ai-model-route";
 /// Prefix of a virtual host's name; the namespace follows.

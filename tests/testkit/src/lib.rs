@@ -21,6 +21,7 @@
 //! | closed-loop load with a record of every response | `Load::start` | [`client`] |
 //! | shares of versions with 4-sigma bounds, and sessions that moved | `share_of`, `SessionMoves` | [`share`] |
 //! | TLS in front of a server, with a certificate for any name | `CertificateAuthority::terminate_tls` | [`tls`] |
+//! | TLS in front of a client, with its certificate | `TlsOriginator::start` | [`tls_client`] |
 //! | X.509-SVIDs of a trust domain, in files as kubelet mounts them | `TrustDomainAuthority`, `SecretVolume` | [`svid`] |
 //! | any other child process, with its log | `Process::start` | [`process`] |
 //! | polling for a condition with a deadline | `eventually` | [`deadline`] |
@@ -44,6 +45,7 @@ pub mod share;
 pub mod svid;
 pub mod testbed;
 pub mod tls;
+pub mod tls_client;
 pub mod xds_client;
 
 /// Prints what a test measured, as `println!` does, but also when the test passes: of those the harness keeps to itself

@@ -133,12 +133,12 @@ impl IdentityArgs {
     }
 }
 
-fn parse_trust_domain(text: &str) -> Result<TrustDomain, String> {
+pub(super) fn parse_trust_domain(text: &str) -> Result<TrustDomain, String> {
     TrustDomain::new(text.trim())
         .map_err(|error| format!("{error}: write a trust domain such as example.org"))
 }
 
-fn parse_bundle(text: &str) -> Result<(TrustDomain, PathBuf), String> {
+pub(super) fn parse_bundle(text: &str) -> Result<(TrustDomain, PathBuf), String> {
     let (domain, file) = text
         .split_once('=')
         .ok_or("write TRUST_DOMAIN=FILE, such as example.org=/etc/bundles/example.org.pem")?;

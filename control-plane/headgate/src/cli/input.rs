@@ -11,6 +11,7 @@ use headgate_model::LabelKeys;
 use headgate_source::cluster::AllowedEndpoint;
 
 use super::istio::IstioArgs;
+use super::listener::ListenerArgs;
 use crate::config::{ClusterConfig, InputConfig, ModelSource, ModuleDelivery};
 use crate::names::{parse_label_key, parse_namespace};
 
@@ -100,6 +101,9 @@ pub(crate) struct InputArgs {
         env = "HEADGATE_UPSTREAM_CA"
     )]
     upstream_ca: String,
+    /// TLS of the listener.
+    #[command(flatten)]
+    listener: ListenerArgs,
     /// Istio.
     #[command(flatten)]
     istio: IstioArgs,
@@ -233,6 +237,7 @@ impl InputArgs {
             max_body_bytes: self.max_body_bytes,
             idle_timeout: Duration::from_secs(self.idle_timeout),
             upstream_ca: self.upstream_ca.clone(),
+            listener_tls: self.listener.config()?,
             istio: self.istio.config(),
         })
     }

@@ -4,6 +4,7 @@ mod bootstrap;
 mod identity;
 mod input;
 mod istio;
+mod listener;
 mod reference;
 mod schema;
 mod serve;

@@ -8,7 +8,7 @@ use headgate_kubernetes::policies::Controller;
 
 use super::identity::IdentityArgs;
 use super::input::InputArgs;
-use crate::config::{ServeConfig, WriterConfig};
+use crate::config::{ListenerSource, ServeConfig, WriterConfig};
 use crate::listen::parse_listen;
 use crate::names::{parse_name, parse_namespace};
 
@@ -84,16 +84,23 @@ impl ServeArgs {
     /// # Errors
     /// Flags that contradict each other.
     pub(crate) fn config(&self) -> Result<ServeConfig, String> {
-        let input = self.input.config()?;
-        if self.admin_tokens && input.cluster().is_none() {
-            return Err("--admin-tokens needs --kube, because the Kubernetes API checks the tokens: add --kube, or remove it".to_owned());
+        let (input, identity) = (self.input.config()?, self.identity.config()?);
+        let sends_key = input
+            .listener_tls
+            .as_ref()
+            .is_some_and(|tls| matches!(tls.source, ListenerSource::Files(_)));
+        if sends_key && !identity.has_identities() && !self.xds_address.ip().is_loopback() {
+            return Err(
+                "--listener-tls sends a private key to proxies, so the xDS port must authenticate them: add --xds-tls, --spiffe-socket or \
+                 --trust-xfcc-from, or listen on loopback with --xds-address"
+                    .to_owned(),
+            );
         }
         Ok(ServeConfig {
             input,
             xds_address: self.xds_address,
             admin_address: self.admin_address,
-            admin_tokens: self.admin_tokens,
-            identity: self.identity.config()?,
+            identity,
             linger: Duration::from_secs(self.linger),
             load_report_interval: Duration::from_secs(self.load_report_interval),
             drain_time: Duration::from_secs(self.drain_time),

@@ -16,8 +16,6 @@ use crate::config::{BootstrapConfig, Failure, ProxyIdentity, ServerNames};
 const SHIPPED: &str = include_str!("../../../../envoy-config/bootstrap.yaml");
 /// Its cluster of the control plane.
 const XDS_CLUSTER: &str = "headgate-xds";
-/// The cluster of the SPIRE agent.
-const AGENT_CLUSTER: &str = "spire-agent";
 /// Name of the certificate, in files and at a SPIRE agent.
 const CERTIFICATE: &str = "default";
 /// Name of the bundle in files.
@@ -111,7 +109,7 @@ fn files(config: &BootstrapConfig) -> Result<Vec<(String, Value)>, Failure> {
                 json!({ "api_config_source": {
                     "api_type": "GRPC",
                     "transport_api_version": "V3",
-                    "grpc_services": [{ "envoy_grpc": { "cluster_name": AGENT_CLUSTER } }],
+                    "grpc_services": [{ "envoy_grpc": { "cluster_name": names::AGENT_CLUSTER } }],
                 }, "resource_api_version": "V3" })
             };
             let bundle = format!("spiffe://{}", server.trust_domain());
@@ -205,7 +203,7 @@ fn bundle_file(certificates: &Path) -> Value {
 
 fn agent_cluster(socket: &str) -> Value {
     json!({
-        "name": AGENT_CLUSTER,
+        "name": names::AGENT_CLUSTER,
         "type": "STATIC",
         "connect_timeout": "1s",
         "typed_extension_protocol_options": {
@@ -215,7 +213,7 @@ fn agent_cluster(socket: &str) -> Value {
             },
         },
         "load_assignment": {
-            "cluster_name": AGENT_CLUSTER,
+            "cluster_name": names::AGENT_CLUSTER,
             "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": { "pipe": { "path": socket } } } }] }],
         },
     })

@@ -15,6 +15,7 @@ use serde_json::json;
 
 use crate::admin::resources;
 use crate::config::{Failure, TranslateConfig};
+use crate::listener_tls::ListenerDoor;
 use crate::mesh;
 use crate::modules;
 use crate::source;
@@ -34,7 +35,9 @@ pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
         ));
         modules::without_code()
     });
-    let options = translation::options(input, module, Duration::from_secs(60))?;
+    let listener = ListenerDoor::open(input.listener_tls.as_ref())?;
+    let linger = Duration::from_secs(60);
+    let options = translation::options(input, module, linger, listener.tls())?;
     let prints_mesh = input.istio.mode.is_some();
     let registry = Registry::build(&observed.objects, &input.labels)
         .with_root_namespace(input.root_namespace.as_deref())

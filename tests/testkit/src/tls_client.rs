@@ -1,0 +1,98 @@
+//! TLS in front of a client: a plain TCP port whose connections go to a TLS server, with a certificate of the client if it has one.
+//!
+//! So every HTTP client of the tests speaks TLS. Invariant: a failed handshake ends the client's connection; nothing is retried.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{
+    CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName,
+};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::svid::Svid;
+
+/// A running port in front of a TLS server. Dropping it ends it.
+#[derive(Debug)]
+pub struct TlsOriginator {
+    addr: SocketAddr,
+    serving: JoinHandle<()>,
+}
+
+impl TlsOriginator {
+    /// Starts a port in front of the server at `to`, whose certificate must be for `headgate.test` and of these authorities (PEM).
+    ///
+    /// # Errors
+    /// When the certificates cannot be used or no port can be bound.
+    pub async fn start(
+        to: SocketAddr,
+        authorities: &str,
+        client: Option<&Svid>,
+    ) -> io::Result<Self> {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
+            let certificate = certificate.map_err(io::Error::other)?;
+            roots.add(certificate).map_err(io::Error::other)?;
+        }
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots);
+        let mut config = match client {
+            None => config.with_no_client_auth(),
+            Some(svid) => {
+                let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(svid.key_der.clone()));
+                let chain = vec![CertificateDer::from(svid.der.clone())];
+                config
+                    .with_client_auth_cert(chain, key)
+                    .map_err(io::Error::other)?
+            }
+        };
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let addr = listener.local_addr()?;
+        let connector = TlsConnector::from(Arc::new(config));
+        Ok(Self {
+            addr,
+            serving: tokio::spawn(accept(listener, connector, to)),
+        })
+    }
+
+    /// The URL of the plain port.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+}
+
+impl Drop for TlsOriginator {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, connector: TlsConnector, to: SocketAddr) {
+    // Only the client needs to notice a failed connection.
+    while let Ok((connection, _)) = listener.accept().await {
+        let connector = connector.clone();
+        tokio::spawn(async move { forward(connection, &connector, to).await });
+    }
+}
+
+async fn forward(
+    mut inside: TcpStream,
+    connector: &TlsConnector,
+    to: SocketAddr,
+) -> io::Result<()> {
+    let name = ServerName::try_from("headgate.test").map_err(io::Error::other)?;
+    let outside = TcpStream::connect(to).await?;
+    let mut outside = connector.connect(name, outside).await?;
+    tokio::io::copy_bidirectional(&mut inside, &mut outside).await?;
+    Ok(())
+}
