@@ -24,6 +24,7 @@ mod reservations;
 mod split_filters;
 mod stat_labels;
 mod stream_endings;
+mod tenants;
 mod trap;
 mod two_envoys;
 mod unreachable;
