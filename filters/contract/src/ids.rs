@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names;
+
 /// Why a name is invalid, with the characters that are allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{value:?} is not a valid {what}: write {rule}")]
@@ -125,6 +127,17 @@ id!(
 fn ends_alphanumeric(s: &str) -> bool {
     let b = s.as_bytes();
     matches!((b.first(), b.last()), (Some(f), Some(l)) if f.is_ascii_alphanumeric() && l.is_ascii_alphanumeric())
+}
+
+/// Checks that a tag may be made of this header: not of a tag's own header, whose value from a client is ignored.
+pub(crate) fn not_a_tag(name: HeaderName) -> Result<HeaderName, String> {
+    if name.as_str().starts_with(names::TAG_HEADER_PREFIX) {
+        return Err(format!(
+            "{:?} is a tag's own header, and its value from a client is ignored: name the header that clients send",
+            name.as_str()
+        ));
+    }
+    Ok(name)
 }
 
 fn label_value(s: &str) -> bool {

@@ -9,7 +9,7 @@ pub(crate) fn of(rules: &[(&str, &str)]) -> Value {
     rules.iter().map(rule).collect()
 }
 
-/// [`crate::tagging::not_a_tag`].
+/// [`crate::ids::not_a_tag`].
 pub(crate) const NOT_A_TAG: (&str, &str) = (
     "!self.startsWith('x-headgate-')",
     "a tag's own header, and its value from a client is ignored: name the header that clients send",

@@ -3,7 +3,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Cors, HeaderName, TenantSource, TrustedHop, names};
+use crate::{Cors, HeaderName, TenantSource, TrustedHop};
 
 /// How the requests of a model are tagged, and how their version is picked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -111,17 +111,6 @@ pub enum TagSource {
     Header(HeaderName),
     /// Always this value.
     Value(String),
-}
-
-/// Checks that a tag may be made of this header: not of a tag's own header, whose value from a client is ignored.
-pub(crate) fn not_a_tag(name: HeaderName) -> Result<HeaderName, String> {
-    if name.as_str().starts_with(names::TAG_HEADER_PREFIX) {
-        return Err(format!(
-            "{:?} is a tag's own header, and its value from a client is ignored: name the header that clients send",
-            name.as_str()
-        ));
-    }
-    Ok(name)
 }
 
 fn each_once<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<OwnTag>, D::Error> {
@@ -261,7 +250,8 @@ impl schemars::JsonSchema for SessionKey {
 mod raw {
     use serde::{Deserialize, Serialize};
 
-    use super::{HeaderName, TagSource, not_a_tag};
+    use super::{HeaderName, TagSource};
+    use crate::ids::not_a_tag;
 
     /// A tag of the operator's own: `header` or `value`, one of them.
     #[derive(Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::HeaderName;
+use crate::ids::not_a_tag;
 use crate::names;
-use crate::tagging::not_a_tag;
 
 /// Most sources of a tenant, and most patterns of trusted hops.
 pub(crate) const MAX_TENANT_RULES: usize = 32;
