@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::pattern::matches_any;
-use headgate_contract::{ChargeAt, FilterConfig, ModelId, NamespaceConfig, Version, names};
-use headgate_model::{Finding, Labels, ModelKey, Objects, Plan};
+use headgate_contract::{ChargeAt, ModelId, NamespaceConfig, Version, names};
+use headgate_model::{Labels, Objects, Plan};
 
 use crate::default_config::default_config;
 use crate::findings::without_route;

@@ -85,6 +85,9 @@ impl ServeArgs {
     /// Flags that contradict each other.
     pub(crate) fn config(&self) -> Result<ServeConfig, String> {
         let (input, identity) = (self.input.config()?, self.identity.config()?);
+        if self.admin_tokens && input.cluster().is_none() {
+            return Err("--admin-tokens needs --kube, because the Kubernetes API checks the tokens: add --kube, or remove it".to_owned());
+        }
         let sends_key = input
             .listener_tls
             .as_ref()
@@ -100,6 +103,7 @@ impl ServeArgs {
             input,
             xds_address: self.xds_address,
             admin_address: self.admin_address,
+            admin_tokens: self.admin_tokens,
             identity,
             linger: Duration::from_secs(self.linger),
             load_report_interval: Duration::from_secs(self.load_report_interval),

@@ -94,6 +94,7 @@ models[].versions[].endpoints.total: number
 models[].versions[].plannedSince: number
 models[].versions[].unreachable: null
 models[].versions[].version: text
+models[].versions[].waitsForRoutes: bool
 models[].versions[].weightAcked.*: number
 models[].versions[].weightWanted: number
 policies[].accepted.holds: bool
