@@ -20,7 +20,6 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use tonic::transport::server::Connected as _;
 
 /// The time within which a change of a source is in effect.
 pub const SOON: Duration = Duration::from_secs(10);
@@ -40,7 +39,7 @@ impl Server {
         tokio::spawn(async move {
             let mut connections = std::pin::pin!(connections);
             while let Some(Ok(mut connection)) = connections.next().await {
-                let info = connection.connect_info();
+                let info = connection.info().clone();
                 tokio::spawn(async move {
                     let identity = info.identity.unwrap().to_string();
                     connection.write_all(identity.as_bytes()).await.unwrap();
