@@ -29,7 +29,8 @@ pub(super) struct SiblingGroups(Mutex<BTreeMap<GroupKey, Weak<SiblingGroup>>>);
 
 #[derive(Debug)]
 struct SiblingGroup {
-    sessions: Mutex<BTreeMap<StreamId, Session>>,
+    /// Boxed: a node of the map has room for eleven values, and most groups have one.
+    sessions: Mutex<BTreeMap<StreamId, Box<Session>>>,
     /// Grows with everything that another session of the group may wait for.
     changes: watch::Sender<u64>,
 }
@@ -42,7 +43,7 @@ impl SiblingGroup {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Session>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<StreamId, Box<Session>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -82,7 +83,10 @@ pub(super) struct SessionRef {
 impl SessionRef {
     /// Calls `work` with the session.
     pub(super) fn with<T>(&self, work: impl FnOnce(&mut Session) -> T) -> Option<T> {
-        self.group.lock().get_mut(&self.stream).map(work)
+        self.group
+            .lock()
+            .get_mut(&self.stream)
+            .map(|session| work(session))
     }
 }
 
@@ -101,7 +105,7 @@ impl SessionHandle {
 
     fn insert(group: Arc<SiblingGroup>, stream: StreamId, session: Session) -> Self {
         let changes = group.changes.subscribe();
-        group.lock().insert(stream, session);
+        group.lock().insert(stream, Box::new(session));
         let session = SessionRef { group, stream };
         Self { session, changes }
     }
@@ -131,7 +135,7 @@ impl SessionHandle {
     fn with_siblings<T>(&self, now: Instant, work: impl FnOnce(&mut Session) -> T) -> Option<T> {
         let mut sessions = self.session.group.lock();
         let mut own = sessions.remove(&self.session.stream)?;
-        let others: Vec<&Session> = sessions.values().collect();
+        let others: Vec<&Session> = sessions.values().map(Box::as_ref).collect();
         own.update_siblings(&others, now);
         let done = work(&mut own);
         sessions.insert(self.session.stream, own);
@@ -141,9 +145,8 @@ impl SessionHandle {
     /// Wakes the siblings after this stream received or sent something of a kind. They hardly ever wait for endpoints.
     pub(super) fn notify(&self, kind: Kind) {
         let sessions = self.session.group.lock();
-        let is_waiting = |session: &Session| session.is_waiting();
-        let matters =
-            sessions.len() > 1 && (kind != Kind::Endpoints || sessions.values().any(is_waiting));
+        let matters = sessions.len() > 1
+            && (kind != Kind::Endpoints || sessions.values().any(|s| s.is_waiting()));
         drop(sessions);
         if matters {
             self.session.group.changes.send_modify(|n| *n += 1);

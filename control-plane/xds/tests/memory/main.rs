@@ -17,7 +17,7 @@ const PROXIES: usize = 400;
 /// Clusters, and as many endpoint resources, of each proxy.
 const CLUSTERS: usize = 800;
 /// What an idle proxy may cost, most of it buffers of HTTP/2.
-const IDLE_BYTES: usize = 220_000;
+const IDLE_BYTES: usize = 180_000;
 /// What a proxy that does not read may cost: the responses that wait for it share their bodies, but one of them is encoded.
 const STALLED_BYTES: usize = 4 << 20;
 /// The time after which the server has returned what it no longer needs.
