@@ -69,7 +69,7 @@ impl Ledger {
         let unconfirmed = self
             .unconfirmed
             .keys()
-            .filter(|name| !self.held.contains_key(*name));
+            .filter(|name| !self.held.contains_key(name));
         self.held.keys().chain(unconfirmed)
     }
 
