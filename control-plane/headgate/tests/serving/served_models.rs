@@ -242,11 +242,15 @@ async fn every_replica_the_next_leader_and_a_backup_have_the_stored_base() {
     run(&kubectl, "label deploy/v2 canary-weight-").await;
     has(&kubectl, planned, r#"{"one":0,"two":100}"#).await;
     // The control plane writes a deleted object again, and a restore may come after it.
-    eventually(SOON, "the object restored before it is written again", async || {
-        run(&kubectl, "delete smdl/llama").await;
-        let restored = kubectl.apply(&saved.to_string()).await;
-        restored.map_err(|error| error.to_string())
-    })
+    eventually(
+        SOON,
+        "the object restored before it is written again",
+        async || {
+            run(&kubectl, "delete smdl/llama").await;
+            let restored = kubectl.apply(&saved.to_string()).await;
+            restored.map_err(|error| error.to_string())
+        },
+    )
     .await
     .unwrap();
     has(&kubectl, planned, r#"{"one":100,"two":0}"#).await;

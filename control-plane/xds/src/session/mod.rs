@@ -35,6 +35,7 @@ mod offers;
 mod requests;
 mod responses;
 mod shared_map;
+mod shared_state;
 mod sibling_streams;
 mod status;
 mod stream_history;
@@ -55,7 +56,7 @@ pub use message::{
     AcceptedResource, Event, Item, Protocol, RejectedResource, Request, Response,
     SubscriptionUpdate,
 };
-pub use shared_map::SharedState;
+pub use shared_state::SharedState;
 pub use status::{Acked, KindStatus, Nacked};
 pub use stream_history::StreamHistory;
 

@@ -10,8 +10,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::ledger::HeldResource;
-
 /// Changes that a map may have before they are folded, whatever its size.
 const MIN_CHANGES: usize = 16;
 /// The part of the shared list, as a divisor, that may have changed before the changes are folded. It bounds the work: a fold of
@@ -223,26 +221,6 @@ impl<V: Shareable> Pool<V> {
             lists.sweep_at = (2 * lists.by_hash.len()).max(MIN_CHANGES);
         }
         list
-    }
-}
-
-/// What the sessions of one server share. The default shares nothing with other sessions.
-#[derive(Clone, Debug, Default)]
-pub struct SharedState(Arc<Pools>);
-
-#[derive(Debug, Default)]
-struct Pools {
-    held: Pool<HeldResource>,
-    names: Pool<()>,
-}
-
-impl SharedState {
-    pub(super) fn held(&self) -> &Pool<HeldResource> {
-        &self.0.held
-    }
-
-    pub(super) fn names(&self) -> &Pool<()> {
-        &self.0.names
     }
 }
 
