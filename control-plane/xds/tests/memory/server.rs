@@ -70,7 +70,12 @@ pub(crate) fn run() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let published = watch::Sender::new(Some(snapshot(0)));
-        let server = XdsServer::new(OneScope(published), Options::default());
+        let options = Options {
+            // All proxies come from one address.
+            max_connections_per_peer: Options::default().max_connections,
+            ..Options::default()
+        };
+        let server = XdsServer::new(OneScope(published), options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("http://{}", listener.local_addr().unwrap());
         let serving = server.clone();
