@@ -90,7 +90,7 @@ impl Door {
         let port = TlsOriginator::start(to, authorities, client).await.unwrap();
         let mut request = OpenAiRequest::chat("m").max_tokens(600);
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            request = request.header(name, *value);
         }
         let sent = self.testbed.client().send(request.to(&port.url())).await;
         sent.map_err(|error| error.to_string())

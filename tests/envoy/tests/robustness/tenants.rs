@@ -76,7 +76,7 @@ async fn claims_and_keys_name_tenants_with_their_own_budgets() {
     let send = async |output: u64, headers: &[(&str, &str)]| {
         let mut request = ask("spoofed", output).header("x-headgate-tenant", "spoofed");
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            request = request.header(name, *value);
         }
         client
             .send(request.to(&format!("http://{address}")))
