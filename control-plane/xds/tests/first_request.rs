@@ -1,4 +1,4 @@
-//! What a client may send before it is allowed, what is kept of its node, and what large requests cost others.
+//! The limits of the first request of a client, the part of its node that is kept, and the cost of large requests for other clients.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
