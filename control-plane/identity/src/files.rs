@@ -15,6 +15,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::certificate::spiffe_id;
 use crate::server_identity::{Credentials, IdentityError, ServerIdentity, TrustBundles, publish};
+use crate::settled::Settled;
 
 /// Time between two reads.
 pub(crate) const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -34,10 +35,7 @@ pub struct FileOptions {
 #[derive(Debug)]
 pub struct CertificateFiles {
     options: FileOptions,
-    /// The content at the last read.
-    seen: Result<Content, String>,
-    /// The content that was used last, whether it was good or not.
-    used: Result<Content, String>,
+    content: Settled<Result<Content, String>>,
     identity: watch::Sender<ServerIdentity>,
 }
 
@@ -61,8 +59,7 @@ impl CertificateFiles {
         publish(&sender, Ok(identity));
         Ok(Self {
             options,
-            seen: content.clone(),
-            used: content,
+            content: Settled::new(content),
             identity: sender,
         })
     }
@@ -83,14 +80,9 @@ impl CertificateFiles {
     }
 
     fn check(&mut self) {
-        let content = Content::read(&self.options);
-        let is_settled = content == self.seen;
-        self.seen = content;
-        if !is_settled || self.seen == self.used {
-            return;
+        if let Some(content) = self.content.read(Content::read(&self.options)) {
+            publish(&self.identity, identity(&self.options, content));
         }
-        self.used = self.seen.clone();
-        publish(&self.identity, identity(&self.options, &self.used));
     }
 }
 

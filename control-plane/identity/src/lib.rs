@@ -20,6 +20,7 @@ pub mod handshakes;
 pub mod listener;
 mod refusal_log;
 pub mod server_identity;
+pub mod settled;
 mod verifier;
 pub mod workload_api;
 

@@ -20,6 +20,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 use crate::certificate::{not_after, spiffe_id};
 use crate::files::{CHECK_EVERY, certificates, read};
 use crate::server_identity::{IdentityError, Problem};
+use crate::settled::Settled;
 
 /// The files.
 #[derive(Debug, Clone)]
@@ -70,8 +71,7 @@ pub struct ListenerState {
 #[derive(Debug)]
 pub struct ListenerFiles {
     options: ListenerFileOptions,
-    seen: Result<Content, String>,
-    used: Result<Content, String>,
+    content: Settled<Result<Content, String>>,
     state: watch::Sender<ListenerState>,
 }
 
@@ -99,8 +99,7 @@ impl ListenerFiles {
         let certificates = parse(&options, &content).map_err(IdentityError)?;
         Ok(Self {
             options,
-            seen: content.clone(),
-            used: content,
+            content: Settled::new(content),
             state: watch::Sender::new(ListenerState {
                 certificates: Arc::new(certificates),
                 problem: None,
@@ -124,14 +123,10 @@ impl ListenerFiles {
     }
 
     fn check(&mut self) {
-        let content = Content::read(&self.options);
-        let is_settled = content == self.seen;
-        self.seen = content;
-        if !is_settled || self.seen == self.used {
+        let Some(content) = self.content.read(Content::read(&self.options)) else {
             return;
-        }
-        self.used = self.seen.clone();
-        let parsed = parse(&self.options, &self.used);
+        };
+        let parsed = parse(&self.options, content);
         self.state.send_modify(|state| match parsed {
             Ok(certificates) => {
                 tracing::info!(

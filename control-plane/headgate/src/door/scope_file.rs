@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use headgate_identity::settled::Settled;
 use headgate_kubernetes::faults::{FaultPlace, Faults};
 use headgate_publisher::{Admission, ScopeRules, SnapshotStore, parse_scope_file};
 
@@ -16,10 +17,7 @@ const CHECK_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct ScopeFile {
     path: PathBuf,
     rules: ScopeRules,
-    /// The content at the last read.
-    seen: Result<String, String>,
-    /// The content that was used last, whether it was good or not.
-    used: Result<String, String>,
+    content: Settled<Result<String, String>>,
 }
 
 impl ScopeFile {
@@ -32,8 +30,7 @@ impl ScopeFile {
         Ok(Self {
             rules: parse(path, &content, &base)?,
             path: path.to_owned(),
-            seen: content.clone(),
-            used: content,
+            content: Settled::new(content),
         })
     }
 
@@ -47,14 +44,10 @@ impl ScopeFile {
         let resource = self.path.display().to_string();
         loop {
             tokio::time::sleep(CHECK_EVERY).await;
-            let content = read(&self.path);
-            let is_settled = content == self.seen;
-            self.seen = content;
-            if !is_settled || self.seen == self.used {
+            let Some(content) = self.content.read(read(&self.path)) else {
                 continue;
-            }
-            self.used = self.seen.clone();
-            match parse(&self.path, &self.used, &self.rules) {
+            };
+            match parse(&self.path, content, &self.rules) {
                 Ok(rules) => {
                     tracing::info!(file = resource, "new scope rules are in effect");
                     self.rules = rules;

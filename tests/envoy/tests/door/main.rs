@@ -285,16 +285,14 @@ async fn http3_is_offered_beside_it_with_the_same_demands() {
     let first = door.chat(Some(&alice)).await.unwrap();
     assert_eq!(first.status, 200, "{}", first.text());
     assert_eq!(first.header("alt-svc"), Some("h3=\":8443\"; ma=86400"));
-    let request = || OpenAiRequest::chat("m").max_tokens(600);
+    let chat = async |url: String| {
+        let request = OpenAiRequest::chat("m").max_tokens(600).to(&url);
+        door.testbed.client().send(request).await.unwrap()
+    };
 
     // The same tenant and the same budget over HTTP/3: 600 of 1000 tokens are spent.
     let (_with, url) = http3_client(&door, Some(&alice)).await;
-    let second = door
-        .testbed
-        .client()
-        .send(request().to(&url))
-        .await
-        .unwrap();
+    let second = chat(url).await;
     assert_eq!(second.status, 429, "{}", second.text());
     // A refusal that came over TCP has the offer too.
     let third = door.chat(Some(&alice)).await.unwrap();
@@ -304,12 +302,7 @@ async fn http3_is_offered_beside_it_with_the_same_demands() {
     );
     let bob = door.client("bob");
     let (_bob, url) = http3_client(&door, Some(&bob)).await;
-    let reply = door
-        .testbed
-        .client()
-        .send(request().to(&url))
-        .await
-        .unwrap();
+    let reply = chat(url).await;
     assert_eq!(
         tenant(&reply).as_deref(),
         Some("spiffe://a.test/ns/apps/sa/bob")
@@ -323,19 +316,9 @@ async fn http3_is_offered_beside_it_with_the_same_demands() {
     };
     let two = door.authority.issue_with(&two).unwrap();
     let (_two, url) = http3_client(&door, Some(&two)).await;
-    let reply = door
-        .testbed
-        .client()
-        .send(request().to(&url))
-        .await
-        .unwrap();
+    let reply = chat(url).await;
     assert_eq!(reply.status, 403, "{}", reply.text());
     let (_without, url) = http3_client(&door, None).await;
-    let reply = door
-        .testbed
-        .client()
-        .send(request().to(&url))
-        .await
-        .unwrap();
+    let reply = chat(url).await;
     assert_eq!(reply.status, 503, "{}", reply.text());
 }
