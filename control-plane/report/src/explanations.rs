@@ -64,8 +64,8 @@ pub const EXPLANATIONS: &[Explanation] = &[
     row(
         reason::HOST_REFUSED,
         WARNING,
-        "`spec.hosts` of a ServedModel has a host that no domain of its namespace contains.",
-        "Start the control plane with a `--domain` for it, or remove the host.",
+        "`spec.hosts` of a ServedModel has a host that names a Service, or that is not in a domain of its namespace. The host is ignored.",
+        "Do as the message says: remove the host, or start the control plane with a `--domain` for it.",
     ),
     // Labels and versions.
     row(
