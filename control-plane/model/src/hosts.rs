@@ -119,7 +119,7 @@ fn ignored(
         namespace,
         id,
         Severity::Warning,
-        reason::HOST_REFUSED,
+        reason::HOST_IGNORED,
         message,
     )
 }

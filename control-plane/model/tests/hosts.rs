@@ -36,7 +36,7 @@ fn hosts_and_messages(host: &str) -> (Vec<String>, Vec<String>) {
     let findings = plan
         .findings
         .iter()
-        .filter(|f| f.reason == reason::HOST_REFUSED);
+        .filter(|f| f.reason == reason::HOST_IGNORED);
     let messages = findings.map(|finding| {
         assert_eq!(finding.severity, Severity::Warning);
         finding.message.clone()
