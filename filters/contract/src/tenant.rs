@@ -1,4 +1,4 @@
-//! The tenant of a request: the sources of its name, and the hops before whose word is taken.
+//! The tenant of a request: the sources of its name, and the previous hops whose tag is trusted.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};

@@ -105,7 +105,7 @@ fn tenant(reply: &Reply) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tenants_by_certificate_spend_their_own_budgets_whatever_headers_say() {
+async fn a_client_certificate_determines_the_tenant_and_headers_do_not() {
     let door = Door::open(&["--listener-client-certificates", "require"]).await;
     let [alice, bob] = ["alice", "bob"].map(|account| door.client(account));
     let first = door.chat(Some(&alice)).await.unwrap();
