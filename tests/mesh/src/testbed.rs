@@ -1,4 +1,4 @@
-//! The stand: a mesh, Headgate in it, a model and clients.
+//! The testbed: a mesh, Headgate in it, a model and clients.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use crate::error::StandError;
+use crate::error::MeshTestbedError;
 use crate::manifests;
 
 /// Namespace of the models.
@@ -40,7 +40,7 @@ pub const HEADGATE: &str = "app.kubernetes.io/name=headgate";
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// Options of a stand.
+/// Options of a testbed.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Arguments added to those of the Deployment.
@@ -48,7 +48,7 @@ pub struct Options {
 }
 
 /// A mesh with Headgate in it.
-pub struct MeshStand {
+pub struct MeshTestbed {
     /// The API server.
     pub kube: Kube,
     /// Istio.
@@ -63,12 +63,12 @@ pub struct MeshStand {
     dir: TempDir,
 }
 
-impl MeshStand {
+impl MeshTestbed {
     /// Starts the mesh, installs Headgate, and waits until its pods are ready.
     ///
     /// # Errors
-    /// [`StandError`], with the last lines of the logs where a pod is not ready in time.
-    pub async fn start(options: &Options) -> Result<Self, StandError> {
+    /// [`MeshTestbedError`], with the last lines of the logs where a pod is not ready in time.
+    pub async fn start(options: &Options) -> Result<Self, MeshTestbedError> {
         let kube = Kube::start(KubeOptions::default()).await?;
         let mesh = MeshOptions {
             gateway_api: true,
@@ -87,7 +87,7 @@ impl MeshStand {
         let runner = runner.with_injector(mesh.injector());
         let processes = runner.processes();
         let kubelet = runner.start(&kube);
-        let stand = Self {
+        let testbed = Self {
             kube,
             mesh,
             processes,
@@ -96,16 +96,16 @@ impl MeshStand {
             _kubelet: kubelet,
             dir: tempfile::tempdir()?,
         };
-        stand.apply(&manifests::namespaces()).await?;
+        testbed.apply(&manifests::namespaces()).await?;
         for namespace in [CLIENTS, GATEWAYS] {
-            stand.create_module(namespace, &module).await?;
+            testbed.create_module(namespace, &module).await?;
         }
-        stand.install(options).await?;
-        Ok(stand)
+        testbed.install(options).await?;
+        Ok(testbed)
     }
 
     /// `kubectl apply -k` of the shipped overlay, with the arguments of a kustomization of the user's own.
-    async fn install(&self, options: &Options) -> Result<(), StandError> {
+    async fn install(&self, options: &Options) -> Result<(), MeshTestbedError> {
         let overlay = checkout()?.join("istio-manifests/overlays/istio-sidecar");
         let directory = self.own_kustomization(&overlay, options)?;
         let directory = directory.to_string_lossy().into_owned();
@@ -116,7 +116,11 @@ impl MeshStand {
         self.wait(SYSTEM, HEADGATE).await
     }
 
-    fn own_kustomization(&self, overlay: &Path, options: &Options) -> Result<PathBuf, StandError> {
+    fn own_kustomization(
+        &self,
+        overlay: &Path,
+        options: &Options,
+    ) -> Result<PathBuf, MeshTestbedError> {
         let usual = [
             format!("--istio-gateways={GATEWAYS}"),
             format!("--domain={MODELS}=ai.example.com"),
@@ -143,7 +147,7 @@ impl MeshStand {
     }
 
     /// The module as a ConfigMap, with its hash in the name of the file.
-    async fn create_module(&self, namespace: &str, module: &Path) -> Result<(), StandError> {
+    async fn create_module(&self, namespace: &str, module: &Path) -> Result<(), MeshTestbedError> {
         let bytes = std::fs::read(module)?;
         let hash: String = Sha256::digest(&bytes)
             .iter()
@@ -166,7 +170,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// The message of `kubectl`.
-    pub async fn kubectl(&self, line: &str) -> Result<CommandOutput, StandError> {
+    pub async fn kubectl(&self, line: &str) -> Result<CommandOutput, MeshTestbedError> {
         let kubectl = self.kube.kubectl().in_dir(&checkout()?);
         Ok(kubectl.run_line(line).await?)
     }
@@ -175,7 +179,11 @@ impl MeshStand {
     ///
     /// # Errors
     /// The message of `kubectl`.
-    pub async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<String>, StandError> {
+    pub async fn pods(
+        &self,
+        namespace: &str,
+        selector: &str,
+    ) -> Result<Vec<String>, MeshTestbedError> {
         let line = format!("kubectl get pod -n {namespace} -l {selector} -o name");
         let listed = self.kubectl(&line).await?.output;
         let names = listed.lines().map(|line| line.trim_start_matches("pod/"));
@@ -186,12 +194,12 @@ impl MeshStand {
     ///
     /// # Errors
     /// The container does not run.
-    pub fn kill(&self, pod: &str, container: &str) -> Result<u32, StandError> {
+    pub fn kill(&self, pod: &str, container: &str) -> Result<u32, MeshTestbedError> {
         let pid = self.processes.pid(pod, container);
         let raw = pid.and_then(|pid| i32::try_from(pid).ok());
         let process = raw.and_then(Pid::from_raw);
         let (Some(pid), Some(process)) = (pid, process) else {
-            return Err(StandError::Late(format!(
+            return Err(MeshTestbedError::Late(format!(
                 "{container} of {pod} does not run"
             )));
         };
@@ -203,7 +211,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// No replica is ready, or the command fails.
-    pub async fn status(&self) -> Result<String, StandError> {
+    pub async fn status(&self) -> Result<String, MeshTestbedError> {
         let line = format!(
             "kubectl get pod -n {SYSTEM} -l {HEADGATE} --field-selector=status.phase=Running \
              -o jsonpath={{.items[0].status.podIP}}"
@@ -220,7 +228,9 @@ impl MeshStand {
             true => Ok(text),
             false => {
                 let error = String::from_utf8_lossy(&output.stderr);
-                Err(StandError::Late(format!("headgate status: {error}{text}")))
+                Err(MeshTestbedError::Late(format!(
+                    "headgate status: {error}{text}"
+                )))
             }
         }
     }
@@ -229,7 +239,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// The message of `kubectl`.
-    pub async fn apply(&self, objects: &[Value]) -> Result<(), StandError> {
+    pub async fn apply(&self, objects: &[Value]) -> Result<(), MeshTestbedError> {
         for object in objects {
             self.kube.kubectl().apply(&object.to_string()).await?;
         }
@@ -240,7 +250,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// As [`Self::wait`].
-    pub async fn deploy(&self) -> Result<(), StandError> {
+    pub async fn deploy(&self) -> Result<(), MeshTestbedError> {
         self.apply(&[
             manifests::service("llama3-70b"),
             manifests::service("users"),
@@ -273,7 +283,7 @@ impl MeshStand {
         &self,
         version: &str,
         weight: Option<&str>,
-    ) -> Result<(), StandError> {
+    ) -> Result<(), MeshTestbedError> {
         self.apply(&[manifests::model(version, weight)]).await?;
         self.wait(MODELS, "app=llama3-70b").await
     }
@@ -282,7 +292,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// The message of `kubectl`, with the last lines of all pods.
-    pub async fn wait(&self, namespace: &str, selector: &str) -> Result<(), StandError> {
+    pub async fn wait(&self, namespace: &str, selector: &str) -> Result<(), MeshTestbedError> {
         let wait = ["wait", "-n", namespace, "pod", "-l", selector];
         let wait = wait
             .iter()
@@ -290,7 +300,7 @@ impl MeshStand {
         let waited = self.kube.kubectl().run(wait).await;
         waited
             .map(|_| ())
-            .map_err(|error| StandError::Late(self.with_logs(&error.to_string())))
+            .map_err(|error| MeshTestbedError::Late(self.with_logs(&error.to_string())))
     }
 
     /// A message with the last lines of all pods.
@@ -303,7 +313,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// The pod has no proxy.
-    pub fn outbound(&self, client: &str) -> Result<String, StandError> {
+    pub fn outbound(&self, client: &str) -> Result<String, MeshTestbedError> {
         let outbound = self.mesh.proxy(&format!("{CLIENTS}/{client}"))?.outbound;
         Ok(format!("http://{outbound}:8000"))
     }
@@ -324,7 +334,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// The client has no proxy.
-    pub fn chat(&self, client: &str) -> Result<HttpRequest, StandError> {
+    pub fn chat(&self, client: &str) -> Result<HttpRequest, MeshTestbedError> {
         let chat = OpenAiRequest::chat("llama3-70b").to(&self.outbound(client)?);
         Ok(chat.header("host", HOST))
     }
@@ -333,7 +343,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// As [`Self::until`].
-    pub async fn until_tagged(&self) -> Result<(), StandError> {
+    pub async fn until_tagged(&self) -> Result<(), MeshTestbedError> {
         let sidecar = self.chat(CLIENT)?;
         let chat = OpenAiRequest::chat("llama3-70b").header("host", "ai.example.com");
         let (gateway, http_route) = (chat.to(&self.ingress()), chat.to(&self.http_route()));
@@ -355,7 +365,7 @@ impl MeshStand {
         what: &str,
         request: impl Fn() -> HttpRequest,
         fulfils: impl Fn(&Reply) -> bool,
-    ) -> Result<Reply, StandError> {
+    ) -> Result<Reply, MeshTestbedError> {
         let found = eventually(SOON, what, async || {
             match HttpClient::new().send(request()).await {
                 Ok(reply) if fulfils(&reply) => Ok(reply),
@@ -370,6 +380,6 @@ impl MeshStand {
         });
         found
             .await
-            .map_err(|error| StandError::Late(self.with_logs(&error.to_string())))
+            .map_err(|error| MeshTestbedError::Late(self.with_logs(&error.to_string())))
     }
 }
