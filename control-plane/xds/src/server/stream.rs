@@ -79,7 +79,7 @@ async fn serve<P: Wire, S: SnapshotProvider>(
             stream.receive::<P>(bytes, move || Ok(request)).await?;
             tokio::select! {
                 ended = stream.run::<P>(inbound, &mut snapshots, outbound) => ended,
-                status = scope_changes.leave(server, &peer, &scope) => Err(status),
+                status = scope_changes.until_changed(server, &peer, &scope) => Err(status),
             }
         };
         let ended = until_drained(server, Some(id), events).await;
