@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use headgate_istio::{
-    MeshState, Mode, Options, ProxyNamespaces, StoredObjects, Writer, watch, write,
-};
+use headgate_istio::{Audience, MeshState, Mode, Options, StoredObjects, Writer, watch, write};
 use headgate_kubernetes::Client;
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::health::WatchHealth;
@@ -49,7 +47,7 @@ pub(crate) fn options(
         xds_service,
         ..
     } = &input.istio;
-    let proxies = |namespaces: &[String]| -> ProxyNamespaces {
+    let audience = |namespaces: &[String]| -> Audience {
         let namespaces = namespaces.iter().map(|namespace| {
             // Objects of the root namespace apply to proxies of all namespaces.
             let of = Some(namespace.as_str()).filter(|_| *namespace != input.istio.root_namespace);
@@ -58,8 +56,8 @@ pub(crate) fn options(
         namespaces.collect()
     };
     Ok(Options {
-        clients: proxies(clients),
-        gateways: proxies(gateways),
+        clients: audience(clients),
+        gateways: audience(gateways),
         client_labels: client_labels.clone(),
         gateway_labels: gateway_labels.clone(),
         hosts: host_rules(input)?,

@@ -59,7 +59,7 @@ pub(crate) fn without_route(
             ),
         ),
         Problem::NoLabels(service) => (
-            format!("no label distinguishes its pods from the other pods of Service {service}"),
+            format!("its pods have no labels of their own behind Service {service}"),
             format!("give them the label {version_key}={version} in the pod template"),
         ),
     };
@@ -81,8 +81,8 @@ pub(crate) fn without_route(
 pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
     let kind = kind.as_str();
     let message = format!(
-        "{kind} {key} exists, but this installation of Headgate did not write it and does not change it. The versions that need it get no \
-         requests from proxies of the mesh. Delete it: kubectl delete {} {} -n {}",
+        "{kind} {key} exists and is not of this installation of Headgate, so it is not written, and the versions that need it get no requests \
+         from proxies of the mesh: delete it: kubectl delete {} {} -n {}",
         kind.to_ascii_lowercase(),
         key.name,
         key.namespace
@@ -90,18 +90,18 @@ pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
     on(kind, key, Severity::Error, reason::MESH_NAME_TAKEN, message)
 }
 
-/// The finding on a `VirtualService` that splits the requests to a host of models.
-pub(crate) fn splits_by_weight(service: &ObjectKey, host: &str) -> Finding {
+/// The finding on a `VirtualService` that splits a host of models.
+pub(crate) fn split(service: &ObjectKey, rule: &ObjectKey) -> Finding {
     let message = format!(
-        "VirtualService {service} splits requests to {host} by weight. Headgate's routes of versions come first, so these weights apply only to \
-         requests without a model. Set weights by labels, and remove those of the VirtualService: kubectl edit virtualservice {} -n {}",
+        "VirtualService {service} splits the requests of a host of models ({rule}). The routes of versions come first, so its weights apply to \
+         requests without a model only: set weights by labels, or remove them: kubectl edit virtualservice {} -n {}",
         service.name, service.namespace
     );
     on(
         "VirtualService",
         service,
         Severity::Info,
-        reason::VIRTUAL_SERVICE_SPLITS,
+        reason::SPLIT_ELSEWHERE,
         message,
     )
 }

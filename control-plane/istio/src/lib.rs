@@ -8,7 +8,7 @@
 //!                                                                └─▶ routed versions ──▶ status of the ServedModel ──▶ plan
 //! ```
 //!
-//! A version is routed once its subset and its route have existed for [`PROPAGATION`](steps::PROPAGATION), whoever wrote them. Proxies of the mesh
+//! A version is routed once its subset and its route have existed for [`SETTLE`](steps::SETTLE), whoever wrote them. Proxies of the mesh
 //! get routed versions only.
 //!
 //! Invariant: no route names a subset that proxies may not know yet, and a weight never changes an object. The decisions (`targets`,
@@ -34,7 +34,7 @@ mod tests;
 pub use desired::desired;
 pub use manifest::IstioKind;
 pub use object::{Desired, ObjectKey};
-pub use options::{Options, ProxyNamespaces, XdsService};
+pub use options::{Audience, Options, XdsService};
 pub use stored::{Split, Stored, StoredObject};
 pub use watch::{StoredObjects, watch};
 pub use writer::{MeshState, Mode, Writer, write};

@@ -9,15 +9,15 @@ use headgate_model::{HostRules, LabelKeys, Labels};
 use crate::object::Context;
 
 /// The namespaces of proxies, each with patterns of the namespaces of models that its proxies may see.
-pub type ProxyNamespaces = BTreeMap<String, Vec<String>>;
+pub type Audience = BTreeMap<String, Vec<String>>;
 
 /// Settings of the rendered objects.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Namespaces of sidecars that call models. An object in Istio's root namespace applies to the whole mesh.
-    pub clients: ProxyNamespaces,
+    pub clients: Audience,
     /// Namespaces of ingress gateways.
-    pub gateways: ProxyNamespaces,
+    pub gateways: Audience,
     /// Labels of the pods whose sidecars run the filter; empty for all pods of the namespaces.
     pub client_labels: Labels,
     /// Labels of the gateways that run the filter; empty for all gateways of the namespaces.

@@ -2,7 +2,7 @@
 //!
 //! Invariant: an object of another person is never changed, and a write that fails is retried and reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use crate::desired::desired;
-use crate::findings::{splits_by_weight, taken};
+use crate::findings::{split, taken};
 use crate::manifest::{IstioKind, manifest};
 use crate::object::{Desired, ObjectKey};
 use crate::options::Options;
@@ -173,8 +173,11 @@ impl Writer {
     fn publish(&self, desired: &Desired, stored: &Stored, steps: &Steps, leads: bool) {
         let mut findings = desired.findings.clone();
         findings.extend(steps.taken.iter().map(|(kind, key)| taken(*kind, key)));
-        let rules = desired.rules.values();
-        let hosts: BTreeSet<&str> = rules.map(|rule| rule.host.as_str()).collect();
+        let hosts: BTreeMap<&str, &ObjectKey> = desired
+            .rules
+            .iter()
+            .map(|(key, rule)| (rule.host.as_str(), key))
+            .collect();
         for (service, splits) in &stored.splits {
             let domain = self
                 .options
@@ -183,8 +186,8 @@ impl Writer {
                 .as_deref()
                 .unwrap_or_default();
             let names = splits.iter().map(|split| split.full_name(service, domain));
-            let ours = names.filter(|name| hosts.contains(name.as_str()));
-            findings.extend(ours.map(|host| splits_by_weight(service, &host)));
+            let ours = names.filter_map(|name| hosts.get(name.as_str()).copied());
+            findings.extend(ours.map(|rule| split(service, rule)));
         }
         findings.sort();
         findings.dedup();

@@ -130,14 +130,14 @@ impl Finding {
 
 /// Reasons of findings, as Events and metrics spell them.
 pub mod reason {
-    /// Proxies of the mesh cannot route requests to a version.
+    /// Proxies of the mesh cannot be routed to a version.
     pub const NO_MESH_ROUTE: &str = "NoMeshRoute";
     /// An object of another person has a name that Headgate needs in the mesh.
     pub const MESH_NAME_TAKEN: &str = "MeshNameTaken";
-    /// A VirtualService of another person splits the requests to a host of models.
-    pub const VIRTUAL_SERVICE_SPLITS: &str = "VirtualServiceSplits";
+    /// A VirtualService of another person splits the requests of a host of models.
+    pub const SPLIT_ELSEWHERE: &str = "SplitElsewhere";
     /// A host in `spec.hosts` of a ServedModel is ignored.
-    pub const HOST_IGNORED: &str = "HostIgnored";
+    pub const HOST_REFUSED: &str = "HostRefused";
     /// A new carrier without a weight takes no new sessions until it has one.
     pub const VERSION_HELD: &str = "VersionHeld";
     /// A weight label that is not 0–100.

@@ -37,21 +37,21 @@ pub(crate) fn of_namespaces(
             };
             for host in &record.spec.hosts {
                 let host = normal(host);
-                let why = if rules.names_service(&host) {
-                    Ignored::NamesService
+                let refusal = if rules.names_service(&host) {
+                    Some(
+                        "it names a Service; a Service is a host of the namespace of the pods that it selects",
+                    )
+                } else if rules.owner(&host) == Some(namespace) {
+                    None
                 } else {
-                    match rules.owner(&host) {
-                        Some(owner) if owner == namespace => {
-                            own.insert(host);
-                            continue;
-                        }
-                        Some(owner) if rules.domains[owner].contains(&host) => {
-                            Ignored::DomainOf(owner)
-                        }
-                        _ => Ignored::OutsideOfDomains,
-                    }
+                    Some(
+                        "no `--domain` of the namespace contains it, or another namespace has a longer one",
+                    )
                 };
-                findings.push(ignored(&key.0, &key.1, record, &host, why));
+                match refusal {
+                    None => _ = own.insert(host),
+                    Some(why) => findings.push(refused(&key.0, &key.1, record, &host, why)),
+                }
             }
         }
     }
@@ -81,45 +81,23 @@ fn of_carrier<'a>(
     serving.filter_map(move |service| rules.of_service(&namespace, &service.name))
 }
 
-/// Why a host of a ServedModel is ignored.
-enum Ignored<'a> {
-    NamesService,
-    DomainOf(&'a str),
-    OutsideOfDomains,
-}
-
-fn ignored(
+fn refused(
     namespace: &str,
     id: &headgate_contract::ModelId,
     record: &ModelRecord,
     host: &str,
-    why: Ignored<'_>,
+    why: &str,
 ) -> Finding {
     let object = record.object.as_deref().unwrap_or(id.as_str());
-    let (why, fix) = match why {
-        Ignored::NamesService => (
-            "it names a Service, and a Service is a host of the namespace whose pods it selects"
-                .to_owned(),
-            "Remove the host".to_owned(),
-        ),
-        Ignored::DomainOf(owner) => (
-            format!("it is a --domain of namespace {owner}"),
-            "Remove the host".to_owned(),
-        ),
-        Ignored::OutsideOfDomains => (
-            "no --domain of the namespace contains it, or another namespace has a longer one"
-                .to_owned(),
-            format!("Start Headgate with --domain {namespace}={host}, or remove the host"),
-        ),
-    };
     let message = format!(
-        "`spec.hosts` of ServedModel {object} has {host:?}, which is ignored: {why}. {fix}: kubectl edit servedmodel {object} -n {namespace}"
+        "`spec.hosts` of ServedModel {object} has {host:?}, which is ignored: {why}. Start Headgate with --domain {namespace}={host}, or remove \
+         the host: kubectl edit servedmodel {object} -n {namespace}"
     );
     Finding::on_model(
         namespace,
         id,
         Severity::Warning,
-        reason::HOST_IGNORED,
+        reason::HOST_REFUSED,
         message,
     )
 }

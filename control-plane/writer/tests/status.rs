@@ -125,7 +125,7 @@ fn a_condition_keeps_its_time_until_its_status_changes() {
 #[test]
 fn the_condition_of_a_policy_says_how_many_proxies_have_their_own_buckets() {
     let outcome = |at| PolicyOutcome { at, ..accepted(1) };
-    let apart = "not shared: each of 3 proxies has its own buckets";
+    let apart = "spent apart by 3 proxies: each has its own buckets";
     for at in [ChargeAt::Decide, ChargeAt::Inbound] {
         let outcome = outcome(Some(at));
         for (acked, connected, expected) in [

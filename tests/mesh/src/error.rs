@@ -1,12 +1,12 @@
-//! The error of a testbed.
+//! The error of a stand.
 
 use headgate_meshkit::istio::MeshError;
 use headgate_testkit::kube::KubeError;
 use headgate_testkit::testbed::TestbedError;
 
-/// Why a testbed cannot be used.
+/// Why a stand cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum MeshTestbedError {
+pub enum StandError {
     /// The mesh failed.
     #[error(transparent)]
     Mesh(#[from] MeshError),

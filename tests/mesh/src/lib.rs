@@ -7,17 +7,17 @@
 //! | model servers | the mock model of the test kit, behind sidecars |
 //! | clients | pods of which only the sidecar runs; requests go to its outbound address |
 //!
-//! [`sequence`] checks the [`claims`] one after the other on one testbed. The demo prints it, and a test runs it.
+//! [`story`] checks the [`claims`] one after the other on one stand. The demo prints it, and a test runs it.
 
 pub mod claims;
 mod error;
 mod manifests;
-pub mod sequence;
-mod testbed;
+mod stand;
+pub mod story;
 mod traffic;
 
-pub use error::MeshTestbedError;
-pub use testbed::{
-    CLIENT, CLIENTS, GATEWAYS, HEADGATE, HOST, MODELS, MeshTestbed, Options, PLAIN_CLIENT, SYSTEM,
+pub use error::StandError;
+pub use stand::{
+    CLIENT, CLIENTS, GATEWAYS, HEADGATE, HOST, MODELS, MeshStand, Options, PLAIN_CLIENT, SYSTEM,
 };
 pub use traffic::{Served, Traffic};

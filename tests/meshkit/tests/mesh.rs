@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use headgate_meshkit::istio::{Mesh, MeshOptions, gateway_objects};
+use headgate_meshkit::istio::{Mesh, MeshOptions};
 use headgate_meshkit::pods::{Image, Images, ProcessRunner, Processes};
 use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
@@ -17,14 +17,14 @@ use serde_json::{Value, json};
 const SOON: Duration = Duration::from_secs(120);
 const HOST: &str = "llama3-70b.models.svc.cluster.local:8000";
 
-struct Testbed {
+struct Stand {
     kube: Kube,
     mesh: Mesh,
     processes: Processes,
     _kubelet: Kubelet,
 }
 
-impl Testbed {
+impl Stand {
     async fn start() -> Self {
         let kube = Kube::start(KubeOptions::default()).await.unwrap();
         let mesh = Mesh::start(&kube, MeshOptions::default()).await.unwrap();
@@ -122,17 +122,40 @@ fn client() -> Value {
     })
 }
 
-/// The pod of an ingress gateway.
-fn gateway() -> Value {
+fn gateway(port: u16) -> Vec<Value> {
     let labels = json!({"istio": "ingressgateway", "sidecar.istio.io/inject": "true"});
-    json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {
-            "name": "gateway", "namespace": "gateways", "labels": labels,
-            "annotations": {"inject.istio.io/templates": "gateway"},
-        },
-        "spec": {"containers": [{"name": "istio-proxy", "image": "auto"}]},
-    })
+    let metadata = json!({"name": "ai", "namespace": "gateways"});
+    vec![
+        json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {
+                "name": "gateway", "namespace": "gateways", "labels": labels,
+                "annotations": {"inject.istio.io/templates": "gateway"},
+            },
+            "spec": {"containers": [{"name": "istio-proxy", "image": "auto"}]},
+        }),
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": metadata,
+            "spec": {
+                "selector": {"istio": "ingressgateway"},
+                "servers": [{
+                    "port": {"number": port, "name": "http", "protocol": "HTTP"},
+                    "bind": "127.0.0.1",
+                    "hosts": ["ai.example.com"],
+                }],
+            },
+        }),
+        json!({
+            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata,
+            "spec": {
+                "hosts": ["ai.example.com"],
+                "gateways": ["ai"],
+                "http": [{"route": [{"destination": {
+                    "host": "llama3-70b.models.svc.cluster.local", "port": {"number": 8000},
+                }}]}],
+            },
+        }),
+    ]
 }
 
 /// The identity of the peer, as the model server got it from its sidecar.
@@ -145,44 +168,43 @@ fn peer(reply: &Reply) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_gateway() {
     let began = Instant::now();
-    let testbed = Testbed::start().await;
+    let stand = Stand::start().await;
     measured!("API server and istiod ready: {:?}", began.elapsed());
-    testbed
+    stand
         .apply(&[namespace("models"), namespace("clients")])
         .await;
     let gateways =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gateways"}});
     let port = free_port().unwrap();
-    testbed
+    stand
         .apply(&[gateways, service(), model("v1"), model("v2"), client()])
         .await;
-    testbed.apply(&[gateway()]).await;
-    testbed.apply(&gateway_objects(port)).await;
-    testbed.wait("models", "app=llama3-70b").await;
-    testbed.wait("clients", "app=client").await;
-    testbed.wait("gateways", "istio=ingressgateway").await;
+    stand.apply(&gateway(port)).await;
+    stand.wait("models", "app=llama3-70b").await;
+    stand.wait("clients", "app=client").await;
+    stand.wait("gateways", "istio=ingressgateway").await;
     measured!("five pods with proxies ready: {:?}", began.elapsed());
 
     // Through the client's sidecar: both versions answer, and see the client's certificate.
-    let outbound = testbed.mesh.proxy("clients/client").unwrap().outbound;
+    let outbound = stand.mesh.proxy("clients/client").unwrap().outbound;
     let url = format!("http://{outbound}:8000");
     let chat = || {
         OpenAiRequest::chat("llama3-70b")
             .to(&url)
             .header("host", HOST)
     };
-    let reply = testbed.response(chat).await;
+    let reply = stand.response(chat).await;
     let client = "URI=spiffe://cluster.local/ns/clients/sa/default";
     assert!(peer(&reply).contains(client), "{}", reply.text());
     let mut versions = std::collections::BTreeSet::new();
     for _ in 0..20 {
-        let reply = testbed.response(chat).await;
+        let reply = stand.response(chat).await;
         versions.insert(reply.header("x-mock-served-by").unwrap().to_owned());
     }
     assert_eq!(Vec::from_iter(versions), ["llama3-70b/v1", "llama3-70b/v2"]);
 
     // Without a certificate, nobody gets in.
-    let pods = testbed.kube.node().pods_in(Some("models")).await.unwrap();
+    let pods = stand.kube.node().pods_in(Some("models")).await.unwrap();
     let ip = pods[0].status.clone().unwrap().pod_ip.unwrap();
     let health = HttpRequest::get(format!("http://{ip}:8000/healthz"));
     assert!(HttpClient::new().send(health).await.is_err());
@@ -194,7 +216,7 @@ async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_
             .to(&url)
             .header("host", "ai.example.com")
     };
-    let reply = testbed.response(chat).await;
+    let reply = stand.response(chat).await;
     let gateway = "URI=spiffe://cluster.local/ns/gateways/sa/default";
     assert!(peer(&reply).contains(gateway), "{}", reply.text());
     measured!("requests answered: {:?}", began.elapsed());
@@ -208,9 +230,9 @@ async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_
             "subsets": [{"name": "v2", "labels": {"model-version": "v2"}}],
         },
     });
-    testbed.apply(&[rule]).await;
+    stand.apply(&[rule]).await;
     let subset = "outbound|8000|v2|llama3-70b.models.svc.cluster.local";
-    let admin = testbed.mesh.admin("clients/client").unwrap();
+    let admin = stand.mesh.admin("clients/client").unwrap();
     let one_endpoint = eventually(SOON, "an endpoint of the subset", async || {
         let clusters = admin.clusters().await.map_err(|error| error.to_string())?;
         let all = clusters["cluster_statuses"].as_array().cloned();
@@ -228,7 +250,7 @@ async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_
     one_endpoint.await.unwrap();
 
     // A killed agent takes its Envoy along, and the kubelet starts both again.
-    let agent = testbed
+    let agent = stand
         .processes
         .pid("clients/client", "istio-proxy")
         .unwrap();
@@ -253,14 +275,14 @@ async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_
             .to(&url)
             .header("host", HOST)
     };
-    testbed.response(chat).await;
+    stand.response(chat).await;
     measured!(
         "answered through a restarted sidecar: {:?}",
         began.elapsed()
     );
 
     // No findings, until there is a mistake.
-    let analysis = testbed.mesh.analyze(&["-n", "models"]).await;
+    let analysis = stand.mesh.analyze(&["-n", "models"]).await;
     assert_eq!(analysis.unwrap(), "");
     let nowhere = json!({
         "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
@@ -270,8 +292,8 @@ async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_
             "http": [{"route": [{"destination": {"host": "nowhere"}}]}],
         },
     });
-    testbed.apply(&[nowhere]).await;
-    let analysis = testbed.mesh.analyze(&["-n", "models"]).await;
+    stand.apply(&[nowhere]).await;
+    let analysis = stand.mesh.analyze(&["-n", "models"]).await;
     let analysis = analysis.unwrap_err().to_string();
     assert!(analysis.contains("IST0101"), "{analysis}");
 }

@@ -46,7 +46,7 @@ async fn kubectl_waits_until_every_proxy_has_a_policy_and_shows_why_it_is_not_pr
     ];
     wait(&kubectl, "tbp/fair", "Programmed").await;
     let message = ["Programmed", "message"];
-    let expected = "2 of 2 proxies have it; not shared: each of 2 proxies has its own buckets";
+    let expected = "2 of 2 proxies have it; spent apart by 2 proxies: each has its own buckets";
     wait_for_field(&kubectl, "tbp/fair", message, expected).await;
 
     // The winning policy, the matched models, and the wrong field.

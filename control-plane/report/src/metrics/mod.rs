@@ -31,7 +31,7 @@ use self::labels::{
     TypeLabels, VersionLabels,
 };
 use self::process::ProcessCollector;
-use crate::explanations::explanations;
+use crate::explanations::EXPLANATIONS;
 use crate::{Report, seconds};
 
 /// Label `source` of file problems.
@@ -303,7 +303,7 @@ impl Current {
     fn set(&self, report: &Report) {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.problems.clear();
-        for row in explanations() {
+        for row in EXPLANATIONS {
             for severity in row.severities {
                 drop(self.problems.get_or_create(&ReasonLabels {
                     severity: (*severity).to_owned(),

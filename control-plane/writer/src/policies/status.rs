@@ -97,7 +97,7 @@ fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> DesiredCondition
             joined(
                 &joined(
                     &format!("{connected} of {connected} proxies have it"),
-                    unshared_buckets(outcome, connected),
+                    spent_apart(outcome, connected),
                 ),
                 unserved(outcome),
             ),
@@ -107,7 +107,7 @@ fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> DesiredCondition
             "Reconciling",
             joined(
                 &format!("{acked} of {connected} proxies have it"),
-                unshared_buckets(outcome, acked),
+                spent_apart(outcome, acked),
             ),
         ),
     }
@@ -125,9 +125,9 @@ fn no_proxies(outcome: &PolicyOutcome) -> &'static str {
 }
 
 /// The message about buckets of which each proxy has its own. `None` if it has no buckets, or one proxy charges them.
-fn unshared_buckets(outcome: &PolicyOutcome, proxies: u32) -> Option<String> {
-    let unshared = outcome.at.is_some() && proxies > 1;
-    unshared.then(|| format!("not shared: each of {proxies} proxies has its own buckets"))
+fn spent_apart(outcome: &PolicyOutcome, proxies: u32) -> Option<String> {
+    let apart = outcome.at.is_some() && proxies > 1;
+    apart.then(|| format!("spent apart by {proxies} proxies: each has its own buckets"))
 }
 
 /// The message about namespaces without a domain, where no proxy gets the policy. `None` if there is none.

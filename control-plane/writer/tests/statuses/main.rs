@@ -158,7 +158,7 @@ fn kubectl_waits_for_the_conditions_of_a_policy_and_shows_their_reasons() {
         }
         wait(&kubectl, "tbp/tenant-budget", "Programmed").await;
         let message = condition(&kubectl, "tbp/tenant-budget", "Programmed", "message").await;
-        let apart = "not shared: each of 3 proxies has its own buckets";
+        let apart = "spent apart by 3 proxies: each has its own buckets";
         assert_eq!(message, format!("3 of 3 proxies have it; {apart}"));
         let table = kubectl.run(["get", "tbp", "tenant-budget"]).await.unwrap();
         let row: Vec<&str> = table.lines().nth(1).unwrap().split_whitespace().collect();

@@ -4,7 +4,7 @@ use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::client::{HttpClient, OpenAiRequest, Reply};
 use serde_json::json;
 
-use crate::testbed::{CLIENT, HOST, MeshTestbed};
+use crate::stand::{CLIENT, HOST, MeshStand};
 use crate::traffic::MODEL;
 
 /// The claim of [`large_bodies`].
@@ -31,12 +31,12 @@ pub struct LargeBodies {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn large_bodies(testbed: &MeshTestbed) -> ClaimResult<Vec<LargeBodies>> {
-    let sidecar = CLAIM.require_ok("the sidecar", testbed.outbound(CLIENT))?;
+pub async fn large_bodies(stand: &MeshStand) -> ClaimResult<Vec<LargeBodies>> {
+    let sidecar = CLAIM.require_ok("the sidecar", stand.outbound(CLIENT))?;
     let mut all = Vec::new();
     for (entry, server, host) in [
         ("sidecar", sidecar, HOST),
-        ("gateway", testbed.ingress(), "ai.example.com"),
+        ("gateway", stand.ingress(), "ai.example.com"),
     ] {
         let served = send(&server, host, IMAGE).await?;
         let shown = |reply: &Reply| {

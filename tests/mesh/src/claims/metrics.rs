@@ -5,7 +5,7 @@ use std::time::Duration;
 use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::deadline::eventually;
 
-use crate::testbed::{CLIENT, CLIENTS, MeshTestbed};
+use crate::stand::{CLIENT, CLIENTS, MeshStand};
 use crate::traffic::MODEL;
 
 /// The claim of [`labels`].
@@ -18,8 +18,8 @@ const METRIC: &str = "headgate_requests_total";
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn labels(testbed: &MeshTestbed) -> ClaimResult<String> {
-    let admin = testbed.mesh.admin(&format!("{CLIENTS}/{CLIENT}"));
+pub async fn labels(stand: &MeshStand) -> ClaimResult<String> {
+    let admin = stand.mesh.admin(&format!("{CLIENTS}/{CLIENT}"));
     let admin = CLAIM.require_ok("the sidecar", admin)?;
     let labels = [("model", MODEL), ("version", "v1"), ("outcome", "admitted")];
     let found = eventually(Duration::from_secs(10), METRIC, async || {

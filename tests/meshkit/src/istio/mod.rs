@@ -17,7 +17,6 @@
 mod annotations;
 mod endpoints;
 mod error;
-mod gateway;
 mod objects;
 mod programs;
 mod sidecar;
@@ -40,7 +39,6 @@ use tempfile::TempDir;
 use tokio::task::AbortHandle;
 
 pub use self::error::MeshError;
-pub use self::gateway::gateway_objects;
 pub use self::sidecar::{OutboundPort, ProxyAddresses};
 
 use self::error::files;

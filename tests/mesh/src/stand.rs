@@ -1,4 +1,4 @@
-//! The testbed: a mesh, Headgate in it, a model and clients.
+//! The stand: a mesh, Headgate in it, a model and clients.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use crate::error::MeshTestbedError;
+use crate::error::StandError;
 use crate::manifests;
 
 /// Namespace of the models.
@@ -40,7 +40,7 @@ pub const HEADGATE: &str = "app.kubernetes.io/name=headgate";
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// Options of a testbed.
+/// Options of a stand.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Arguments added to those of the Deployment.
@@ -48,7 +48,7 @@ pub struct Options {
 }
 
 /// A mesh with Headgate in it.
-pub struct MeshTestbed {
+pub struct MeshStand {
     /// The API server.
     pub kube: Kube,
     /// Istio.
@@ -63,12 +63,12 @@ pub struct MeshTestbed {
     dir: TempDir,
 }
 
-impl MeshTestbed {
+impl MeshStand {
     /// Starts the mesh, installs Headgate, and waits until its pods are ready.
     ///
     /// # Errors
-    /// [`MeshTestbedError`], with the last lines of the logs where a pod is not ready in time.
-    pub async fn start(options: &Options) -> Result<Self, MeshTestbedError> {
+    /// [`StandError`], with the last lines of the logs where a pod is not ready in time.
+    pub async fn start(options: &Options) -> Result<Self, StandError> {
         let kube = Kube::start(KubeOptions::default()).await?;
         let mesh = MeshOptions {
             gateway_api: true,
@@ -87,7 +87,7 @@ impl MeshTestbed {
         let runner = runner.with_injector(mesh.injector());
         let processes = runner.processes();
         let kubelet = runner.start(&kube);
-        let testbed = Self {
+        let stand = Self {
             kube,
             mesh,
             processes,
@@ -96,16 +96,16 @@ impl MeshTestbed {
             _kubelet: kubelet,
             dir: tempfile::tempdir()?,
         };
-        testbed.apply(&manifests::namespaces()).await?;
+        stand.apply(&manifests::namespaces()).await?;
         for namespace in [CLIENTS, GATEWAYS] {
-            testbed.create_module(namespace, &module).await?;
+            stand.create_module(namespace, &module).await?;
         }
-        testbed.install(options).await?;
-        Ok(testbed)
+        stand.install(options).await?;
+        Ok(stand)
     }
 
     /// `kubectl apply -k` of the shipped overlay, with the arguments of a kustomization of the user's own.
-    async fn install(&self, options: &Options) -> Result<(), MeshTestbedError> {
+    async fn install(&self, options: &Options) -> Result<(), StandError> {
         let overlay = checkout()?.join("istio-manifests/overlays/istio-sidecar");
         let directory = self.own_kustomization(&overlay, options)?;
         let directory = directory.to_string_lossy().into_owned();
@@ -116,11 +116,7 @@ impl MeshTestbed {
         self.wait(SYSTEM, HEADGATE).await
     }
 
-    fn own_kustomization(
-        &self,
-        overlay: &Path,
-        options: &Options,
-    ) -> Result<PathBuf, MeshTestbedError> {
+    fn own_kustomization(&self, overlay: &Path, options: &Options) -> Result<PathBuf, StandError> {
         let usual = [
             format!("--istio-gateways={GATEWAYS}"),
             format!("--domain={MODELS}=ai.example.com"),
@@ -147,7 +143,7 @@ impl MeshTestbed {
     }
 
     /// The module as a ConfigMap, with its hash in the name of the file.
-    async fn create_module(&self, namespace: &str, module: &Path) -> Result<(), MeshTestbedError> {
+    async fn create_module(&self, namespace: &str, module: &Path) -> Result<(), StandError> {
         let bytes = std::fs::read(module)?;
         let hash: String = Sha256::digest(&bytes)
             .iter()
@@ -170,7 +166,7 @@ impl MeshTestbed {
     ///
     /// # Errors
     /// The message of `kubectl`.
-    pub async fn kubectl(&self, line: &str) -> Result<CommandOutput, MeshTestbedError> {
+    pub async fn kubectl(&self, line: &str) -> Result<CommandOutput, StandError> {
         let kubectl = self.kube.kubectl().in_dir(&checkout()?);
         Ok(kubectl.run_line(line).await?)
     }
@@ -179,11 +175,7 @@ impl MeshTestbed {
     ///
     /// # Errors
     /// The message of `kubectl`.
-    pub async fn pods(
-        &self,
-        namespace: &str,
-        selector: &str,
-    ) -> Result<Vec<String>, MeshTestbedError> {
+    pub async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<String>, StandError> {
         let line = format!("kubectl get pod -n {namespace} -l {selector} -o name");
         let listed = self.kubectl(&line).await?.output;
         let names = listed.lines().map(|line| line.trim_start_matches("pod/"));
@@ -194,12 +186,12 @@ impl MeshTestbed {
     ///
     /// # Errors
     /// The container does not run.
-    pub fn kill(&self, pod: &str, container: &str) -> Result<u32, MeshTestbedError> {
+    pub fn kill(&self, pod: &str, container: &str) -> Result<u32, StandError> {
         let pid = self.processes.pid(pod, container);
         let raw = pid.and_then(|pid| i32::try_from(pid).ok());
         let process = raw.and_then(Pid::from_raw);
         let (Some(pid), Some(process)) = (pid, process) else {
-            return Err(MeshTestbedError::Late(format!(
+            return Err(StandError::Late(format!(
                 "{container} of {pod} does not run"
             )));
         };
@@ -211,7 +203,7 @@ impl MeshTestbed {
     ///
     /// # Errors
     /// No replica is ready, or the command fails.
-    pub async fn status(&self) -> Result<String, MeshTestbedError> {
+    pub async fn status(&self) -> Result<String, StandError> {
         let line = format!(
             "kubectl get pod -n {SYSTEM} -l {HEADGATE} --field-selector=status.phase=Running \
              -o jsonpath={{.items[0].status.podIP}}"
@@ -228,9 +220,7 @@ impl MeshTestbed {
             true => Ok(text),
             false => {
                 let error = String::from_utf8_lossy(&output.stderr);
-                Err(MeshTestbedError::Late(format!(
-                    "headgate status: {error}{text}"
-                )))
+                Err(StandError::Late(format!("headgate status: {error}{text}")))
             }
         }
     }
@@ -239,7 +229,7 @@ impl MeshTestbed {
     ///
     /// # Errors
     /// The message of `kubectl`.
-    pub async fn apply(&self, objects: &[Value]) -> Result<(), MeshTestbedError> {
+    pub async fn apply(&self, objects: &[Value]) -> Result<(), StandError> {
         for object in objects {
             self.kube.kubectl().apply(&object.to_string()).await?;
         }
@@ -250,7 +240,7 @@ impl MeshTestbed {
     ///
     /// # Errors
     /// As [`Self::wait`].
-    pub async fn deploy(&self) -> Result<(), MeshTestbedError> {
+    pub async fn deploy(&self) -> Result<(), StandError> {
         self.apply(&[
             manifests::service("llama3-70b"),
             manifests::service("users"),
@@ -283,7 +273,7 @@ impl MeshTestbed {
         &self,
         version: &str,
         weight: Option<&str>,
-    ) -> Result<(), MeshTestbedError> {
+    ) -> Result<(), StandError> {
         self.apply(&[manifests::model(version, weight)]).await?;
         self.wait(MODELS, "app=llama3-70b").await
     }
@@ -292,7 +282,7 @@ impl MeshTestbed {
     ///
     /// # Errors
     /// The message of `kubectl`, with the last lines of all pods.
-    pub async fn wait(&self, namespace: &str, selector: &str) -> Result<(), MeshTestbedError> {
+    pub async fn wait(&self, namespace: &str, selector: &str) -> Result<(), StandError> {
         let wait = ["wait", "-n", namespace, "pod", "-l", selector];
         let wait = wait
             .iter()
@@ -300,7 +290,7 @@ impl MeshTestbed {
         let waited = self.kube.kubectl().run(wait).await;
         waited
             .map(|_| ())
-            .map_err(|error| MeshTestbedError::Late(self.with_logs(&error.to_string())))
+            .map_err(|error| StandError::Late(self.with_logs(&error.to_string())))
     }
 
     /// A message with the last lines of all pods.
@@ -313,7 +303,7 @@ impl MeshTestbed {
     ///
     /// # Errors
     /// The pod has no proxy.
-    pub fn outbound(&self, client: &str) -> Result<String, MeshTestbedError> {
+    pub fn outbound(&self, client: &str) -> Result<String, StandError> {
         let outbound = self.mesh.proxy(&format!("{CLIENTS}/{client}"))?.outbound;
         Ok(format!("http://{outbound}:8000"))
     }
@@ -334,7 +324,7 @@ impl MeshTestbed {
     ///
     /// # Errors
     /// The client has no proxy.
-    pub fn chat(&self, client: &str) -> Result<HttpRequest, MeshTestbedError> {
+    pub fn chat(&self, client: &str) -> Result<HttpRequest, StandError> {
         let chat = OpenAiRequest::chat("llama3-70b").to(&self.outbound(client)?);
         Ok(chat.header("host", HOST))
     }
@@ -343,7 +333,7 @@ impl MeshTestbed {
     ///
     /// # Errors
     /// As [`Self::until`].
-    pub async fn until_tagged(&self) -> Result<(), MeshTestbedError> {
+    pub async fn until_tagged(&self) -> Result<(), StandError> {
         let sidecar = self.chat(CLIENT)?;
         let chat = OpenAiRequest::chat("llama3-70b").header("host", "ai.example.com");
         let (gateway, http_route) = (chat.to(&self.ingress()), chat.to(&self.http_route()));
@@ -365,7 +355,7 @@ impl MeshTestbed {
         what: &str,
         request: impl Fn() -> HttpRequest,
         fulfils: impl Fn(&Reply) -> bool,
-    ) -> Result<Reply, MeshTestbedError> {
+    ) -> Result<Reply, StandError> {
         let found = eventually(SOON, what, async || {
             match HttpClient::new().send(request()).await {
                 Ok(reply) if fulfils(&reply) => Ok(reply),
@@ -380,6 +370,6 @@ impl MeshTestbed {
         });
         found
             .await
-            .map_err(|error| MeshTestbedError::Late(self.with_logs(&error.to_string())))
+            .map_err(|error| StandError::Late(self.with_logs(&error.to_string())))
     }
 }

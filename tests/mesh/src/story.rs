@@ -1,4 +1,4 @@
-//! Checks all claims on one testbed, in order, and prints the results.
+//! The claims in their order on one stand, printed.
 
 use std::time::{Duration, Instant};
 
@@ -7,37 +7,37 @@ use headgate_demo::{BrokenClaim, Printer};
 use crate::claims::{
     bodies, budget, canary, install, metrics, others, outages, plugin, sidecars, tags,
 };
-use crate::error::MeshTestbedError;
-use crate::testbed::{MeshTestbed, Options};
+use crate::error::StandError;
+use crate::stand::{MeshStand, Options};
 
-/// Starts a testbed and checks all claims on it. Returns those that do not hold.
+/// Starts a stand and checks all claims on it. Returns those that do not hold.
 ///
 /// # Errors
-/// The testbed cannot be set up.
-pub async fn run() -> Result<Vec<BrokenClaim>, MeshTestbedError> {
+/// The stand cannot be set up.
+pub async fn run() -> Result<Vec<BrokenClaim>, StandError> {
     let (mut printer, began) = (Printer::new(), Instant::now());
     printer.line("Headgate in an Istio mesh. Every figure below is measured in this run.\n");
     let options = Options {
         // Routes of removed versions stay for a minute by default.
         args: vec!["--linger=5".to_owned()],
     };
-    let mut testbed = MeshTestbed::start(&options).await?;
-    opening(&printer, &testbed, began.elapsed());
-    applied(&printer, &testbed).await?;
+    let mut stand = MeshStand::start(&options).await?;
+    opening(&printer, &stand, began.elapsed());
+    applied(&printer, &stand).await?;
 
-    requests(&mut printer, &testbed).await;
-    pulled(&mut printer, &testbed).await;
-    comes(&mut printer, &testbed).await;
-    label(&mut printer, &testbed).await;
-    outage(&mut printer, &mut testbed).await;
-    restart(&mut printer, &testbed).await;
-    goes(&mut printer, &testbed).await;
-    analysis(&mut printer, &testbed).await;
+    requests(&mut printer, &stand).await;
+    pulled(&mut printer, &stand).await;
+    comes(&mut printer, &stand).await;
+    label(&mut printer, &stand).await;
+    outage(&mut printer, &mut stand).await;
+    restart(&mut printer, &stand).await;
+    goes(&mut printer, &stand).await;
+    analysis(&mut printer, &stand).await;
     Ok(printer.finish(began.elapsed()))
 }
 
-fn opening(printer: &Printer, testbed: &MeshTestbed, took: Duration) {
-    printer.row("Kubernetes API", testbed.kube.url());
+fn opening(printer: &Printer, stand: &MeshStand, took: Duration) {
+    printer.row("Kubernetes API", stand.kube.url());
     printer.row("istiod, sidecars", "real; mutual TLS mode STRICT");
     printer.row(
         "kubelet",
@@ -50,10 +50,10 @@ fn opening(printer: &Printer, testbed: &MeshTestbed, took: Duration) {
     printer.row("started in", ms(took));
 }
 
-async fn applied(printer: &Printer, testbed: &MeshTestbed) -> Result<(), MeshTestbedError> {
+async fn applied(printer: &Printer, stand: &MeshStand) -> Result<(), StandError> {
     let began = Instant::now();
-    testbed.deploy().await?;
-    testbed.until_tagged().await?;
+    stand.deploy().await?;
+    stand.until_tagged().await?;
     printer.row(
         "first tag",
         format!(
@@ -64,11 +64,11 @@ async fn applied(printer: &Printer, testbed: &MeshTestbed) -> Result<(), MeshTes
     Ok(())
 }
 
-async fn requests(printer: &mut Printer, testbed: &MeshTestbed) {
+async fn requests(printer: &mut Printer, stand: &MeshStand) {
     printer.section("Tag requests");
     printer.judge(
         tags::CLAIM,
-        tags::tag_travels(testbed).await,
+        tags::tag_travels(stand).await,
         |printer, tagged| {
             for tag in tagged {
                 let headers = tag
@@ -79,28 +79,28 @@ async fn requests(printer: &mut Printer, testbed: &MeshTestbed) {
             }
         },
     );
-    let labels = metrics::labels(testbed).await;
+    let labels = metrics::labels(stand).await;
     printer.judge(metrics::CLAIM, labels, |printer, sample| {
         printer.row("Prometheus", sample);
     });
     printer.section("Leave others alone");
-    let untouched = others::service_is_untouched(testbed).await;
+    let untouched = others::service_is_untouched(stand).await;
     printer.judge(others::SERVICE, untouched, |printer, seen| {
         for (path, status) in seen {
             printer.row(&status.to_string(), format!("{path} of the service users"));
         }
     });
-    let untouched = others::plain_sidecar_is_untouched(testbed).await;
+    let untouched = others::plain_sidecar_is_untouched(stand).await;
     printer.judge(others::SIDECAR, untouched, |printer, rejected| {
         printer.row("rejected", format!("{rejected} listeners"));
     });
     printer.section("Spend the budget of a tenant");
-    let exhausted = budget::tenant_runs_out(testbed, "acme").await;
+    let exhausted = budget::tenant_runs_out(stand, "acme").await;
     printer.judge(budget::CLAIM, exhausted, show_exhausted);
     printer.section("Send large bodies");
     printer.judge(
         bodies::CLAIM,
-        bodies::large_bodies(testbed).await,
+        bodies::large_bodies(stand).await,
         |printer, all| {
             for body in all {
                 printer.row(body.entry, format!("{} bytes served", body.received));
@@ -121,9 +121,9 @@ fn show_exhausted(printer: &Printer, exhausted: budget::Exhausted) {
     );
 }
 
-async fn pulled(printer: &mut Printer, testbed: &MeshTestbed) {
+async fn pulled(printer: &mut Printer, stand: &MeshStand) {
     printer.section("Pull the module for a WasmPlugin");
-    let pulled = plugin::plugin_is_pulled(testbed).await;
+    let pulled = plugin::plugin_is_pulled(stand).await;
     printer.judge(plugin::CLAIM, pulled, |printer, pulled| {
         printer.row(
             "artifact",
@@ -139,11 +139,11 @@ async fn pulled(printer: &mut Printer, testbed: &MeshTestbed) {
     });
 }
 
-async fn comes(printer: &mut Printer, testbed: &MeshTestbed) {
+async fn comes(printer: &mut Printer, stand: &MeshStand) {
     printer.section("Deploy a version under load");
     printer.judge(
         canary::COMES,
-        canary::version_comes(testbed).await,
+        canary::version_comes(stand).await,
         |printer, new| {
             printer.row("status", new.waits);
             printer.row(
@@ -155,9 +155,9 @@ async fn comes(printer: &mut Printer, testbed: &MeshTestbed) {
     );
 }
 
-async fn label(printer: &mut Printer, testbed: &MeshTestbed) {
+async fn label(printer: &mut Printer, stand: &MeshStand) {
     printer.section("Change its share by label, under load");
-    let labelled = canary::label_moves_sessions(testbed, 20).await;
+    let labelled = canary::label_moves_sessions(stand, 20).await;
     printer.judge(canary::LABEL, labelled, |printer, labelled| {
         printer.command(&labelled.typed);
         printer.row(
@@ -172,15 +172,15 @@ async fn label(printer: &mut Printer, testbed: &MeshTestbed) {
     });
 }
 
-async fn outage(printer: &mut Printer, testbed: &mut MeshTestbed) {
+async fn outage(printer: &mut Printer, stand: &mut MeshStand) {
     printer.section("Kill Headgate under load");
-    let killed = outages::headgate_dies(testbed).await;
+    let killed = outages::headgate_dies(stand).await;
     printer.judge(outages::HEADGATE_DIES, killed, show_killed);
     printer.section("Kill istiod under load");
-    let killed = outages::istiod_dies(testbed).await;
+    let killed = outages::istiod_dies(stand).await;
     printer.judge(outages::ISTIOD_DIES, killed, show_killed);
     printer.section("Upgrade Headgate under load");
-    let replaced = outages::headgate_is_replaced(testbed).await;
+    let replaced = outages::headgate_is_replaced(stand).await;
     printer.judge(outages::REPLACED, replaced, |printer, replaced| {
         printer.action(format!("$ {}", replaced.typed.line));
         printer.row(
@@ -198,12 +198,12 @@ fn show_killed(printer: &Printer, killed: outages::Killed) {
     printer.row("requests", killed.served);
 }
 
-async fn restart(printer: &mut Printer, testbed: &MeshTestbed) {
+async fn restart(printer: &mut Printer, stand: &MeshStand) {
     printer.section("Restart a sidecar while Headgate is away");
     printer.action(
         "kubectl scale --replicas=0, kill -9 of the sidecar, then kubectl scale --replicas=2",
     );
-    let restarted = sidecars::starts_while_headgate_is_away(testbed).await;
+    let restarted = sidecars::starts_while_headgate_is_away(stand).await;
     printer.judge(sidecars::CLAIM, restarted, |printer, restarted| {
         printer.row(
             "first tag",
@@ -221,11 +221,11 @@ async fn restart(printer: &mut Printer, testbed: &MeshTestbed) {
     });
 }
 
-async fn goes(printer: &mut Printer, testbed: &MeshTestbed) {
+async fn goes(printer: &mut Printer, stand: &MeshStand) {
     printer.section("Delete a version under load");
     printer.judge(
         canary::GOES,
-        canary::version_goes(testbed).await,
+        canary::version_goes(stand).await,
         |printer, removed| {
             printer.command(&removed.typed);
             printer.row("routes", format!("gone {} later", ms(removed.took)));
@@ -234,11 +234,11 @@ async fn goes(printer: &mut Printer, testbed: &MeshTestbed) {
     );
 }
 
-async fn analysis(printer: &mut Printer, testbed: &MeshTestbed) {
+async fn analysis(printer: &mut Printer, stand: &MeshStand) {
     printer.section("Analyze the mesh");
     printer.judge(
         install::CLAIM,
-        install::analysis(testbed).await,
+        install::analysis(stand).await,
         |printer, warnings| {
             printer.row(
                 "istioctl",
