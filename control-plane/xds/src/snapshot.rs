@@ -113,6 +113,11 @@ impl Snapshot {
         &self.versions[kind.index()]
     }
 
+    /// The same, shared.
+    pub(crate) fn shared_version(&self, kind: Kind) -> &Arc<str> {
+        &self.versions[kind.index()]
+    }
+
     /// Whether both hold the same resources at the same versions.
     #[must_use]
     pub fn same_content(&self, other: &Snapshot) -> bool {

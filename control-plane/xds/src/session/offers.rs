@@ -267,7 +267,7 @@ impl Session {
             .held
             .iter()
             .filter(|(name, _)| state.subscription.wants(name));
-        let parts: Vec<(&String, String)> = held
+        let parts: Vec<(&String, Arc<str>)> = held
             .filter_map(|(name, held)| Some((name, held.newest()?.wire())))
             .collect();
         content_hash(

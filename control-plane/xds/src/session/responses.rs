@@ -126,14 +126,14 @@ impl Session {
             items,
             is_full,
             removes,
-            version: "".into(),
+            version: Arc::default(),
             left_out,
         });
         // Endpoints are removed for good once their cluster is.
         self.kind_mut(Kind::Endpoints).dirty |= removes && kind == Kind::Cluster;
         let version = match self.protocol {
-            Protocol::Delta => self.snapshot.version(kind).to_owned(),
-            Protocol::StateOfTheWorld => self.state_version(kind),
+            Protocol::Delta => self.snapshot.shared_version(kind).clone(),
+            Protocol::StateOfTheWorld => self.state_version(kind).into(),
         };
         self.kind_mut(kind).ledger.set_version(&version);
         let items = due.offers.into_iter().map(|offer| Item {
@@ -176,7 +176,7 @@ impl Session {
 
     /// Nothing is due of a kind: records how far the client is.
     fn settle(&mut self, kind: Kind, due: &Due) {
-        let version: Arc<str> = self.snapshot.version(kind).into();
+        let version = self.snapshot.shared_version(kind).clone();
         let state = self.kind_mut(kind);
         state.dirty = false;
         if due.waits.is_empty() && !due.rejected && !state.ledger.any_suspect() {

@@ -10,11 +10,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Changes that a map may have before they are folded, whatever its size.
-const MIN_CHANGES: usize = 16;
 /// The part of the shared list, as a divisor, that may have changed before the changes are folded. It bounds the work: a fold of
-/// `n` names follows at least `n / 16` changes.
+/// `n` names follows at least `n / 16` changes. The changes of a list of fewer names are folded at once.
 const CHANGED_PART: usize = 16;
+/// Lists in a pool before those that are no longer in use are looked for.
+const MIN_SWEEP: usize = 16;
 
 type List<V> = Vec<(String, V)>;
 
@@ -155,7 +155,7 @@ impl<V: Clone> SharedMap<V> {
 impl<V: Shareable> SharedMap<V> {
     /// Whether enough has changed to be worth a fold.
     pub(super) fn may_compact(&self) -> bool {
-        self.changes.len() > MIN_CHANGES.max(self.shared.len() / CHANGED_PART)
+        self.changes.len() > self.shared.len() / CHANGED_PART
     }
 
     /// Folds the changes into a list that equal maps share. `settled` is what stays of a value; where it is `None` for one value,
@@ -187,7 +187,7 @@ impl<V> Default for Pool<V> {
     fn default() -> Self {
         Self(Mutex::new(Lists {
             by_hash: HashMap::new(),
-            sweep_at: MIN_CHANGES,
+            sweep_at: MIN_SWEEP,
         }))
     }
 }
@@ -218,7 +218,7 @@ impl<V: Shareable> Pool<V> {
                 of_hash.retain(|list| list.strong_count() > 0);
                 !of_hash.is_empty()
             });
-            lists.sweep_at = (2 * lists.by_hash.len()).max(MIN_CHANGES);
+            lists.sweep_at = (2 * lists.by_hash.len()).max(MIN_SWEEP);
         }
         list
     }
@@ -311,6 +311,6 @@ mod tests {
         for value in 0..=255 {
             drop(map(value));
         }
-        assert!(pool.0.lock().unwrap().by_hash.len() <= MIN_CHANGES);
+        assert!(pool.0.lock().unwrap().by_hash.len() <= MIN_SWEEP);
     }
 }

@@ -105,6 +105,7 @@ fn obey(server: &XdsServer<OneScope>) {
                 server.provider().0.send_replace(Some(snapshot(revision)));
                 println!("{revision}");
             }
+            "stats" => unsafe { unsafe extern "C" { fn malloc_stats(); } malloc_stats(); },
             _ => println!("{}", server.fleet().len()),
         }
     }

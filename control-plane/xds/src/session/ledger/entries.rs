@@ -56,8 +56,8 @@ impl ResourceVersion {
     }
 
     /// The version on the wire.
-    pub(in crate::session) fn wire(&self) -> String {
-        wire_version(self.version(), self.retry)
+    pub(in crate::session) fn wire(&self) -> Arc<str> {
+        wire_version(&self.descriptor.version, self.retry)
     }
 }
 

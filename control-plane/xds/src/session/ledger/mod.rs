@@ -183,9 +183,9 @@ impl Ledger {
     }
 
     /// Sets the version of the newest response in flight.
-    pub(super) fn set_version(&mut self, version: &str) {
+    pub(super) fn set_version(&mut self, version: &Arc<str>) {
         if let Some(newest) = self.in_flight.back_mut() {
-            newest.version = version.into();
+            newest.version.clone_from(version);
         }
     }
 
@@ -293,9 +293,19 @@ impl Ledger {
     /// Gives what the client holds to all streams whose clients hold the same, if nothing is in flight. See
     /// [`HeldResource::settled`].
     pub(super) fn compact(&mut self, kind: Kind, is_aggregated: bool, pool: &Pool<HeldResource>) {
-        if self.in_flight.is_empty() && self.held.may_compact() {
+        if !self.in_flight.is_empty() {
+            return;
+        }
+        if self.held.may_compact() {
             self.held
                 .compact(pool, |held| held.settled(kind, is_aggregated));
+        }
+        // An empty collection keeps the room of its last content, for as long as an idle stream lives.
+        self.in_flight = VecDeque::new();
+        for names in [&mut self.resend, &mut self.missing] {
+            if names.is_empty() {
+                *names = BTreeSet::new();
+            }
         }
     }
 
