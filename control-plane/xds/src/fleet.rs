@@ -64,7 +64,7 @@ pub struct Progress {
     /// When it last rejected one, and its error message. The rejected resource may have been replaced since.
     pub last_nack: Option<(SystemTime, String)>,
     /// When it acknowledged the version that it runs of each resource in [`KindStatus::resources`].
-    pub acked_at: LiteMap<String, SystemTime>,
+    pub acked_at: LiteMap<Arc<str>, SystemTime>,
 }
 
 /// An event of a proxy.

@@ -151,7 +151,7 @@ impl Wire for Delta {
             system_version_info: response.version.as_ref().to_owned(),
             resources: response.items.iter().map(resource).collect(),
             type_url: response.kind.type_url().to_owned(),
-            removed_resources: response.removed,
+            removed_resources: response.removed.iter().map(ToString::to_string).collect(),
             nonce: response.nonce,
             ..pb::DeltaDiscoveryResponse::default()
         }

@@ -73,7 +73,8 @@ async fn serve<P: Wire, S: SnapshotProvider>(
         return Ok(());
     };
     let span = log::span(&admission.peer, &admission.scope, P::PROTOCOL, only);
-    let admitted = serve_admitted::<P, S>(server, admission, only, inbound, outbound, scope_changes);
+    let admitted =
+        serve_admitted::<P, S>(server, admission, only, inbound, outbound, scope_changes);
     Box::pin(admitted).instrument(span).await
 }
 

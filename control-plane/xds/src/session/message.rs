@@ -91,7 +91,7 @@ pub struct Response {
     /// The added and changed resources.
     pub items: Vec<Item>,
     /// The names of removed resources (delta only; never together with items).
-    pub removed: Vec<String>,
+    pub removed: Vec<Arc<str>>,
 }
 
 /// A resource in a response. Its body stays shared until it is written to the wire.
@@ -179,7 +179,7 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedResource {
     /// Name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Version on the wire ([`Item::version`]).
     pub version: Arc<str>,
     /// The objects that this version was made from.
@@ -190,7 +190,7 @@ pub struct AcceptedResource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedResource {
     /// Name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Version on the wire ([`Item::version`]).
     pub version: Arc<str>,
     /// The objects that this version was made from.

@@ -21,11 +21,11 @@ pub struct KindStatus {
     /// The newest version that it acknowledged completely; empty if none.
     pub acked: Arc<str>,
     /// The wanted resources that it rejected, by name.
-    pub nacked: BTreeMap<String, Nacked>,
+    pub nacked: BTreeMap<Arc<str>, Nacked>,
     /// The wanted resources that are held back, by name, and what they wait for. Shared: with many models the lists are long.
-    pub waiting: Arc<BTreeMap<String, Wait>>,
+    pub waiting: Arc<BTreeMap<Arc<str>, Wait>>,
     /// The resources that it has acknowledged, by name. Empty for clusters and endpoints, because there are many of them.
-    pub resources: LiteMap<String, Acked>,
+    pub resources: LiteMap<Arc<str>, Acked>,
 }
 
 impl KindStatus {
@@ -95,7 +95,7 @@ impl Session {
         }
     }
 
-    fn nacked(&self, kind: Kind) -> BTreeMap<String, Nacked> {
+    fn nacked(&self, kind: Kind) -> BTreeMap<Arc<str>, Nacked> {
         let rejections = self.kind(kind).ledger.rejections.iter();
         let wanted = rejections.filter_map(|(name, rejection)| {
             let wanted = self.snapshot.get(kind, name)?;
@@ -115,7 +115,7 @@ impl Session {
             .collect()
     }
 
-    fn resources(&self, kind: Kind) -> LiteMap<String, Acked> {
+    fn resources(&self, kind: Kind) -> LiteMap<Arc<str>, Acked> {
         if matches!(kind, Kind::Cluster | Kind::Endpoints) {
             return LiteMap::default();
         }
@@ -127,7 +127,9 @@ impl Session {
             let acked = held.acked.as_ref();
             let origin = acked.map(|version| version.descriptor.origin.clone());
             let acked = Acked {
-                wanted: wanted.map(|r| r.descriptor().version.clone()).unwrap_or_default(),
+                wanted: wanted
+                    .map(|r| r.descriptor().version.clone())
+                    .unwrap_or_default(),
                 acked: acked.map(ResourceVersion::wire).unwrap_or_default(),
                 origin: origin.unwrap_or_default(),
             };
