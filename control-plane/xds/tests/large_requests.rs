@@ -1,6 +1,7 @@
 //! The work for a request grows with the number of its names, not with the square of it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+// The clock of a thread has no safe binding.
+#![allow(unsafe_code, clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,12 +9,12 @@ use std::time::Instant;
 use headgate_xds::session::{Protocol, Request, Session, SubscriptionUpdate};
 use headgate_xds::{Kind, Options, Resource, Snapshot};
 
-const NAMES: usize = 4_000;
+const NAMES: usize = 500;
 /// The large request has this many times as many names as the small one.
 const GROWTH: usize = 16;
 /// Where the work is in proportion to the names, and the caches of the processor are too small, it takes up to twice the growth.
 /// Where it is in proportion to the square of the names, it takes 256 times as long.
-const MAX_TIMES: u64 = 4 * GROWTH as u64;
+const MAX_TIMES: i64 = 4 * GROWTH as i64;
 
 fn snapshot(kind: Kind, names: &[String]) -> Arc<Snapshot> {
     let resource = |name: &String| Resource::new(kind, name.as_str(), name.clone());
@@ -21,9 +22,15 @@ fn snapshot(kind: Kind, names: &[String]) -> Arc<Snapshot> {
 }
 
 /// The time for which this thread has run, in nanoseconds: other processes do not change it.
-fn cpu_time() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    stat.split(' ').next().unwrap().parse().unwrap()
+fn cpu_time() -> i64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is valid for writes.
+    let status = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(status, 0);
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
 }
 
 fn change(names: &[String], subscribes: bool) -> SubscriptionUpdate {
@@ -37,7 +44,7 @@ fn change(names: &[String], subscribes: bool) -> SubscriptionUpdate {
 
 /// The CPU time, in nanoseconds, that it takes until a client has what it should: it reconnects with `names` in versions that the server does not
 /// know, receives everything that is due, and accepts it.
-fn reconnects(protocol: Protocol, kind: Kind, snapshot: &Arc<Snapshot>, names: &[String]) -> u64 {
+fn reconnects(protocol: Protocol, kind: Kind, snapshot: &Arc<Snapshot>, names: &[String]) -> i64 {
     let options = Options {
         in_flight: usize::MAX,
         ..Options::default()
@@ -80,7 +87,11 @@ fn a_client_that_reconnects_with_many_names_costs_in_proportion_to_them() {
     let names: Vec<String> = (0..many).map(|n| format!("resource-{n:06}")).collect();
     for protocol in [Protocol::Delta, Protocol::StateOfTheWorld] {
         for kind in Kind::PUSH_ORDER {
-            for is_known in [true, false] {
+            // Each filter configuration is a response of its own, and a snapshot has a handful of them.
+            for is_known in [false, true]
+                .into_iter()
+                .filter(|known| !known || kind != Kind::Extension)
+            {
                 let fastest = |names: &[String]| {
                     let known = if is_known { names } else { &[] };
                     let snapshot = snapshot(kind, known);

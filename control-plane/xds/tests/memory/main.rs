@@ -16,10 +16,12 @@ use server::ServerProcess;
 const PROXIES: usize = 400;
 /// Clusters, and as many endpoint resources, of each proxy.
 const CLUSTERS: usize = 800;
-/// What an idle proxy may cost, most of it buffers of HTTP/2.
-const IDLE_BYTES: usize = 180_000;
+/// What an idle proxy may cost beyond [`FRAGMENTS`]: 42 KB of buffers of HTTP/2, and 20 KB for its stream.
+const IDLE_BYTES: usize = 70_000;
+/// What may be left over, however many proxies there are, of the memory that proxies need which connect at the same time.
+const FRAGMENTS: usize = 24_000_000;
 /// What a proxy that does not read may cost: the responses that wait for it share their bodies, but one of them is encoded.
-const STALLED_BYTES: usize = 4 << 20;
+const STALLED_BYTES: usize = 3 << 20;
 /// The time after which the server has returned what it no longer needs.
 const SETTLES: Duration = Duration::from_secs(12);
 /// Proxies that do not read.
@@ -102,10 +104,11 @@ async fn idle_proxies_share_what_they_hold(count: usize) {
     tokio::time::sleep(SETTLES).await;
     let kept = server.resident_bytes().saturating_sub(empty);
     println!("after {count} proxies left: {} MB", kept / 1_000_000);
-    assert!(connected < count * IDLE_BYTES, "{connected} bytes");
+    let limit = count * IDLE_BYTES + FRAGMENTS;
+    assert!(connected < limit, "{connected} bytes, limit {limit}");
     assert!(
-        updated < count * IDLE_BYTES,
-        "{updated} bytes after updates"
+        updated < limit,
+        "{updated} bytes after updates, limit {limit}"
     );
     assert!(kept < KEPT_BYTES, "{kept} bytes are kept");
 }
