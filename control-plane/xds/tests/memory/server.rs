@@ -73,6 +73,8 @@ pub(crate) fn run() {
         let options = Options {
             // All proxies come from one address.
             max_connections_per_peer: Options::default().max_connections,
+            // On few cores the clients and the server wait for each other.
+            first_request: Duration::from_secs(600),
             ..Options::default()
         };
         let server = XdsServer::new(OneScope(published), options);
