@@ -161,7 +161,7 @@ fn open<P: Wire, S: SnapshotProvider>(
     ));
     // Messages are encoded only when the transport asks for them, so the bodies of queued responses stay shared.
     let messages = ReceiverStream::new(responses);
-    let messages = messages.map(|response| framing::encode(&P::encode(response?)));
+    let messages = messages.map(|response| framing::encode(&P::encode(*response?)));
     Ok(framing::response(messages))
 }
 
