@@ -70,6 +70,24 @@ impl Refusal {
         Self::NoRequest,
     ];
 
+    /// Whether it ends a connection during its TLS handshake.
+    #[must_use]
+    pub fn is_of_handshake(self) -> bool {
+        matches!(
+            self,
+            Self::HandshakeTimeout
+                | Self::HandshakeFailed
+                | Self::HandshakeLimit
+                | Self::NotReady
+                | Self::NoCertificate
+                | Self::CertificateExpired
+                | Self::CertificateUntrusted
+                | Self::CertificateInvalid
+                | Self::UriSan
+                | Self::TrustDomain
+        )
+    }
+
     /// The value of the label `reason` and of the log field `refusal`.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -6,7 +6,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
@@ -31,6 +31,19 @@ impl TlsOriginator {
     /// # Errors
     /// When the certificates cannot be used or no port can be bound.
     pub async fn start(
+        to: SocketAddr,
+        authorities: &str,
+        client: Option<&Svid>,
+    ) -> io::Result<Self> {
+        Self::start_from(Ipv4Addr::LOCALHOST, to, authorities, client).await
+    }
+
+    /// Also sets the address from which the server sees the connections.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_from(
+        from: Ipv4Addr,
         to: SocketAddr,
         authorities: &str,
         client: Option<&Svid>,
@@ -60,8 +73,14 @@ impl TlsOriginator {
         let connector = TlsConnector::from(Arc::new(config));
         Ok(Self {
             addr,
-            serving: tokio::spawn(accept(listener, connector, to)),
+            serving: tokio::spawn(accept(listener, connector, from, to)),
         })
+    }
+
+    /// The address of the plain port.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
 
     /// The URL of the plain port.
@@ -77,21 +96,24 @@ impl Drop for TlsOriginator {
     }
 }
 
-async fn accept(listener: TcpListener, connector: TlsConnector, to: SocketAddr) {
+async fn accept(listener: TcpListener, connector: TlsConnector, from: Ipv4Addr, to: SocketAddr) {
     // Only the client needs to notice a failed connection.
     while let Ok((connection, _)) = listener.accept().await {
         let connector = connector.clone();
-        tokio::spawn(async move { forward(connection, &connector, to).await });
+        tokio::spawn(async move { forward(connection, &connector, from, to).await });
     }
 }
 
 async fn forward(
     mut inside: TcpStream,
     connector: &TlsConnector,
+    from: Ipv4Addr,
     to: SocketAddr,
 ) -> io::Result<()> {
     let name = ServerName::try_from("headgate.test").map_err(io::Error::other)?;
-    let outside = TcpStream::connect(to).await?;
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((from, 0).into())?;
+    let outside = socket.connect(to).await?;
     let mut outside = connector.connect(name, outside).await?;
     tokio::io::copy_bidirectional(&mut inside, &mut outside).await?;
     Ok(())

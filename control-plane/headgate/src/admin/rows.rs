@@ -109,6 +109,7 @@ pub(crate) fn write_problems(
             FaultPlace::StateDirectory => ("warning", reason::STATE_WRITE),
             FaultPlace::Kubernetes => ("warning", reason::KUBERNETES_WRITE),
             FaultPlace::XdsCertificate => ("error", reason::XDS_CERTIFICATE),
+            FaultPlace::AdminCertificate => ("error", reason::ADMIN_CERTIFICATE),
             FaultPlace::ListenerCertificate => ("error", reason::LISTENER_CERTIFICATE),
             FaultPlace::ScopeFile => ("error", reason::SCOPE_FILE),
         };
