@@ -48,6 +48,28 @@ impl TlsOriginator {
         authorities: &str,
         client: Option<&Svid>,
     ) -> io::Result<Self> {
+        Self::start_with("http/1.1", from, to, authorities, client).await
+    }
+
+    /// As [`Self::start`], for clients that speak HTTP/2.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_http2(
+        to: SocketAddr,
+        authorities: &str,
+        client: Option<&Svid>,
+    ) -> io::Result<Self> {
+        Self::start_with("h2", Ipv4Addr::LOCALHOST, to, authorities, client).await
+    }
+
+    async fn start_with(
+        protocol: &str,
+        from: Ipv4Addr,
+        to: SocketAddr,
+        authorities: &str,
+        client: Option<&Svid>,
+    ) -> io::Result<Self> {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(authorities.as_bytes()) {
             let certificate = certificate.map_err(io::Error::other)?;
@@ -67,7 +89,7 @@ impl TlsOriginator {
                     .map_err(io::Error::other)?
             }
         };
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let addr = listener.local_addr()?;
         let connector = TlsConnector::from(Arc::new(config));

@@ -23,6 +23,7 @@ mod outages;
 mod policies;
 mod replicas;
 mod rights;
+mod secrets;
 mod served_models;
 mod shutdown;
 mod stages;
