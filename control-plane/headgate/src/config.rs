@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use headgate_identity::{ListenerFileOptions, SpiffeId, TrustDomain};
 use headgate_istio::XdsService;
+use headgate_kubernetes::access::MeshAccess;
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies::Controller;
 use headgate_model::{LabelKeys, Labels};
@@ -354,8 +355,8 @@ pub(crate) struct RbacConfig {
     pub install_namespace: String,
     /// Its ServiceAccount.
     pub service_account: String,
-    /// Whether only the rights that `serve --istio` needs in addition are printed.
-    pub istio: bool,
+    /// If it is not `None`, only the rights that this use of Istio needs in addition are printed.
+    pub mesh: MeshAccess,
     /// Whether the rights that `serve --admin-tokens` needs are included.
     pub admin_tokens: bool,
 }
