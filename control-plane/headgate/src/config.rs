@@ -208,6 +208,8 @@ pub(crate) struct ServeConfig {
     pub max_connections_per_peer: usize,
     /// Open streams on one connection.
     pub max_streams: u32,
+    /// Open streams of one identity; 0 for no limit.
+    pub max_streams_per_identity: usize,
     /// Longest TLS handshake of a connection.
     pub handshake_timeout: Duration,
     /// Writes to a Kubernetes API.

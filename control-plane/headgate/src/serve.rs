@@ -81,6 +81,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
             max_connections: config.max_connections,
             max_connections_per_peer: config.max_connections_per_peer,
             max_streams: config.max_streams,
+            max_streams_per_identity: config.max_streams_per_identity,
             trusted_forwarders: config.identity.trusted_forwarders.clone(),
             ..headgate_xds::Options::default()
         },

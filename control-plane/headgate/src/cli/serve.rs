@@ -55,6 +55,10 @@ pub(crate) struct ServeArgs {
     /// Streams that may be open on one connection of the xDS port. Clients that need more open another connection.
     #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: u32,
+    /// Streams that may be open on the xDS port for one identity, over all its connections; 0 for no limit. A proxy has one or two. A new
+    /// one beyond it ends with RESOURCE_EXHAUSTED, is counted as `identity_stream_limit` and logged.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    max_streams_per_identity: usize,
     /// Longest TLS handshake of a connection to the xDS port or the admin port, in seconds (1–300). A slower one is closed, counted as
     /// `handshake_timeout` and logged.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
@@ -104,6 +108,7 @@ impl ServeArgs {
             max_connections: self.max_connections,
             max_connections_per_peer: self.max_connections_per_peer,
             max_streams: self.max_streams,
+            max_streams_per_identity: self.max_streams_per_identity,
             handshake_timeout: Duration::from_secs(self.handshake_timeout),
             writer: self.writer.config(),
         })
