@@ -3,8 +3,10 @@
 //! Invariant: connections are accepted whatever the handshakes do. Each handshake is a task of its own, has a time limit and uses
 //! the newest identity of the server.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,8 @@ use crate::verifier::Refused;
 
 /// Handshakes under way. Beyond it a new connection is closed.
 const MAX_HANDSHAKES: usize = 1024;
+/// Handshakes under way from one address, so that one machine cannot keep out all others, such as the probes of a kubelet.
+const MAX_HANDSHAKES_PER_ADDRESS: usize = 256;
 /// Pause after the listener fails, as it does without a free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -60,6 +64,7 @@ pub fn tls(
         identity,
         options,
         handshakes: JoinSet::new(),
+        under_way: BTreeMap::new(),
         log: RefusalLog::default(),
     };
     stream::unfold(door, |mut door| async {
@@ -74,6 +79,8 @@ struct Door {
     identity: watch::Receiver<ServerIdentity>,
     options: HandshakeOptions,
     handshakes: JoinSet<Result<Authenticated, Failure>>,
+    /// The number of them by address.
+    under_way: BTreeMap<IpAddr, usize>,
     log: RefusalLog,
 }
 
@@ -102,8 +109,14 @@ impl Door {
                 Some(done) = self.handshakes.join_next() => done,
             };
             match done {
-                Ok(Ok(connection)) => return connection,
-                Ok(Err(failure)) => self.refuse(&failure),
+                Ok(Ok(connection)) => {
+                    self.ended(connection.info().address);
+                    return connection;
+                }
+                Ok(Err(failure)) => {
+                    self.ended(Some(failure.peer));
+                    self.refuse(&failure);
+                }
                 Err(error) => tracing::error!(%error, "a handshake failed unexpectedly"),
             }
         }
@@ -119,11 +132,17 @@ impl Door {
             let detail = "too many handshakes are under way";
             return self.refuse(&refuse(Refusal::HandshakeLimit, detail));
         }
+        let of_address = self.under_way.get(&peer.ip()).copied().unwrap_or(0);
+        if of_address >= MAX_HANDSHAKES_PER_ADDRESS {
+            let detail = "too many handshakes of this address are under way";
+            return self.refuse(&refuse(Refusal::HandshakeLimit, detail));
+        }
         let Some(config) = self.identity.borrow().config.clone() else {
             let detail = "this server has no certificate yet";
             return self.refuse(&refuse(Refusal::NotReady, detail));
         };
         let (tls, timeout) = (self.options.tls, self.options.timeout);
+        self.under_way.insert(peer.ip(), of_address + 1);
         self.handshakes.spawn(async move {
             let connecting = handshake(io, peer, config, tls);
             let late = |_| {
@@ -140,6 +159,17 @@ impl Door {
                 detail,
             })
         });
+    }
+
+    /// A handshake with this peer has ended.
+    fn ended(&mut self, peer: Option<SocketAddr>) {
+        let ip = peer.map(|peer| peer.ip());
+        if let Some(Entry::Occupied(mut count)) = ip.map(|ip| self.under_way.entry(ip)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     fn refuse(&mut self, failure: &Failure) {

@@ -11,7 +11,7 @@ use headgate_identity::{CertificateFiles, ClientCertificates, FileOptions, PortT
 use headgate_testkit::svid::{SecretVolume, SvidParams, TrustDomainAuthority};
 use headgate_xds::Refusal;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 const OPERATOR: &str = "/ns/ops/sa/admin";
 
@@ -122,6 +122,30 @@ async fn plaintext_http_is_told_to_use_tls() {
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(answer.contains("--admin-ca"), "{answer}");
     server.refused(Refusal::HandshakeFailed, 1).await;
+}
+
+#[tokio::test]
+async fn one_address_cannot_keep_out_others() {
+    let setup = Setup::new();
+    let limit = Duration::from_secs(3);
+    let server = setup.serve(ClientCertificates::Optional, limit).await;
+    let mut silent = Vec::new();
+    for _ in 0..300 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        silent.push(socket.connect(server.addr).await.unwrap());
+    }
+    server.refused(Refusal::HandshakeLimit, 300 - 256).await;
+    server.connect(&setup.authority, None).await.unwrap();
+    // Those that have ended make room.
+    server.refused(Refusal::HandshakeTimeout, 256).await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut late = socket.connect(server.addr).await.unwrap();
+    late.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    late.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
 }
 
 #[tokio::test]
