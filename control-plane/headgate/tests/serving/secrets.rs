@@ -1,4 +1,4 @@
-//! What a control plane with private keys and tokens shows to those who read its pages and its log: none of them.
+//! The pages and the log of a control plane with private keys and tokens: none of these is in them.
 
 use std::time::Duration;
 
