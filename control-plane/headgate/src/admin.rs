@@ -1,6 +1,7 @@
 //! The admin server: status, metrics, probes, and the log level.
 
 mod access;
+mod listener;
 mod logging;
 mod observe;
 mod problem_log;
@@ -25,7 +26,7 @@ use headgate_kubernetes::tokens::TokenReviewer;
 use headgate_model::LabelKeys;
 use headgate_publisher::Published;
 use headgate_publisher::SnapshotStore;
-use headgate_report::metrics::Metrics;
+use headgate_report::metrics::{Metrics, Port};
 use headgate_report::{
     AgeSample, AgeTracker, ProblemReport, Query, Report, ReportInput, problem_of, report, seconds,
 };
@@ -36,6 +37,7 @@ use tokio::sync::watch;
 
 use crate::logging::LogLevel;
 
+pub(crate) use self::listener::{AdminDoor, Client};
 pub(crate) use self::observe::observe;
 pub(crate) use self::problem_log::log_problems;
 
@@ -70,8 +72,12 @@ pub(crate) struct Admin {
     pub log_level: LogLevel,
     /// The certificate of the xDS port; `None` if it speaks plaintext.
     pub identity: Option<watch::Receiver<ServerIdentity>>,
+    /// The certificate of the admin port; `None` if it speaks plaintext.
+    pub admin_identity: Option<watch::Receiver<ServerIdentity>>,
     /// Checks the tokens of clients on other machines, with `--admin-tokens`.
     pub tokens: Option<Arc<TokenReviewer>>,
+    /// Patterns of SPIFFE ids of clients that may use every page.
+    pub identities: Vec<String>,
 }
 
 /// Ages of labels and weights, and the start time of the process.
@@ -98,7 +104,8 @@ impl Admin {
             .route("/syncz", get(syncz::syncz))
             .with_state(Arc::new(syncz));
         // `route_layer` covers the routes before it only.
-        let guard = from_fn_with_state(access::Guard::new(self.tokens.clone()), access::guard);
+        let guard = access::Guard::new(self.tokens.clone(), self.identities.clone());
+        let guard = from_fn_with_state(guard, access::guard);
         Router::new()
             .route("/config_dump", get(config_dump))
             .route("/logging", post(logging::change))
@@ -180,7 +187,8 @@ async fn index() -> &'static str {
      /livez        200 while the process answers; /healthz is the same\n\
      /version      version (JSON)\n\
      /logging      log level; POST ?level=debug changes it\n\n\
-     /config_dump and POST /logging are for clients on loopback; with --admin-tokens, also for those with a bearer token\n"
+     /config_dump and POST /logging are for clients on loopback; with --admin-tokens, also for those with a bearer token; with\n\
+     --admin-identity, also for those with such a certificate\n"
 }
 
 async fn config_dump(State(admin): State<Admin>) -> Json<Value> {
@@ -219,11 +227,15 @@ pub(crate) fn resources(snapshot: &headgate_xds::Snapshot) -> Value {
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {
-    if let Some(identity) = &admin.identity {
-        let identity = identity.borrow();
-        if let Some(not_after) = identity.not_after {
+    let ports = [
+        (Port::Xds, &admin.identity),
+        (Port::Admin, &admin.admin_identity),
+    ];
+    for (port, identity) in ports {
+        let identity = identity.as_ref().map(watch::Receiver::borrow);
+        if let Some((identity, at)) = identity.and_then(|i| i.not_after.map(|at| (i, at))) {
             let id = identity.spiffe_id.as_deref().unwrap_or_default();
-            admin.metrics.certificate_expires(id, not_after);
+            admin.metrics.certificate_expires(port, id, at);
         }
     }
     match admin.metrics.render(&admin.report(&Query::default())) {

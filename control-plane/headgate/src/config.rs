@@ -1,19 +1,22 @@
 //! Plain configuration of every command. The command line fills it; nothing else knows `clap`.
 
+mod identity;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use headgate_identity::{FileOptions, ListenerFileOptions, SpiffeId, TrustDomain};
+use headgate_identity::{ListenerFileOptions, SpiffeId, TrustDomain};
 use headgate_istio::XdsService;
+use headgate_kubernetes::access::MeshAccess;
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies::Controller;
 use headgate_model::{LabelKeys, Labels};
-use headgate_publisher::FlagRules;
 use headgate_report::output::Format;
 use headgate_source::cluster::AllowedEndpoint;
 use headgate_translate::{ClientCertificates, Http3};
-use ipnet::IpNet;
+
+pub(crate) use self::identity::{AdminConfig, AdmissionConfig, IdentityConfig, TransportConfig};
 
 /// An error that ends a command: one line that names the flag or file, and the fix.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -189,10 +192,8 @@ pub(crate) struct ServeConfig {
     pub input: InputConfig,
     /// Listen address of the xDS server.
     pub xds_address: SocketAddr,
-    /// Listen address of the admin server.
-    pub admin_address: SocketAddr,
-    /// Whether the Kubernetes API checks tokens of clients of the admin server.
-    pub admin_tokens: bool,
+    /// The admin server.
+    pub admin: AdminConfig,
     /// The transport of the xDS port, and which proxies may connect.
     pub identity: IdentityConfig,
     /// How long a cluster stays after the last route to it is removed.
@@ -207,48 +208,12 @@ pub(crate) struct ServeConfig {
     pub max_connections_per_peer: usize,
     /// Open streams on one connection.
     pub max_streams: u32,
+    /// Open streams of one identity; 0 for no limit.
+    pub max_streams_per_identity: usize,
+    /// Longest TLS handshake of a connection.
+    pub handshake_timeout: Duration,
     /// Writes to a Kubernetes API.
     pub writer: WriterConfig,
-}
-
-/// The transport of the xDS port, and which proxies may connect.
-#[derive(Debug, Clone)]
-pub(crate) struct IdentityConfig {
-    /// The transport.
-    pub transport: TransportConfig,
-    /// Trust domains whose identities are allowed; empty for the default of the transport.
-    pub trust_domains: Vec<TrustDomain>,
-    /// Addresses of proxies that forward the identity of others.
-    pub trusted_forwarders: Vec<IpNet>,
-    /// The rules.
-    pub admission: AdmissionConfig,
-}
-
-impl IdentityConfig {
-    /// Whether proxies have a verified identity.
-    pub(crate) fn has_identities(&self) -> bool {
-        !matches!(self.transport, TransportConfig::Plaintext) || !self.trusted_forwarders.is_empty()
-    }
-}
-
-/// The transport of the xDS port.
-#[derive(Debug, Clone)]
-pub(crate) enum TransportConfig {
-    /// TCP without encryption.
-    Plaintext,
-    /// TLS with certificates from files.
-    Files(FileOptions),
-    /// TLS with certificates from the Workload API at this socket.
-    WorkloadApi(String),
-}
-
-/// Where the scope rules come from.
-#[derive(Debug, Clone)]
-pub(crate) enum AdmissionConfig {
-    /// Flags.
-    Flags(FlagRules),
-    /// A file.
-    File(PathBuf),
 }
 
 /// Writes to a Kubernetes API.
@@ -392,8 +357,8 @@ pub(crate) struct RbacConfig {
     pub install_namespace: String,
     /// Its ServiceAccount.
     pub service_account: String,
-    /// Whether only the rights that `serve --istio` needs in addition are printed.
-    pub istio: bool,
+    /// If it is not `None`, only the rights that this use of Istio needs in addition are printed.
+    pub mesh: MeshAccess,
     /// Whether the rights that `serve --admin-tokens` needs are included.
     pub admin_tokens: bool,
 }

@@ -12,6 +12,7 @@ mod logging;
 mod mesh;
 mod modules;
 mod names;
+mod port_certificate;
 mod replica_writer;
 mod serve;
 mod shutdown;
@@ -40,9 +41,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let log_level = logging::init(&cli.log_config())?;
     match &cli.command {
         Command::Serve(args) => serve::run(&args.config()?, log_level).map(|()| ExitCode::SUCCESS),
-        Command::Status(args) => client::status(&args.options()).map(exit_code),
-        Command::Wait(args) => client::wait(&args.options()).map(exit_code),
-        Command::Version(args) => client::version(&args.options()).map(exit_code),
+        Command::Status(args) => client::status(&args.options()?).map(exit_code),
+        Command::Wait(args) => client::wait(&args.options()?).map(exit_code),
+        Command::Version(args) => client::version(&args.options()?).map(exit_code),
         Command::Validate(args) => commands::validate::run(&args.config()),
         Command::Translate(args) => commands::translate::run(&args.config()?),
         Command::Bootstrap(args) => {

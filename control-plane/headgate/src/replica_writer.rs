@@ -39,7 +39,7 @@ fn options(config: &ServeConfig) -> Options {
 
 /// The admin address as other machines reach it, if known.
 fn reachable_address(config: &ServeConfig) -> Option<SocketAddr> {
-    let listen = config.admin_address;
+    let listen = config.admin.address;
     let own = Some(listen.ip()).filter(|ip| !ip.is_unspecified());
     let ip = own.or(config.writer.replica_address)?;
     Some(SocketAddr::new(ip, listen.port()))

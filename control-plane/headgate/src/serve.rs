@@ -2,7 +2,6 @@
 //!
 //! Invariant: the admin server outlives the xDS server, so that probes and people can follow a drain.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use headgate_source::files::keep_state;
@@ -10,7 +9,7 @@ use headgate_writer::Writer;
 use headgate_xds::XdsServer;
 use tokio::sync::oneshot;
 
-use crate::admin::{Admin, StatusAges, log_problems, observe};
+use crate::admin::{Admin, AdminDoor, Client, StatusAges, log_problems, observe};
 use crate::config::{Failure, ServeConfig};
 use crate::door::Door;
 use crate::listen::bind;
@@ -25,7 +24,7 @@ use crate::translation;
 use headgate_publisher::Publisher;
 use headgate_publisher::ScopeRules;
 use headgate_publisher::SnapshotStore;
-use headgate_report::metrics::Metrics;
+use headgate_report::metrics::{Metrics, Port};
 
 /// Serves until SIGTERM or SIGINT.
 ///
@@ -49,9 +48,11 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         mesh: input.istio.mode.is_some(),
         ..ScopeRules::loopback(namespaces.clone(), input.listen)
     };
-    let mut door = Door::open(&config.identity, rules)?;
+    let timeout = config.handshake_timeout;
+    let mut door = Door::open(&config.identity, rules, timeout)?;
+    let mut admin_door = AdminDoor::open(&config.admin, timeout)?;
     let xds_listener = bind("--xds-address", config.xds_address).await?;
-    let admin_listener = bind("--admin-address", config.admin_address).await?;
+    let admin_listener = bind("--admin-address", config.admin.address).await?;
 
     if let Some(directory) = input.state() {
         // If this fails, the file source reports the reason and serves without it.
@@ -59,7 +60,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     }
     let source = Source::start(input, &config.writer.controller).await?;
     let own = config.writer.lease_namespace.as_deref();
-    source.review(input, own, config.admin_tokens);
+    source.review(input, own, config.admin.tokens);
     let rules = door.rules();
     let mesh = match source.api() {
         Some((client, health)) => Mesh::start(config, &options.module, &rules, client, health)?,
@@ -80,6 +81,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
             max_connections: config.max_connections,
             max_connections_per_peer: config.max_connections_per_peer,
             max_streams: config.max_streams,
+            max_streams_per_identity: config.max_streams_per_identity,
             trusted_forwarders: config.identity.trusted_forwarders.clone(),
             ..headgate_xds::Options::default()
         },
@@ -110,9 +112,13 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         tokio::spawn(mesh.run(plans, writer.leading(), config.linger, faults.clone()));
     }
     door.follow(&scopes, &faults);
+    admin_door.follow(&faults);
     listener.follow(scopes.clone(), faults.clone());
     let ages = StatusAges::default();
-    let metrics = Arc::new(Metrics::new(ages.started).counting(server.refusals()));
+    let metrics = Metrics::new(ages.started)
+        .counting(Port::Xds, server.refusals())
+        .counting(Port::Admin, admin_door.refusals());
+    let metrics = Arc::new(metrics);
     let admin = Admin {
         published,
         api: source.state(),
@@ -123,7 +129,9 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         ages,
         log_level,
         identity: door.identity(),
-        tokens: source.token_reviewer().filter(|_| config.admin_tokens),
+        tokens: source.token_reviewer().filter(|_| config.admin.tokens),
+        admin_identity: admin_door.identity(),
+        identities: config.admin.identities.clone(),
         scopes,
         fleet: server.fleet(),
         loads: server.loads(),
@@ -149,9 +157,9 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     );
     let pages = admin
         .router()
-        .into_make_service_with_connect_info::<SocketAddr>();
+        .into_make_service_with_connect_info::<Client>();
     let (drained, served) = oneshot::channel::<()>();
-    let admin = axum::serve(admin_listener, pages)
+    let admin = axum::serve(admin_door.listen(admin_listener)?, pages)
         .with_graceful_shutdown(async move { drop(served.await) });
     let xds = async {
         let until = shutdown.clone().wait_started();

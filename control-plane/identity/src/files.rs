@@ -1,4 +1,4 @@
-//! Certificates from files: `tls.crt`, `tls.key` and `ca.crt` of one directory, as cert-manager writes them, and PEM bundles of
+//! Certificates of a port from files: `tls.crt`, `tls.key` and `ca.crt` of one directory, as cert-manager writes them, and PEM bundles of
 //! other trust domains.
 //!
 //! Invariant: changed files are used after two reads in a row find the same content, because a writer may replace them one after
@@ -14,7 +14,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::certificate::spiffe_id;
-use crate::server_identity::{Credentials, IdentityError, ServerIdentity, TrustBundles, publish};
+use crate::server_identity::{
+    ClientCertificates, Credentials, IdentityError, PortTls, ServerIdentity, TrustBundles, publish,
+};
 use crate::settled::Settled;
 
 /// Time between two reads.
@@ -23,7 +25,9 @@ pub(crate) const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// The files, and the trust domains that are allowed.
 #[derive(Debug, Clone)]
 pub struct FileOptions {
-    /// Directory with `tls.crt`, `tls.key` and `ca.crt`.
+    /// The port that the certificate is for.
+    pub tls: PortTls,
+    /// Directory with `tls.crt` and `tls.key`, and `ca.crt` if clients are asked for certificates.
     pub directory: PathBuf,
     /// PEM bundles of further trust domains.
     pub bundles: Vec<(TrustDomain, PathBuf)>,
@@ -43,7 +47,8 @@ pub struct CertificateFiles {
 struct Content {
     certificate: Vec<u8>,
     key: Vec<u8>,
-    authorities: Vec<u8>,
+    /// `None` if clients are not asked for certificates.
+    authorities: Option<Vec<u8>>,
     bundles: Vec<Vec<u8>>,
 }
 
@@ -56,7 +61,7 @@ impl CertificateFiles {
         let content = Content::read(&options);
         let identity = identity(&options, &content).map_err(IdentityError)?;
         let sender = watch::Sender::default();
-        publish(&sender, Ok(identity));
+        publish(&sender, options.tls, Ok(identity));
         Ok(Self {
             options,
             content: Settled::new(content),
@@ -81,20 +86,26 @@ impl CertificateFiles {
 
     fn check(&mut self) {
         if let Some(content) = self.content.read(Content::read(&self.options)) {
-            publish(&self.identity, identity(&self.options, content));
+            publish(
+                &self.identity,
+                self.options.tls,
+                identity(&self.options, content),
+            );
         }
     }
 }
 
 impl Content {
     fn read(options: &FileOptions) -> Result<Self, String> {
-        let own = |name: &str| read("--xds-tls", &options.directory.join(name));
+        let own = |name: &str| read(options.tls.flag, &options.directory.join(name));
+        let has_clients = options.tls.clients != ClientCertificates::Ignored;
         let bundles = options.bundles.iter();
         Ok(Self {
             certificate: own("tls.crt")?,
             key: own("tls.key")?,
-            authorities: own("ca.crt")?,
+            authorities: has_clients.then(|| own("ca.crt")).transpose()?,
             bundles: bundles
+                .filter(|_| has_clients)
                 .map(|(_, path)| read("--trust-bundle", path))
                 .collect::<Result<_, _>>()?,
         })
@@ -115,20 +126,22 @@ fn identity(
     content: &Result<Content, String>,
 ) -> Result<ServerIdentity, String> {
     let content = content.as_ref().map_err(Clone::clone)?;
-    let path = |name: &str| options.directory.join(name).display().to_string();
-    let fault = |name: &str, why: &str| format!("--xds-tls: {}: {why}", path(name));
+    let (flag, path) = (options.tls.flag, |name: &str| options.directory.join(name));
+    let fault = |name: &str, why: &str| format!("{flag}: {}: {why}", path(name).display());
     let chain = certificates(&content.certificate).map_err(|why| fault("tls.crt", &why))?;
     let key = PrivateKeyDer::from_pem_slice(&content.key)
         .map_err(|error| fault("tls.key", &format!("no private key in PEM: {error}")))?;
-    let own = certificates(&content.authorities).map_err(|why| fault("ca.crt", &why))?;
     let mut bundles = TrustBundles::new();
     for ((domain, path), pem) in options.bundles.iter().zip(&content.bundles) {
         let bundle = certificates(pem)
             .map_err(|why| format!("--trust-bundle {domain}={}: {why}", path.display()))?;
         bundles.entry(domain.clone()).or_default().extend(bundle);
     }
-    let own_domain = own_domain(options, &chain).map_err(|why| fault("tls.crt", &why))?;
-    bundles.entry(own_domain).or_default().extend(own);
+    if let Some(authorities) = &content.authorities {
+        let own = certificates(authorities).map_err(|why| fault("ca.crt", &why))?;
+        let own_domain = own_domain(options, &chain).map_err(|why| fault("tls.crt", &why))?;
+        bundles.entry(own_domain).or_default().extend(own);
+    }
     let allowed: BTreeSet<TrustDomain> = if options.trust_domains.is_empty() {
         bundles.keys().cloned().collect()
     } else {
@@ -139,8 +152,8 @@ fn identity(
         key,
         bundles,
     };
-    ServerIdentity::new(credentials, &allowed)
-        .map_err(|why| format!("--xds-tls {}: {why}", options.directory.display()))
+    ServerIdentity::new(credentials, &allowed, options.tls)
+        .map_err(|why| format!("{flag} {}: {why}", options.directory.display()))
 }
 
 pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {

@@ -3,14 +3,17 @@
 //! Invariant: connections are accepted whatever the handshakes do. Each handshake is a task of its own, has a time limit and uses
 //! the newest identity of the server.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, stream};
 use headgate_xds::connection::canonical;
 use headgate_xds::{Connection, ConnectionInfo, PeerIdentity, Refusal, Refusals};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -20,29 +23,48 @@ use tokio_rustls::server::TlsStream;
 
 use crate::certificate::spiffe_id;
 use crate::refusal_log::RefusalLog;
-use crate::server_identity::ServerIdentity;
+use crate::server_identity::{PortTls, ServerIdentity};
 use crate::verifier::Refused;
 
-/// Longest duration of a handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Handshakes under way. Beyond it a new connection is closed.
 const MAX_HANDSHAKES: usize = 1024;
+/// Handshakes under way from one address, so that one machine cannot keep out all others, such as the probes of a kubelet.
+const MAX_HANDSHAKES_PER_ADDRESS: usize = 256;
 /// Pause after the listener fails, as it does without a free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-type Authenticated = Connection<TlsStream<TcpStream>>;
+/// The first byte of a TLS connection: the type of a handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+/// The answer to plaintext HTTP.
+const NOT_TLS: &str = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n\
+    this port speaks TLS: use https, or `headgate status --admin-ca FILE`\n";
 
-/// The connections that `listener` accepts and that authenticate themselves. Refused ones are logged and counted in `refusals`.
+/// A connection whose handshake succeeded, with the SPIFFE id of the client's certificate, if it has one.
+pub type Authenticated = Connection<TlsStream<TcpStream>>;
+
+/// The settings of the handshakes of a port.
+#[derive(Debug)]
+pub struct HandshakeOptions {
+    /// The port.
+    pub tls: PortTls,
+    /// Longest duration of a handshake.
+    pub timeout: Duration,
+    /// Counts those that fail.
+    pub refusals: Refusals,
+}
+
+/// The connections that `listener` accepts and whose handshakes succeed. Refused ones are logged and counted.
 pub fn tls(
     listener: TcpListener,
     identity: watch::Receiver<ServerIdentity>,
-    refusals: Refusals,
-) -> impl Stream<Item = io::Result<Authenticated>> {
+    options: HandshakeOptions,
+) -> impl Stream<Item = io::Result<Authenticated>> + Send {
     let door = Door {
         listener,
         identity,
-        refusals,
+        options,
         handshakes: JoinSet::new(),
+        under_way: BTreeMap::new(),
         log: RefusalLog::default(),
     };
     stream::unfold(door, |mut door| async {
@@ -55,8 +77,10 @@ pub fn tls(
 struct Door {
     listener: TcpListener,
     identity: watch::Receiver<ServerIdentity>,
-    refusals: Refusals,
+    options: HandshakeOptions,
     handshakes: JoinSet<Result<Authenticated, Failure>>,
+    /// The number of them by address.
+    under_way: BTreeMap<IpAddr, usize>,
     log: RefusalLog,
 }
 
@@ -85,8 +109,14 @@ impl Door {
                 Some(done) = self.handshakes.join_next() => done,
             };
             match done {
-                Ok(Ok(connection)) => return connection,
-                Ok(Err(failure)) => self.refuse(&failure),
+                Ok(Ok(connection)) => {
+                    self.ended(connection.info().address);
+                    return connection;
+                }
+                Ok(Err(failure)) => {
+                    self.ended(Some(failure.peer));
+                    self.refuse(&failure);
+                }
                 Err(error) => tracing::error!(%error, "a handshake failed unexpectedly"),
             }
         }
@@ -102,11 +132,44 @@ impl Door {
             let detail = "too many handshakes are under way";
             return self.refuse(&refuse(Refusal::HandshakeLimit, detail));
         }
+        let of_address = self.under_way.get(&peer.ip()).copied().unwrap_or(0);
+        if of_address >= MAX_HANDSHAKES_PER_ADDRESS {
+            let detail = "too many handshakes of this address are under way";
+            return self.refuse(&refuse(Refusal::HandshakeLimit, detail));
+        }
         let Some(config) = self.identity.borrow().config.clone() else {
             let detail = "this server has no certificate yet";
             return self.refuse(&refuse(Refusal::NotReady, detail));
         };
-        self.handshakes.spawn(handshake(io, peer, config));
+        let (tls, timeout) = (self.options.tls, self.options.timeout);
+        self.under_way.insert(peer.ip(), of_address + 1);
+        self.handshakes.spawn(async move {
+            let connecting = handshake(io, peer, config, tls);
+            let late = |_| {
+                let detail = format!(
+                    "the TLS handshake took longer than {timeout:?}, the limit of --handshake-timeout"
+                );
+                (Refusal::HandshakeTimeout, detail)
+            };
+            let connected = tokio::time::timeout(timeout, connecting).await;
+            let connected = connected.map_err(late).flatten();
+            connected.map_err(|(refusal, detail)| Failure {
+                peer,
+                refusal,
+                detail,
+            })
+        });
+    }
+
+    /// A handshake with this peer has ended.
+    fn ended(&mut self, peer: Option<SocketAddr>) {
+        let ip = peer.map(|peer| peer.ip());
+        if let Some(Entry::Occupied(mut count)) = ip.map(|ip| self.under_way.entry(ip)) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
     }
 
     fn refuse(&mut self, failure: &Failure) {
@@ -115,8 +178,9 @@ impl Door {
             refusal,
             detail,
         } = failure;
-        self.refusals.count(*refusal);
-        self.log.refused(*peer, *refusal, detail, Instant::now());
+        self.options.refusals.count(*refusal);
+        let (port, now) = (self.options.tls.port, Instant::now());
+        self.log.refused(port, *peer, *refusal, detail, now);
     }
 }
 
@@ -124,36 +188,47 @@ async fn handshake(
     io: TcpStream,
     peer: SocketAddr,
     config: Arc<ServerConfig>,
-) -> Result<Authenticated, Failure> {
-    let failure = |(refusal, detail)| Failure {
-        peer,
-        refusal,
-        detail,
-    };
+    tls: PortTls,
+) -> Result<Authenticated, (Refusal, String)> {
     // Only latency depends on it.
     let _ = io.set_nodelay(true);
-    let accepted = tokio::time::timeout(HANDSHAKE, TlsAcceptor::from(config).accept(io)).await;
-    let late = |_| {
-        let detail = format!("the TLS handshake took longer than {HANDSHAKE:?}");
-        failure((Refusal::HandshakeTimeout, detail))
+    let io = match tls.protocols.contains(&"http/1.1") {
+        true => refuse_plaintext(io).await?,
+        false => io,
     };
-    let io = accepted
-        .map_err(late)?
-        .map_err(|error| failure(cause(&error)))?;
+    let io = TlsAcceptor::from(config).accept(io).await;
+    let io = io.map_err(|error| cause(&error))?;
     let leaf = io.get_ref().1.peer_certificates().and_then(|c| c.first());
-    let id = leaf.map(|leaf| spiffe_id(leaf));
-    let Some(Ok(id)) = id else {
-        // The verifier has refused such a certificate already.
-        return Err(failure((Refusal::UriSan, "no SPIFFE id".to_owned())));
-    };
+    let id = leaf.map(|leaf| spiffe_id(leaf)).transpose();
+    // The verifier has refused such certificates already, and clients without one if it is required.
+    let id = id.map_err(|error| (Refusal::UriSan, error.to_string()))?;
+    let identity = id.map(|id| PeerIdentity {
+        uris: vec![id.to_string()],
+        is_forwarded: false,
+    });
     let info = ConnectionInfo {
         address: Some(peer),
-        identity: Some(PeerIdentity {
-            uris: vec![id.to_string()],
-            is_forwarded: false,
-        }),
+        identity,
     };
     Ok(Connection::new(io, info))
+}
+
+/// Answers a client that speaks HTTP without TLS, as people and probes with a wrong scheme do.
+async fn refuse_plaintext(mut io: TcpStream) -> Result<TcpStream, (Refusal, String)> {
+    let failed = |why: String| (Refusal::HandshakeFailed, why);
+    let mut first = [0];
+    let read = io.peek(&mut first).await;
+    match read.map_err(|error| failed(error.to_string()))? {
+        0 => return Err(failed("the client closed the connection".to_owned())),
+        _ if first == [TLS_HANDSHAKE] => return Ok(io),
+        _ => {}
+    }
+    // Data that is not read would reset the connection, and the client would lose the answer.
+    let mut request = [0; 4096];
+    let _ = io.read(&mut request).await;
+    let _ = io.write_all(NOT_TLS.as_bytes()).await;
+    let _ = io.shutdown().await;
+    Err(failed("the client does not speak TLS".to_owned()))
 }
 
 /// Why a handshake failed.

@@ -28,6 +28,7 @@ impl RefusalLog {
     /// Logs a refusal, unless there were too many of its reason.
     pub(crate) fn refused(
         &mut self,
+        port: &str,
         peer: SocketAddr,
         refusal: Refusal,
         detail: &str,
@@ -36,7 +37,14 @@ impl RefusalLog {
         if let Some(suppressed) = self.admit(refusal, now) {
             let peer = peer.to_string();
             let refusal = refusal.as_str();
-            tracing::warn!(peer, refusal, detail, suppressed, "connection refused");
+            tracing::warn!(
+                port,
+                peer,
+                refusal,
+                detail,
+                suppressed,
+                "connection refused"
+            );
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use spiffe::TrustDomain;
 use tokio::sync::watch;
-use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
@@ -48,6 +48,51 @@ pub struct ServerIdentity {
     pub problem: Option<Problem>,
 }
 
+/// What a port demands of the certificates of its clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// A client without a certificate is refused.
+    Required,
+    /// A client may have none. An invalid one is refused.
+    Optional,
+    /// Clients are not asked for one.
+    Ignored,
+}
+
+/// The TLS of one port of this server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortTls {
+    /// Name of the port in the log.
+    pub port: &'static str,
+    /// The flag that names the directory of its certificate.
+    pub flag: &'static str,
+    /// The demand on clients.
+    pub clients: ClientCertificates,
+    /// Application protocols (ALPN).
+    pub protocols: &'static [&'static str],
+}
+
+impl PortTls {
+    /// The xDS port.
+    pub const XDS: Self = Self {
+        port: "xds",
+        flag: "--xds-tls",
+        clients: ClientCertificates::Required,
+        protocols: &["h2"],
+    };
+
+    /// The admin port.
+    #[must_use]
+    pub const fn admin(clients: ClientCertificates) -> Self {
+        Self {
+            port: "admin",
+            flag: "--admin-tls",
+            clients,
+            protocols: &["http/1.1"],
+        }
+    }
+}
+
 /// A certificate of this server, with its key, and the bundles.
 pub(crate) struct Credentials {
     pub chain: Vec<CertificateDer<'static>>,
@@ -56,10 +101,11 @@ pub(crate) struct Credentials {
 }
 
 impl ServerIdentity {
-    /// The identity with these credentials. Certificates of the `allowed` trust domains are accepted.
+    /// The identity of a port with these credentials. Certificates of the `allowed` trust domains are accepted.
     pub(crate) fn new(
         credentials: Credentials,
         allowed: &BTreeSet<TrustDomain>,
+        tls: PortTls,
     ) -> Result<Self, String> {
         let Credentials {
             chain,
@@ -70,31 +116,50 @@ impl ServerIdentity {
         let id = spiffe_id(leaf).ok().map(|id| id.to_string());
         let not_after = not_after(leaf).map_err(|error| error.to_string())?;
         let provider = Arc::new(ring::default_provider());
-        let domains = allowed.iter().map(|domain| {
-            let roots = bundles.get(domain).map(|bundle| roots(domain, bundle));
-            Ok((domain.clone(), roots.transpose()?))
-        });
-        let domains = domains.collect::<Result<Vec<_>, String>>()?;
-        let verifier = SpiffeVerifier::new(domains, provider.clone())?;
-        let config = ServerConfig::builder_with_provider(provider)
+        let config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&version::TLS13])
-            .map_err(|error| error.to_string())?
-            .with_client_cert_verifier(Arc::new(verifier))
-            .with_single_cert(chain, key);
+            .map_err(|error| error.to_string())?;
+        let config = match tls.clients {
+            ClientCertificates::Ignored => config.with_no_client_auth(),
+            demand => {
+                let verifier = verifier(allowed, &bundles, demand, provider)?;
+                config.with_client_cert_verifier(Arc::new(verifier))
+            }
+        };
+        let config = config.with_single_cert(chain, key);
         let mut config = config.map_err(|error| {
             format!("the private key does not fit the certificate, or cannot be used: {error}")
         })?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
+        let protocols = tls.protocols.iter();
+        config.alpn_protocols = protocols.map(|p| p.as_bytes().to_vec()).collect();
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok(Self {
             config: Some(Arc::new(config)),
             spiffe_id: id,
             not_after: Some(not_after),
-            trust_domains: allowed.iter().map(ToString::to_string).collect(),
+            trust_domains: match tls.clients {
+                ClientCertificates::Ignored => Vec::new(),
+                _ => allowed.iter().map(ToString::to_string).collect(),
+            },
             problem: None,
         })
     }
+}
+
+fn verifier(
+    allowed: &BTreeSet<TrustDomain>,
+    bundles: &TrustBundles,
+    demand: ClientCertificates,
+    provider: Arc<CryptoProvider>,
+) -> Result<SpiffeVerifier, String> {
+    let domains = allowed.iter().map(|domain| {
+        let roots = bundles.get(domain).map(|bundle| roots(domain, bundle));
+        Ok((domain.clone(), roots.transpose()?))
+    });
+    let domains = domains.collect::<Result<Vec<_>, String>>()?;
+    let is_mandatory = demand == ClientCertificates::Required;
+    SpiffeVerifier::new(domains, is_mandatory, provider)
 }
 
 fn roots(
@@ -113,17 +178,22 @@ fn roots(
     Ok(roots)
 }
 
-/// Publishes a new identity, or the problem of the source beside the last good one.
-pub(crate) fn publish(to: &watch::Sender<ServerIdentity>, read: Result<ServerIdentity, String>) {
+/// Publishes the identity that was read. If the source failed, publishes its problem, and keeps the last good identity.
+pub(crate) fn publish(
+    to: &watch::Sender<ServerIdentity>,
+    tls: PortTls,
+    read: Result<ServerIdentity, String>,
+) {
     to.send_if_modified(|identity| match read {
         Ok(new) => {
             let (spiffe_id, not_after) = (new.spiffe_id.as_deref(), new.not_after);
-            let trust_domains = new.trust_domains.join(",");
+            let (port, trust_domains) = (tls.port, new.trust_domains.join(","));
             tracing::info!(
+                port,
                 spiffe_id,
                 not_after,
                 trust_domains,
-                "the TLS certificate of the xDS server is in effect"
+                "the TLS certificate of a port is in effect"
             );
             *identity = new;
             true

@@ -38,16 +38,18 @@ impl Refused {
 #[derive(Debug)]
 pub(crate) struct SpiffeVerifier {
     domains: BTreeMap<TrustDomain, Option<Arc<dyn ClientCertVerifier>>>,
+    is_mandatory: bool,
     provider: Arc<CryptoProvider>,
 }
 
 impl SpiffeVerifier {
-    /// A verifier of the certificates of these trust domains.
+    /// A verifier of the certificates of these trust domains. If it is mandatory, clients without a certificate are refused.
     ///
     /// # Errors
     /// A bundle cannot be used.
     pub(crate) fn new(
         domains: impl IntoIterator<Item = (TrustDomain, Option<RootCertStore>)>,
+        is_mandatory: bool,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, String> {
         let verifiers = domains.into_iter().map(|(domain, roots)| {
@@ -60,12 +62,17 @@ impl SpiffeVerifier {
         });
         Ok(Self {
             domains: verifiers.collect::<Result<_, String>>()?,
+            is_mandatory,
             provider: provider.clone(),
         })
     }
 }
 
 impl ClientCertVerifier for SpiffeVerifier {
+    fn client_auth_mandatory(&self) -> bool {
+        self.is_mandatory
+    }
+
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         &[]
     }

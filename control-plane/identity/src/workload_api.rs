@@ -11,7 +11,9 @@ use spiffe::{TrustDomain, WorkloadApiClient, X509Context};
 use tokio::sync::watch;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::server_identity::{Credentials, IdentityError, ServerIdentity, TrustBundles, publish};
+use crate::server_identity::{
+    Credentials, IdentityError, PortTls, ServerIdentity, TrustBundles, publish,
+};
 
 /// First and longest time before the stream is opened again. It doubles with each failure.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
@@ -24,16 +26,21 @@ pub struct WorkloadApi {
     /// Such as `unix:///run/spire/agent.sock`.
     endpoint: String,
     trust_domains: Vec<TrustDomain>,
+    tls: PortTls,
     identity: watch::Sender<ServerIdentity>,
 }
 
 impl WorkloadApi {
-    /// The Workload API at a socket: a path, or `unix:PATH`. Certificates of `trust_domains` are allowed; if there are none,
-    /// those of the trust domain of this server.
+    /// The Workload API at a socket (a path, or `unix:PATH`), for the certificate of a port. Certificates of `trust_domains` are
+    /// allowed; if there are none, those of the trust domain of this server.
     ///
     /// # Errors
     /// [`IdentityError`]: the socket is not an absolute path.
-    pub fn new(socket: &str, trust_domains: Vec<TrustDomain>) -> Result<Self, IdentityError> {
+    pub fn new(
+        socket: &str,
+        trust_domains: Vec<TrustDomain>,
+        tls: PortTls,
+    ) -> Result<Self, IdentityError> {
         let path = socket.strip_prefix("unix:").unwrap_or(socket);
         let path = path.strip_prefix("//").unwrap_or(path);
         if !path.starts_with('/') || path.len() < 2 {
@@ -44,6 +51,7 @@ impl WorkloadApi {
         Ok(Self {
             endpoint: format!("unix://{path}"),
             trust_domains,
+            tls,
             identity: watch::Sender::default(),
         })
     }
@@ -74,7 +82,7 @@ impl WorkloadApi {
             let message = format!(
                 "--spiffe-socket: no certificate has come from {endpoint}; check that the agent runs"
             );
-            publish(&self.identity, Err(message));
+            publish(&self.identity, self.tls, Err(message));
         }
         std::future::pending().await
     }
@@ -91,7 +99,7 @@ impl WorkloadApi {
                  this workload is registered",
                 self.endpoint
             );
-            publish(&self.identity, Err(message));
+            publish(&self.identity, self.tls, Err(message));
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(BACKOFF.1);
         }
@@ -116,7 +124,7 @@ impl WorkloadApi {
                     has_answered |= read.is_ok();
                     let read =
                         read.map_err(|why| format!("--spiffe-socket {}: {why}", self.endpoint));
-                    publish(&self.identity, read);
+                    publish(&self.identity, self.tls, read);
                 }
                 Err(error) => return (has_answered, chain(&error)),
             }
@@ -148,7 +156,7 @@ impl WorkloadApi {
             key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key)),
             bundles: bundles.collect::<TrustBundles>(),
         };
-        ServerIdentity::new(credentials, &allowed)
+        ServerIdentity::new(credentials, &allowed, self.tls)
     }
 }
 

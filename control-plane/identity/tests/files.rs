@@ -7,7 +7,7 @@ mod common;
 use std::time::{Duration, Instant, SystemTime};
 
 use common::{Server, identity_that};
-use headgate_identity::{CertificateFiles, FileOptions, TrustDomain};
+use headgate_identity::{CertificateFiles, FileOptions, PortTls, TrustDomain};
 use headgate_testkit::svid::{SecretVolume, Svid, SvidParams, TrustDomainAuthority};
 use headgate_xds::Refusal;
 use tempfile::TempDir;
@@ -47,6 +47,7 @@ impl Setup {
 
     fn options(&self) -> FileOptions {
         FileOptions {
+            tls: PortTls::XDS,
             directory: self.volume.path().to_owned(),
             bundles: vec![(
                 TrustDomain::new("b.test").unwrap(),

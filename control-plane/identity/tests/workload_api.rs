@@ -7,7 +7,7 @@ mod common;
 
 use agent::Agent;
 use common::{Server, identity_that};
-use headgate_identity::{TrustDomain, WorkloadApi};
+use headgate_identity::{PortTls, TrustDomain, WorkloadApi};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::svid::TrustDomainAuthority;
 use headgate_xds::Refusal;
@@ -24,7 +24,7 @@ fn domains(names: &[&str]) -> Vec<TrustDomain> {
 
 async fn serve(agent: &Agent, trust_domains: &[&str]) -> Server {
     let socket = format!("unix:{}", agent.socket().display());
-    let api = WorkloadApi::new(&socket, domains(trust_domains)).unwrap();
+    let api = WorkloadApi::new(&socket, domains(trust_domains), PortTls::XDS).unwrap();
     let identity = api.identity();
     tokio::spawn(api.run());
     Server::start(identity).await
@@ -97,7 +97,7 @@ async fn an_agent_that_goes_away_leaves_the_last_svid_and_is_found_again() {
 #[test]
 fn a_socket_that_is_no_absolute_path_is_refused_with_the_fix() {
     for socket in ["agent.sock", "tcp://127.0.0.1:1", "unix:", "unix:x"] {
-        let error = WorkloadApi::new(socket, Vec::new())
+        let error = WorkloadApi::new(socket, Vec::new(), PortTls::XDS)
             .unwrap_err()
             .to_string();
         assert!(

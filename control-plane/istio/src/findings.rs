@@ -47,7 +47,7 @@ pub(crate) fn without_route(
                 "Service {service} is headless, so the client chooses the pod and not the proxy"
             ),
             format!(
-                "create a Service with a cluster IP beside it: kubectl get service {service} -n {namespace} -o yaml"
+                "keep it, and create a second Service with the same selector and a cluster IP: kubectl get service {service} -n {namespace} -o yaml"
             ),
         ),
         Problem::NotHttp(service, port) => (

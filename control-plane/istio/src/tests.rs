@@ -1,12 +1,13 @@
 //! Plans → objects → steps, against an API server that stores what is written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_contract::Version;
 use headgate_model::{
     Carrier, CarrierKey, CarrierMesh, HostRules, LabelKeys, MeshPort, MeshService, ModelRecord,
-    Objects, Plan, Pod, Registry, Scales, plan,
+    Objects, Observed, Plan, Planned, Pod, Registry, Scales, plan,
 };
 use serde_json::{Value, json};
 
@@ -19,7 +20,7 @@ use crate::stored::{Stored, StoredObject};
 
 const LINGER: Duration = Duration::from_secs(60);
 
-fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options {
         clients: [("istio-system".to_owned(), vec!["*".to_owned()])].into(),
         gateways: [("istio-system".to_owned(), vec!["*".to_owned()])].into(),
@@ -38,7 +39,7 @@ fn options() -> Options {
 }
 
 /// A Deployment of model `llama` with one pod behind these Services.
-fn deployment(name: &str, version: &str, services: &[&str]) -> Carrier {
+pub(crate) fn deployment(name: &str, version: &str, services: &[&str]) -> Carrier {
     let service = |name: &&str| MeshService {
         name: (*name).to_owned(),
         ports: vec![MeshPort {
@@ -95,7 +96,7 @@ fn weighted(mut carrier: Carrier, weight: &str) -> Carrier {
 
 /// A cluster: the objects, what the API server has of Istio, and the writer.
 #[derive(Default)]
-struct World {
+pub(crate) struct World {
     objects: Objects,
     stored: Stored,
     ages: Ages,
@@ -104,7 +105,7 @@ struct World {
 }
 
 impl World {
-    fn with(carriers: impl IntoIterator<Item = Carrier>) -> Self {
+    pub(crate) fn with(carriers: impl IntoIterator<Item = Carrier>) -> Self {
         let mut world = Self::default();
         world.declare(carriers);
         world
@@ -118,6 +119,17 @@ impl World {
         let registry = Registry::build(&self.objects, &LabelKeys::default());
         let registry = registry.in_mesh(options().hosts, true);
         plan(&registry, &self.objects, &Scales::default())
+    }
+
+    /// The plan with its objects, as the writer receives them.
+    pub(crate) fn planned(&self) -> Planned {
+        Planned {
+            plan: Arc::new(self.plan()),
+            observed: Arc::new(Observed {
+                objects: self.objects.clone(),
+                ..Observed::default()
+            }),
+        }
     }
 
     fn desired(&self) -> Desired {

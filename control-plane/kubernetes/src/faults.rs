@@ -18,6 +18,8 @@ pub enum FaultPlace {
     StateDirectory,
     /// Certificate, key or bundles of the xDS port.
     XdsCertificate,
+    /// Certificate, key or bundles of the admin port.
+    AdminCertificate,
     /// Certificate, key or bundles of the listener of proxies.
     ListenerCertificate,
     /// The file of scope rules.

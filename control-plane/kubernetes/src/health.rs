@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::sync::watch;
 
-use crate::access::Missing;
+use crate::access::{Missing, Role};
 use crate::blocks::Blocks;
 use crate::clock::unix_now;
 use crate::fault::{Cause, Failure};
@@ -20,8 +20,8 @@ pub struct ApiState {
     pub reach: Reachability,
     /// Rights that the control plane uses and does not have.
     pub missing: BTreeSet<Missing>,
-    /// The command that prints the rights that the control plane uses.
-    pub grant: String,
+    /// The command that prints each role of a missing right.
+    pub grants: BTreeMap<Role, String>,
 }
 
 /// State of one watch.
@@ -211,12 +211,12 @@ impl WatchHealth {
         });
     }
 
-    /// Replaces the missing rights; `grant` is the command that prints all rights that are used.
-    pub fn set_missing_rights(&self, missing: BTreeSet<Missing>, grant: &str) {
+    /// Replaces the missing rights; `grants` has the command that prints each of their roles.
+    pub fn set_missing_rights(&self, missing: BTreeSet<Missing>, grants: BTreeMap<Role, String>) {
         self.state.send_if_modified(|state| {
             let changed = state.missing != missing;
             state.missing = missing;
-            grant.clone_into(&mut state.grant);
+            state.grants = grants;
             changed
         });
     }

@@ -100,13 +100,15 @@ pub async fn keep_reviewing(client: Client, needs: Needs, health: WatchHealth) {
                 } else {
                     account(&client, &needs.own_namespace).await
                 };
-                let grant = needs.command(account.as_deref());
+                let roles = missing.iter().map(|missing| missing.role);
+                let grants = roles.map(|role| (role, needs.command(role, account.as_deref())));
+                let grants = grants.collect();
                 let wait = if missing.is_empty() {
                     INTERVAL_WHEN_COMPLETE
                 } else {
                     INTERVAL_WHEN_INCOMPLETE
                 };
-                health.set_missing_rights(missing, &grant);
+                health.set_missing_rights(missing, grants);
                 wait
             }
             Err(error) => {

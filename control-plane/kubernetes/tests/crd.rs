@@ -4,7 +4,7 @@
 use headgate_contract::{POLICY_DEFINITIONS, PolicyDefinition, TokenBucketPolicySpec};
 use headgate_kubernetes::access::Account;
 use headgate_kubernetes::access::rbac;
-use headgate_kubernetes::access::{MeshAccess, Needs};
+use headgate_kubernetes::access::{MeshAccess, Needs, Role};
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies::{Controller, StoredPolicy, crds, yaml};
 use serde_json::{Value, json};
@@ -123,19 +123,22 @@ fn rights_are_requested_only_where_they_are_used() {
     assert!(red.contains(&"gangs.my.org".to_owned()) && red.contains(&"pods".to_owned()));
     let command = "headgate schema rbac --namespace red --namespace blue --root-namespace house --owner-kind my.org/v1/gangs/Gang";
     assert_eq!(
-        needs.command(None),
+        needs.command(Role::Models, None),
         format!("{command} --install-namespace home")
     );
-    assert_eq!(needs.command(Some("headgate")), needs.command(None));
+    assert_eq!(
+        needs.command(Role::Models, Some("headgate")),
+        needs.command(Role::Models, None)
+    );
     let mut less = needs.clone();
     less.kinds = Kind::defaults_without_and(&["RayCluster".into()], &needs.kinds[10..]);
     assert_eq!(
-        less.command(None),
+        less.command(Role::Models, None),
         format!("{command} --no-owner-kind RayCluster --install-namespace home")
     );
     assert!(!resources(&less, Some("red")).contains(&"rayclusters.ray.io".to_owned()));
     assert_eq!(
-        needs.command(Some("keeper")),
+        needs.command(Role::Models, Some("keeper")),
         format!("{command} --service-account keeper --install-namespace home")
     );
     // Policies from files need no rights.
@@ -155,5 +158,27 @@ fn rights_are_requested_only_where_they_are_used() {
     ];
     assert_eq!(resources(&needs, None), reviews);
     let command = format!("{command} --admin-tokens --install-namespace home");
-    assert_eq!(needs.command(None), command);
+    for role in [Role::Models, Role::Replicas, Role::Clients] {
+        assert_eq!(needs.command(role, None), command);
+    }
+    // The role of the mesh is printed by itself.
+    let of_mesh = |mesh| Needs {
+        mesh,
+        ..needs.clone()
+    };
+    let command = "headgate schema rbac --namespace red --namespace blue --istio";
+    let proxies = ["mesh".to_owned(), "edge".to_owned()];
+    for (mesh, words) in [
+        (MeshAccess::Read, "=watch"),
+        (
+            MeshAccess::Write(proxies.to_vec()),
+            " --istio-clients mesh,edge",
+        ),
+        (MeshAccess::Write(Vec::new()), ""),
+    ] {
+        let needs = of_mesh(mesh);
+        let expected = format!("{command}{words} --install-namespace home");
+        assert_eq!(needs.command(Role::Mesh, None), expected);
+        assert!(!needs.command(Role::Models, None).contains("--istio"));
+    }
 }

@@ -5,6 +5,7 @@
 //! waits for one without having any version of it, holds nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use headgate_contract::ChargeAt;
 use headgate_model::{Plan, PolicyRevisions, ProxyGroup, ReplicaCounts, WeightsHeld};
@@ -69,10 +70,9 @@ type Group<'a> = (ProxyGroup, Vec<(&'a str, usize)>);
 /// The buckets that a proxy's filters charge, by the names of the filters that it requests.
 fn charges_at(status: &KindStatus) -> BTreeSet<ChargeAt> {
     let requested = |name: &str| {
-        let name = name.to_owned();
-        status.resources.contains_key(&name)
-            || status.nacked.contains_key(&name)
-            || status.waiting.contains_key(&name)
+        status.resources.contains_key(name)
+            || status.nacked.contains_key(name)
+            || status.waiting.contains_key(name)
     };
     let limiting = FILTERS.iter().filter(|filter| filter.stages.limit);
     let limiting = limiting.filter(|filter| requested(filter.name));
@@ -111,7 +111,7 @@ fn takes_filters(proxy: &Proxy) -> bool {
 /// The filter configurations that it ACKed; `None` if it ACKed no version of one of them.
 fn acked(status: &KindStatus) -> Option<Vec<&Acked>> {
     let resources = &status.resources;
-    let never = |name: &String| !resources.contains_key(name);
+    let never = |name: &Arc<str>| !resources.contains_key(name);
     if status.nacked.keys().any(never) || status.waiting.keys().any(never) {
         return None;
     }
@@ -145,11 +145,11 @@ mod tests {
     fn runs(resources: &[(&str, &str)]) -> KindStatus {
         let resource = |(name, acked): &(&str, &str)| {
             let acked = Acked {
-                wanted: "new".to_owned(),
-                acked: (*acked).to_owned(),
+                wanted: "new".into(),
+                acked: (*acked).into(),
                 ..Acked::default()
             };
-            ((*name).to_owned(), acked)
+            ((*name).into(), acked)
         };
         KindStatus {
             resources: resources.iter().map(resource).collect(),
@@ -159,12 +159,7 @@ mod tests {
 
     fn versions(status: &KindStatus) -> Option<Vec<&str>> {
         let acked = acked(status)?;
-        Some(
-            acked
-                .into_iter()
-                .map(|acked| acked.acked.as_str())
-                .collect(),
-        )
+        Some(acked.into_iter().map(|acked| &*acked.acked).collect())
     }
 
     #[test]
@@ -211,13 +206,11 @@ mod tests {
             ..Nacked::default()
         };
         let mut refuses = runs(&[("headgate", "old")]);
-        refuses
-            .nacked
-            .insert("headgate".to_owned(), refusal.clone());
+        refuses.nacked.insert("headgate".into(), refusal.clone());
         assert_eq!(versions(&refuses), Some(vec!["old"]));
         refuses
             .nacked
-            .insert("headgate.traffic-tag".to_owned(), refusal);
+            .insert("headgate.traffic-tag".into(), refusal);
         assert_eq!(versions(&refuses), None);
     }
 }

@@ -503,6 +503,12 @@ pub const EXPLANATIONS: &[Explanation] = &[
         "Correct the file that the message names, or check the SPIFFE agent and the registration of this workload. Nothing needs a restart.",
     ),
     row(
+        global::ADMIN_CERTIFICATE,
+        ERROR,
+        "Certificate, key or trust bundles of the admin port cannot be read, do not fit together, or have not come yet. The last good ones stay in effect; without any, probes and clients cannot connect.",
+        "Correct the file that the message names, or check the SPIFFE agent and the registration of this workload. Nothing needs a restart.",
+    ),
+    row(
         global::LISTENER_CERTIFICATE,
         ERROR,
         "Certificate, key or trust bundles of `--listener-tls` cannot be read, or do not fit together. The last good ones stay in effect on all proxies.",

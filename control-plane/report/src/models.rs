@@ -42,13 +42,22 @@ impl<'a> ConnectedFilters<'a> {
             let progress = proxy.kinds.get(&Kind::Extension)?;
             let resources = &progress.status.resources;
             let picking = [names::ECDS_FUSED, names::ECDS_TRAFFIC_TAG];
-            let picking = picking.iter().find_map(|n| resources.get_key_value(*n));
-            let (name, acked) = picking.or_else(|| resources.iter().next()).unzip();
+            let picking = picking.iter().find_map(|n| Some((*n, resources.get(*n)?)));
+            let (name, acked) = picking
+                .or_else(|| {
+                    resources
+                        .iter()
+                        .map(|(name, acked)| (&**name, acked))
+                        .next()
+                })
+                .unzip();
             let origin = acked.map(|acked| &acked.origin);
-            let acked = acked.map_or("", |acked| acked.acked.as_str());
+            let acked = acked.map_or("", |acked| &*acked.acked);
             let known = |origin: &&Origin| origin.is_known();
             let at = name.and_then(|name| progress.acked_at.get(name));
-            let others = resources.iter().filter(|(other, _)| Some(*other) != name);
+            let others = resources
+                .iter()
+                .filter(|(other, _)| Some(&***other) != name);
             Some(ProxyFilters {
                 proxy,
                 progress,
@@ -248,7 +257,7 @@ fn pending_state(
     let mut own = own.chain([names::model_cluster(namespace, id.as_str())]);
     let kinds = filters.proxy.kinds.values();
     let nacked = || kinds.clone().map(|progress| &progress.status.nacked);
-    let rejected = |name: String| nacked().find_map(|nacked| nacked.get_key_value(&name));
+    let rejected = |name: String| nacked().find_map(|nacked| nacked.get_key_value(&*name));
     if let Some((name, nack)) = own.find_map(rejected) {
         return ("nacked", Some(format!("{name}: {}", nack.message)));
     }

@@ -26,9 +26,9 @@ pub(super) fn proxy(proxy: &Proxy) -> ProxyReport {
 fn of_type(progress: &Progress) -> TypeReport {
     let status = &progress.status;
     TypeReport {
-        wanted: status.wanted.clone(),
-        sent: status.sent.clone(),
-        acked: status.acked.clone(),
+        wanted: status.wanted.to_string(),
+        sent: status.sent.to_string(),
+        acked: status.acked.to_string(),
         acked_at: progress.last_ack.map(seconds),
         nacked: status
             .nacked
@@ -39,13 +39,13 @@ fn of_type(progress: &Progress) -> TypeReport {
                     message: n.message.clone(),
                     retries: n.retries,
                 };
-                (name.clone(), nack)
+                (name.to_string(), nack)
             })
             .collect(),
         waiting: status
             .waiting
             .iter()
-            .map(|(name, wait)| (name.clone(), wait_reason(wait)))
+            .map(|(name, wait)| (name.to_string(), wait_reason(wait)))
             .collect(),
         last_nack: progress.last_nack.as_ref().map(|(at, message)| LastNack {
             at: seconds(*at),

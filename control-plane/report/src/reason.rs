@@ -15,6 +15,8 @@ pub const KUBERNETES_WRITE: &str = "KubernetesWrite";
 pub const STATE_WRITE: &str = "StateWrite";
 /// Certificate, key or bundles of the xDS port cannot be used; the last good ones stay in effect.
 pub const XDS_CERTIFICATE: &str = "XdsCertificate";
+/// Certificate, key or bundles of the admin port cannot be used; the last good ones stay in effect.
+pub const ADMIN_CERTIFICATE: &str = "AdminCertificate";
 /// Certificate, key or bundles of the listener of proxies cannot be used; the last good ones stay in effect.
 pub const LISTENER_CERTIFICATE: &str = "ListenerCertificate";
 /// The file of scope rules cannot be used; the last good rules stay in effect.

@@ -39,7 +39,7 @@ pub struct ListenerTls {
     /// Trust domains whose client certificates are allowed; not empty if clients are asked for one, and exactly one with
     /// [`ClientCertificates::Request`].
     pub trust_domains: Vec<String>,
-    /// HTTP/3 beside it.
+    /// HTTP/3 on the UDP port with the same number; `None` if it is not offered.
     pub http3: Option<Http3>,
 }
 

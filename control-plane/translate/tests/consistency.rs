@@ -484,7 +484,7 @@ proptest! {
             .unwrap()
             .requires()
             .iter()
-            .map(|k| k.name.clone())
+            .map(|k| k.name.to_string())
             .collect();
         for cluster in routed(&table).into_values() {
             prop_assert!(snapshot.get(Kind::Cluster, &cluster).is_some());

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
+use litemap::LiteMap;
+
 use tokio::sync::{broadcast, watch};
 
 use crate::peer::Peer;
@@ -39,7 +41,7 @@ pub struct Proxy {
     /// When the stream was admitted.
     pub since: SystemTime,
     /// Its progress, of every kind that it subscribes to.
-    pub kinds: BTreeMap<Kind, Progress>,
+    pub kinds: LiteMap<Kind, Progress>,
 }
 
 impl Proxy {
@@ -62,7 +64,7 @@ pub struct Progress {
     /// When it last rejected one, and its error message. The rejected resource may have been replaced since.
     pub last_nack: Option<(SystemTime, String)>,
     /// When it acknowledged the version that it runs of each resource in [`KindStatus::resources`].
-    pub acked_at: BTreeMap<String, SystemTime>,
+    pub acked_at: LiteMap<Arc<str>, SystemTime>,
 }
 
 /// An event of a proxy.
@@ -97,9 +99,9 @@ pub struct RunningResource {
     /// The proxy's node id.
     pub node: String,
     /// The version that it should run.
-    pub wanted: String,
+    pub wanted: Arc<str>,
     /// The version that it runs; empty if none yet.
-    pub acked: String,
+    pub acked: Arc<str>,
     /// When it acknowledged that version on this stream; `None` if it brought the version from an earlier one.
     pub at: Option<SystemTime>,
 }
@@ -198,7 +200,7 @@ impl Fleet {
         let stream = StreamId(self.inner.next.fetch_add(1, Ordering::Relaxed));
         let node = peer.id.clone();
         let since = SystemTime::now();
-        let kinds = BTreeMap::new();
+        let kinds = LiteMap::new_vec();
         let proxy = Proxy {
             stream,
             peer,
@@ -284,7 +286,7 @@ impl Drop for Member {
     }
 }
 
-fn record(kinds: &mut BTreeMap<Kind, Progress>, event: &Event, now: SystemTime) {
+fn record(kinds: &mut LiteMap<Kind, Progress>, event: &Event, now: SystemTime) {
     match event {
         Event::Sent { .. } => {}
         Event::Acked { kind, items, .. } => {

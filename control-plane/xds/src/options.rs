@@ -40,6 +40,8 @@ pub struct Options {
     pub max_connections_per_peer: usize,
     /// Streams that may be open on one connection: 1024.
     pub max_streams: u32,
+    /// Streams that may be open of one identity, over all connections: 10 000. Beyond it a new one is refused; 0: no limit.
+    pub max_streams_per_identity: usize,
     /// Time for the first request of a new connection: 10 s. Without one the connection is closed.
     pub first_request: Duration,
     /// Interval at which a proxy reports its load: 10 s.
@@ -64,6 +66,7 @@ impl Default for Options {
             max_connections: 10_000,
             max_connections_per_peer: 2_000,
             max_streams: 1024,
+            max_streams_per_identity: 10_000,
             first_request: Duration::from_secs(10),
             load_interval: Duration::from_secs(10),
             trusted_forwarders: Vec::new(),

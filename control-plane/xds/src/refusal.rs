@@ -42,13 +42,15 @@ pub enum Refusal {
     ConnectionLimit,
     /// Too many connections of this identity, or this address, are open.
     PeerConnectionLimit,
+    /// Too many streams of this identity are open.
+    IdentityStreamLimit,
     /// The client sent no request in time.
     NoRequest,
 }
 
 impl Refusal {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::HandshakeTimeout,
         Self::HandshakeFailed,
         Self::HandshakeLimit,
@@ -67,8 +69,27 @@ impl Refusal {
         Self::NodeSize,
         Self::ConnectionLimit,
         Self::PeerConnectionLimit,
+        Self::IdentityStreamLimit,
         Self::NoRequest,
     ];
+
+    /// Whether it ends a connection during its TLS handshake.
+    #[must_use]
+    pub fn is_of_handshake(self) -> bool {
+        matches!(
+            self,
+            Self::HandshakeTimeout
+                | Self::HandshakeFailed
+                | Self::HandshakeLimit
+                | Self::NotReady
+                | Self::NoCertificate
+                | Self::CertificateExpired
+                | Self::CertificateUntrusted
+                | Self::CertificateInvalid
+                | Self::UriSan
+                | Self::TrustDomain
+        )
+    }
 
     /// The value of the label `reason` and of the log field `refusal`.
     #[must_use]
@@ -92,6 +113,7 @@ impl Refusal {
             Self::NodeSize => "node_size",
             Self::ConnectionLimit => "connection_limit",
             Self::PeerConnectionLimit => "peer_connection_limit",
+            Self::IdentityStreamLimit => "identity_stream_limit",
             Self::NoRequest => "no_request",
         }
     }

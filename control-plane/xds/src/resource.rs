@@ -120,13 +120,13 @@ impl fmt::Display for Kind {
 pub struct ResourceKey {
     /// Its kind.
     pub kind: Kind,
-    /// Its xDS resource name.
-    pub name: String,
+    /// Its xDS resource name, shared by everything that refers to the resource.
+    pub name: Arc<str>,
 }
 
 impl ResourceKey {
     /// The key of the resource of `kind` called `name`.
-    pub fn new(kind: Kind, name: impl Into<String>) -> Self {
+    pub fn new(kind: Kind, name: impl Into<Arc<str>>) -> Self {
         Self {
             kind,
             name: name.into(),
@@ -175,7 +175,7 @@ pub struct Resource {
 
 impl Resource {
     /// A resource from its encoded message (the value of the `Any`). Its version is the hash of these bytes.
-    pub fn new(kind: Kind, name: impl Into<String>, body: impl Into<Bytes>) -> Self {
+    pub fn new(kind: Kind, name: impl Into<Arc<str>>, body: impl Into<Bytes>) -> Self {
         let body = body.into();
         let descriptor = Descriptor {
             version: content_hash([body.as_ref()]).into(),
@@ -192,7 +192,7 @@ impl Resource {
     }
 
     /// A resource from its message.
-    pub fn encode(kind: Kind, name: impl Into<String>, message: &impl prost::Message) -> Self {
+    pub fn encode(kind: Kind, name: impl Into<Arc<str>>, message: &impl prost::Message) -> Self {
         Self::new(kind, name, message.encode_to_vec())
     }
 

@@ -113,6 +113,11 @@ impl Snapshot {
         &self.versions[kind.index()]
     }
 
+    /// The same, shared.
+    pub(crate) fn shared_version(&self, kind: Kind) -> &Arc<str> {
+        &self.versions[kind.index()]
+    }
+
     /// Whether both hold the same resources at the same versions.
     #[must_use]
     pub fn same_content(&self, other: &Snapshot) -> bool {
@@ -141,15 +146,15 @@ impl Snapshot {
     }
 
     /// The names of the endpoints that belong to a cluster: those it requires, else those of its own name.
-    pub(crate) fn endpoints_of<'a>(&'a self, cluster: &'a Resource) -> Vec<&'a str> {
-        let mut names: Vec<&str> = cluster
+    pub(crate) fn endpoints_of<'a>(&'a self, cluster: &'a Resource) -> Vec<&'a Arc<str>> {
+        let mut names: Vec<&Arc<str>> = cluster
             .requires()
             .iter()
             .filter(|key| key.kind == Kind::Endpoints)
-            .map(|key| key.name.as_str())
+            .map(|key| &key.name)
             .collect();
         if names.is_empty() && self.get(Kind::Endpoints, cluster.name()).is_some() {
-            names.push(cluster.name());
+            names.push(&cluster.key().name);
         }
         names
     }

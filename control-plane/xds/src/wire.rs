@@ -101,7 +101,7 @@ impl Wire for StateOfTheWorld {
 
     fn encode(response: Response) -> Self::Response {
         pb::DiscoveryResponse {
-            version_info: response.version,
+            version_info: response.version.as_ref().to_owned(),
             resources: response.items.iter().map(any).collect(),
             type_url: response.kind.type_url().to_owned(),
             nonce: response.nonce,
@@ -143,15 +143,15 @@ impl Wire for Delta {
     fn encode(response: Response) -> Self::Response {
         let resource = |item: &Item| pb::Resource {
             name: item.resource.name().to_owned(),
-            version: item.version(),
+            version: item.version().as_ref().to_owned(),
             resource: Some(any(item)),
             ..pb::Resource::default()
         };
         pb::DeltaDiscoveryResponse {
-            system_version_info: response.version,
+            system_version_info: response.version.as_ref().to_owned(),
             resources: response.items.iter().map(resource).collect(),
             type_url: response.kind.type_url().to_owned(),
-            removed_resources: response.removed,
+            removed_resources: response.removed.iter().map(ToString::to_string).collect(),
             nonce: response.nonce,
             ..pb::DeltaDiscoveryResponse::default()
         }

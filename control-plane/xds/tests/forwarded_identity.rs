@@ -7,7 +7,9 @@ mod loopback;
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use envoy_types::pb::envoy::service::load_stats::v3::load_reporting_service_client::LoadReportingServiceClient;
 use headgate_xds::{
     Kind, Options, Peer, PermissionDenied, Refusal, Resource, Scope, Snapshot, SnapshotProvider,
     XdsServer,
@@ -71,8 +73,14 @@ impl SnapshotProvider for ByIdentity {
 
 /// A server that believes the proxy in front of it.
 fn server(provider: &ByIdentity) -> XdsServer<ByIdentity> {
+    limited_server(provider, Options::default().max_streams_per_identity)
+}
+
+/// The same with a limit of streams for each identity.
+fn limited_server(provider: &ByIdentity, limit: usize) -> XdsServer<ByIdentity> {
     let options = Options {
         trusted_forwarders: vec!["192.0.2.0/24".parse().unwrap()],
+        max_streams_per_identity: limit,
         ..Options::default()
     };
     XdsServer::new(provider.clone(), options)
@@ -165,4 +173,66 @@ async fn a_change_of_the_rules_ends_the_streams_that_are_no_longer_allowed() {
     // The other stream goes on.
     green.0.send(ask(Kind::Extension, &["f"])).await.unwrap();
     assert_eq!(server.fleet().proxies().len(), 1);
+}
+
+#[tokio::test]
+async fn streams_of_an_identity_beyond_the_limit_are_refused_on_every_connection() {
+    let provider = ByIdentity::allowing(&[BLUE, GREEN, "nobody"]);
+    let server = limited_server(&provider, 2);
+    let mut network = Network::serve(&server);
+    let shared = network.connect(None).await;
+    let direct = network.connect(Some(GREEN)).await;
+    let mut first = open(&shared, Some(&by(BLUE))).await.unwrap();
+    let mut second = open(&shared, Some(&by(BLUE))).await.unwrap();
+    assert_eq!(filter_of(&mut first).await, BLUE);
+    assert_eq!(filter_of(&mut second).await, BLUE);
+    for channel in [&shared, &direct] {
+        let refused = open(channel, Some(&by(BLUE))).await.unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        let why = refused.message();
+        assert!(why.contains(BLUE), "{why}");
+        assert!(why.contains("--max-streams-per-identity"), "{why}");
+    }
+    let refused = server.refusals().counts()[&Refusal::IdentityStreamLimit];
+    assert_eq!(refused, 2);
+    // Load reports are streams too.
+    let mut loads = LoadReportingServiceClient::new(shared.clone());
+    let mut request = Request::new(tokio_stream::pending());
+    let header = by(BLUE).parse().unwrap();
+    let key = "x-forwarded-client-cert";
+    request.metadata_mut().insert(key, header);
+    let refused = loads.stream_load_stats(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    // Other identities, and clients without one, have their own limits.
+    let mut green = open(&shared, Some(&by(GREEN))).await.unwrap();
+    assert_eq!(filter_of(&mut green).await, GREEN);
+    for _ in 0..4 {
+        let mut nobody = open(&shared, None).await.unwrap();
+        assert_eq!(filter_of(&mut nobody).await, "nobody");
+    }
+    // The end of a stream makes room.
+    drop(first);
+    let mut again = open(&shared, Some(&by(BLUE))).await;
+    for _ in 0..50 {
+        if again.is_ok() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        again = open(&shared, Some(&by(BLUE))).await;
+    }
+    assert_eq!(filter_of(&mut again.unwrap()).await, BLUE);
+}
+
+#[tokio::test]
+async fn a_limit_of_zero_is_no_limit_of_streams() {
+    let provider = ByIdentity::allowing(&[BLUE]);
+    let server = limited_server(&provider, 0);
+    let mut network = Network::serve(&server);
+    let shared = network.connect(None).await;
+    let mut streams = Vec::new();
+    for _ in 0..20 {
+        let mut stream = open(&shared, Some(&by(BLUE))).await.unwrap();
+        assert_eq!(filter_of(&mut stream).await, BLUE);
+        streams.push(stream);
+    }
 }

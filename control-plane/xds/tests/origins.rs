@@ -123,7 +123,7 @@ fn of_a_rejected_wildcard_response_only_the_objects_of_the_bad_resource_are_blam
             panic!("{protocol:?}: {rejected:?}");
         };
         assert_eq!(
-            (name.as_str(), &nacked.origin),
+            (&***name, &nacked.origin),
             ("c17", &origin(&[("c17", "1")]))
         );
     }
@@ -139,7 +139,10 @@ fn the_newest_origin_of_equal_bytes_counts_and_nothing_is_sent_for_it() {
         harness.settle();
         assert_eq!(harness.log.len(), sent, "{protocol:?}");
         let status = &harness.session.status()[&Kind::Extension];
-        assert_eq!(status.resources["f"].origin, origin(&[("a", "2")]));
+        assert_eq!(
+            status.resources.get("f").unwrap().origin,
+            origin(&[("a", "2")])
+        );
         // What changed since then is compared with the newest origin too.
         harness.set_snapshot(filter("bad", &[("a", "2"), ("b", "1")]));
         harness.settle();

@@ -288,7 +288,7 @@ async fn rule_07_memory_is_bounded_for_a_client_that_stops_reading_and_its_reque
                 .unwrap_or_default();
             kinds
                 .get(&Kind::Extension)
-                .is_some_and(|p| p.status.wanted == wanted)
+                .is_some_and(|p| *p.status.wanted == *wanted)
         };
         within(changes.wait_for(names)).await.unwrap();
     }

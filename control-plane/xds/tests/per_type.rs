@@ -144,7 +144,10 @@ async fn rule_03_a_route_waits_for_a_new_cluster_of_another_stream() {
     let mut waits = waits
         .iter()
         .filter_map(|proxy| proxy.kinds.get(&Kind::Route));
-    assert_eq!(waits.next().unwrap().status.waiting["r"].clusters, ["b"]);
+    assert_eq!(
+        waits.next().unwrap().status.waiting["r"].clusters,
+        [Arc::from("b")]
+    );
     cds.ack(&clusters).await;
     // Without its endpoints it cannot take traffic.
     rds.is_silent().await;

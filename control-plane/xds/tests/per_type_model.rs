@@ -141,18 +141,18 @@ impl Proxy {
             .iter()
             .map(|item| item.resource.name().to_owned());
         let names: Vec<String> = names.collect();
+        let removed: Vec<String> = response.removed.iter().map(ToString::to_string).collect();
         match kind {
-            Kind::Cluster => self.apply_clusters(&names, &response.removed),
+            Kind::Cluster => self.apply_clusters(&names, &removed),
             Kind::Endpoints => {
                 let clusters = &self.clusters;
                 self.endpoints
                     .extend(names.into_iter().filter(|name| clusters.contains(name)));
-                self.endpoints
-                    .retain(|name| !response.removed.contains(name));
+                self.endpoints.retain(|name| !removed.contains(name));
             }
             _ => {
                 let routes = response.items[0].resource.requires().iter();
-                self.routed = routes.map(|key| key.name.clone()).collect();
+                self.routed = routes.map(|key| key.name.to_string()).collect();
             }
         }
         let answer = request(kind, &[], &[], &response.nonce);

@@ -231,7 +231,7 @@ fn rule_04_endpoints_that_vanished_alone_are_reported_on_reconnect() {
     harness.settle();
     let of_kind = harness.log.iter().filter(|r| r.kind == Kind::Endpoints);
     let removed: Vec<_> = of_kind.flat_map(|r| r.removed.clone()).collect();
-    assert_eq!(removed, ["x"]);
+    assert_eq!(removed, [Arc::from("x")]);
     assert_eq!(harness.client.applied(Kind::Endpoints, "x"), None);
     assert_eq!(harness.client.applied(Kind::Endpoints, "y"), Some("1"));
 }

@@ -172,12 +172,13 @@ const RULES: &[Rule] = &[
         name: "headgate-report",
         ours: &[
             "headgate-contract",
+            "headgate-identity",
             "headgate-model",
             "headgate-publisher",
             "headgate-xds",
         ],
         outside: Guarded(&[]),
-        says: "`report` model, contract, xds, publisher: no kube",
+        says: "`report` model, contract, xds, publisher, identity (the TLS of its client): no kube",
     },
     Rule {
         name: "headgate",

@@ -101,7 +101,11 @@ impl Stream {
             }
             let full = protocol == Protocol::StateOfTheWorld && kind.is_full_state();
             for item in &response.items {
-                let version = (kind, item.resource.name().to_owned(), item.version());
+                let version = (
+                    kind,
+                    item.resource.name().to_owned(),
+                    item.version().to_string(),
+                );
                 if request.error.is_none() {
                     self.rejected.remove(&version);
                 } else if response.items.len() == 1 && !full {
@@ -147,7 +151,11 @@ impl Stream {
         for item in &response.items {
             assert_eq!(item.resource.kind(), kind);
             assert!(names.insert(item.resource.name()), "a name appears twice");
-            let version = (kind, item.resource.name().to_owned(), item.version());
+            let version = (
+                kind,
+                item.resource.name().to_owned(),
+                item.version().to_string(),
+            );
             assert!(!self.rejected.contains(&version), "resent: {version:?}");
         }
     }

@@ -170,6 +170,29 @@ fn the_chart_has_the_objects_of_each_component() {
     }
 }
 
+/// TLS for clients of the gateway and of the admin port.
+const TLS: [&str; 7] = [
+    "identity.type=certManager",
+    "metrics.enabled=true",
+    "listenerTls.source=secret",
+    "envoy.service.port=443",
+    "listenerTls.http3=true",
+    "adminTls.secretName=headgate-admin-tls",
+    "networkPolicy.enabled=true",
+];
+
+#[test]
+fn the_chart_has_the_objects_of_the_components_for_tls() {
+    let components = ["metrics", "listener-tls", "http3", "admin-tls"];
+    let directory = with_components("standalone-mtls", &components);
+    assert_same(directory.path(), &TLS);
+    for mode in ["istio-sidecar", "standalone"] {
+        let values = [format!("mode={mode}"), TLS[5].to_owned()];
+        let values: Vec<&str> = values.iter().map(String::as_str).collect();
+        assert_same(with_components(mode, &["admin-tls"]).path(), &values);
+    }
+}
+
 #[test]
 fn copies_in_the_chart_are_equal_to_their_source() {
     for (copy, source) in COPIES {
@@ -221,6 +244,8 @@ fn settings_become_flags() {
         "controllerName=blue.example.com/headgate",
         "allowNodes={edge-*}",
         "extraArgs={--linger=30}",
+        "adminTls.secretName=admin",
+        "adminTls.identities={spiffe://example.org/ns/ops/sa/*}",
     ];
     let objects = objects(&output(&mut template("headgate", &values)));
     let args = &objects["Deployment headgate-system/headgate"]["spec"]["template"]["spec"]["containers"]
@@ -232,6 +257,8 @@ fn settings_become_flags() {
         "--controller-name=blue.example.com/headgate",
         "--allow-node=edge-*",
         "--linger=30",
+        "--admin-tls=/etc/headgate/admin-tls",
+        "--admin-identity=spiffe://example.org/ns/ops/sa/*",
     ] {
         assert!(
             args.as_array().unwrap().contains(&Value::from(flag)),
@@ -248,6 +275,8 @@ fn wrong_values_are_refused_with_their_path() {
         ("identity.type=tls", "/identity/type"),
         ("istio.clients=default", "/istio/clients"),
         ("image.digest=abc", "/image/digest"),
+        ("listenerTls.source=files", "/listenerTls/source"),
+        ("adminTls.secret=x", "secret"),
     ] {
         let output = template("headgate", &[value]).output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
@@ -262,6 +291,26 @@ fn wrong_values_are_refused_with_their_path() {
         (
             ["identity.type=spire", "allowNodes={edge-*}"],
             "use identity.allow",
+        ),
+        (
+            ["identity.type=none", "listenerTls.source=secret"],
+            "set identity.type",
+        ),
+        (
+            ["identity.type=certManager", "listenerTls.source=spire"],
+            "set identity.type=spire",
+        ),
+        (
+            ["mode=istio-gateway", "listenerTls.source=spire"],
+            "the mesh ends TLS",
+        ),
+        (
+            ["identity.type=spire", "listenerTls.http3=true"],
+            "set listenerTls.source",
+        ),
+        (
+            ["mode=standalone", "adminTls.identities={x}"],
+            "set adminTls.secretName",
         ),
     ] {
         let refused = template("headgate", &values).output().unwrap();

@@ -15,7 +15,7 @@ use headgate_testkit::kube::Kube;
 use headgate_testkit::measured;
 use headgate_testkit::testbed::artifacts;
 use headgate_tests_install::cluster;
-use headgate_tests_install::{output, overlay};
+use headgate_tests_install::{output, overlay, with_components};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use rcgen::{
@@ -50,7 +50,10 @@ async fn start() -> Cluster {
 
 impl Cluster {
     async fn apply(&self, name: &str) {
-        let directory = overlay(name);
+        self.apply_directory(&overlay(name)).await;
+    }
+
+    async fn apply_directory(&self, directory: &Path) {
         let directory = directory.to_str().unwrap();
         let kubectl = self.kube.kubectl();
         kubectl
@@ -174,7 +177,8 @@ async fn two_replicas_become_ready_elect_a_leader_and_drain_when_their_pod_is_de
 /// A Secret as cert-manager writes it.
 async fn certificate(kube: &Kube, name: &str, id: &str, authority: &Issuer<'_, KeyPair>, ca: &str) {
     let mut params = CertificateParams::default();
-    params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap())];
+    let dns = "headgate.headgate-system.svc".try_into().unwrap();
+    params.subject_alt_names = vec![SanType::URI(id.try_into().unwrap()), SanType::DnsName(dns)];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate().unwrap();
     let signed = params.signed_by(&key, authority).unwrap();
@@ -195,16 +199,19 @@ async fn certificate(kube: &Kube, name: &str, id: &str, authority: &Issuer<'_, K
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_mutual_tls_the_pods_wait_for_their_certificate_and_then_demand_one() {
+async fn with_tls_the_pods_wait_for_their_certificates_and_then_use_them_on_both_ports() {
     let cluster = start().await;
-    cluster.apply("standalone-mtls").await;
+    let directory = with_components("standalone-mtls", &["admin-tls"]);
+    cluster.apply_directory(directory.path()).await;
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
     let ca = params.self_signed(&key).unwrap().pem();
     let authority = Issuer::new(params, key);
     let id = format!("spiffe://cluster.local/ns/{NAMESPACE}/sa/headgate");
-    certificate(&cluster.kube, "headgate-xds-tls", &id, &authority, &ca).await;
+    for secret in ["headgate-xds-tls", "headgate-admin-tls"] {
+        certificate(&cluster.kube, secret, &id, &authority, &ca).await;
+    }
     cluster.rolled_out().await;
     for pod in cluster.pods().await {
         let ip = pod.status.clone().unwrap().pod_ip.unwrap();
@@ -219,6 +226,20 @@ async fn with_mutual_tls_the_pods_wait_for_their_certificate_and_then_demand_one
         assert!(shown.contains("TLSv1.3"), "{shown}");
         assert!(shown.contains("certificate required"), "{shown}");
     }
+    // The probes have spoken HTTPS. So does the command that shows the status.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("ca.crt");
+    std::fs::write(&file, &ca).unwrap();
+    let pod = &cluster.pods().await[0];
+    let ip = pod.status.clone().unwrap().pod_ip.unwrap();
+    let name = "headgate.headgate-system.svc";
+    let mut status = Command::new(artifacts::headgate_binary().unwrap());
+    status.args(["status", "--admin-address", &format!("{ip}:18001")]);
+    status.args(["--admin-server-name", name, "--admin-ca"]);
+    let status = output(status.arg(&file).args(["-o", "json"]));
+    let status: Value = serde_json::from_str(&status).unwrap();
+    let replicas = status["replicas"].as_array().map(Vec::len);
+    assert_eq!(replicas, Some(2), "{status}");
 }
 
 /// The kubelet of the tests runs what the manifest says, not what this machine has.

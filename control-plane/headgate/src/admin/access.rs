@@ -1,9 +1,10 @@
 //! Access to the pages of the admin port.
 //!
 //! Pages for probes, Prometheus and `headgate status` are open to all. The others, a change and the whole configuration, are for clients of
-//! this machine, and with `--admin-tokens` for those whose bearer token the Kubernetes API accepts for the path.
+//! this machine, for those with an identity of `--admin-identity`, and with `--admin-tokens` for those whose bearer token the Kubernetes API
+//! accepts for the path.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,11 @@ use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use headgate_contract::pattern::matches_any;
 use headgate_kubernetes::log_limit::LogLimit;
 use headgate_kubernetes::tokens::{AUDIENCE, TokenReviewer, Verdict};
+
+use super::listener::Client;
 
 /// One line about a refusal in this time.
 const LOG_PERIOD: Duration = Duration::from_secs(6);
@@ -27,14 +31,17 @@ pub(super) struct Guard(Arc<Inner>);
 
 struct Inner {
     tokens: Option<Arc<TokenReviewer>>,
+    /// Patterns of SPIFFE ids.
+    identities: Vec<String>,
     log: LogLimit,
 }
 
 impl Guard {
-    /// Also admits clients with tokens, if there is a reviewer.
-    pub(super) fn new(tokens: Option<Arc<TokenReviewer>>) -> Self {
+    /// Also admits clients with these identities, and clients with tokens, if there is a reviewer.
+    pub(super) fn new(tokens: Option<Arc<TokenReviewer>>, identities: Vec<String>) -> Self {
         Self(Arc::new(Inner {
             tokens,
+            identities,
             log: LogLimit::new(LOG_PERIOD),
         }))
     }
@@ -43,28 +50,37 @@ impl Guard {
 /// Lets a request pass, or answers it.
 pub(super) async fn guard(
     State(Guard(guard)): State<Guard>,
-    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    ConnectInfo(Client(client)): ConnectInfo<Client>,
     request: Request,
     next: Next,
 ) -> Response {
-    if is_local(client.ip(), request.headers()) {
+    let address = client.address;
+    if address.is_some_and(|at| is_local(at.ip(), request.headers())) {
         return next.run(request).await;
     }
+    let identity = client.identity.map(|identity| identity.to_string());
     // A body cannot be shared with another thread, so the request is not held while the API server answers.
     let (method, path) = (
         request.method().to_string(),
         request.uri().path().to_owned(),
     );
     let token = bearer(request.headers()).map(str::to_owned);
-    match guard.check(&method, &path, token.as_deref()).await {
+    let peer = address.map_or_else(String::new, |at| at.to_string());
+    let checked = match identity {
+        Some(id) if matches_any(&guard.identities, &id) => Ok(id),
+        identity => {
+            let checked = guard.check(&method, &path, token.as_deref()).await;
+            checked.map_err(|refused| refused.of(identity))
+        }
+    };
+    match checked {
         Ok(user) => {
-            let peer = client.to_string();
             tracing::info!(peer, user, method, path, "admin request allowed");
             next.run(request).await
         }
         Err(refused) => {
             if let Some(suppressed) = guard.log.pass() {
-                let (peer, detail) = (client.to_string(), refused.why.as_str());
+                let detail = refused.why.as_str();
                 tracing::warn!(peer, detail, suppressed, "admin request refused");
             }
             refused.into_response()
@@ -83,7 +99,7 @@ impl Inner {
         let verb = method.to_ascii_lowercase();
         let Some(tokens) = &self.tokens else {
             let why = format!(
-                "{path} is for clients on loopback: use `kubectl port-forward` or `kubectl exec`, or start with --admin-tokens"
+                "{path} is for clients on loopback: use `kubectl port-forward` or `kubectl exec`, or start with --admin-tokens or --admin-identity"
             );
             return Err(Refused::new(StatusCode::FORBIDDEN, why));
         };
@@ -137,6 +153,17 @@ struct Refused {
 impl Refused {
     fn new(code: StatusCode, why: String) -> Self {
         Self { code, why }
+    }
+
+    /// The refusal of a client with an identity that no pattern matches.
+    fn of(self, identity: Option<String>) -> Self {
+        match identity {
+            None => self,
+            Some(id) => Self {
+                why: format!("{id} is not among --admin-identity, and {}", self.why),
+                ..self
+            },
+        }
     }
 }
 

@@ -36,9 +36,11 @@ pub(crate) fn api(state: &ApiState) -> ApiReport {
 /// Problems of the Kubernetes API: outages, unreadable kinds, missing permissions and missing kinds.
 pub(crate) fn api_problems(api: &ApiState) -> Vec<ProblemReport> {
     let missing = api.missing.iter().map(|missing| {
+        let grant = api.grants.get(&missing.role);
+        let grant = grant.map_or("headgate schema rbac", String::as_str);
         let message = format!(
-            "{missing}, but {}: {} | kubectl apply -f -",
-            missing.why, api.grant
+            "{missing}, but {}: {grant} | kubectl apply -f -",
+            missing.why
         );
         ProblemReport::new(
             "error",
@@ -109,6 +111,7 @@ pub(crate) fn write_problems(
             FaultPlace::StateDirectory => ("warning", reason::STATE_WRITE),
             FaultPlace::Kubernetes => ("warning", reason::KUBERNETES_WRITE),
             FaultPlace::XdsCertificate => ("error", reason::XDS_CERTIFICATE),
+            FaultPlace::AdminCertificate => ("error", reason::ADMIN_CERTIFICATE),
             FaultPlace::ListenerCertificate => ("error", reason::LISTENER_CERTIFICATE),
             FaultPlace::ScopeFile => ("error", reason::SCOPE_FILE),
         };

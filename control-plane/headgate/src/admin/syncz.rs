@@ -155,7 +155,9 @@ mod tests {
             ages: StatusAges::default(),
             log_level: LogLevel::detached(),
             identity: None,
+            admin_identity: None,
             tokens: None,
+            identities: Vec::new(),
         };
         let page = Arc::new(Syncz::new(admin, waiters));
         let senders = Senders {

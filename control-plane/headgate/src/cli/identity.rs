@@ -1,9 +1,9 @@
 //! Flags of `headgate serve` about the identity of proxies.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use headgate_identity::{FileOptions, TrustDomain};
+use headgate_identity::{FileOptions, PortTls, TrustDomain};
 use headgate_publisher::FlagRules;
 use ipnet::IpNet;
 
@@ -21,11 +21,12 @@ pub(crate) struct IdentityArgs {
     /// process, and requires client certificates with one SPIFFE id, verified by the bundles of the Workload API.
     #[arg(long, value_name = "PATH|unix:PATH", env = "SPIFFE_ENDPOINT_SOCKET")]
     spiffe_socket: Option<String>,
-    /// PEM bundle that verifies the client certificates of another trust domain, with --xds-tls. Repeatable.
+    /// PEM bundle that verifies the client certificates of another trust domain, with --xds-tls and with --admin-identity. Repeatable.
     #[arg(long = "trust-bundle", value_name = "TRUST_DOMAIN=FILE", value_parser = parse_bundle)]
     trust_bundles: Vec<(TrustDomain, PathBuf)>,
-    /// Trust domains whose identities are allowed. The default with --xds-tls is the one of `tls.crt` and those of --trust-bundle,
-    /// with --spiffe-socket the one of this process. --trust-xfcc-from alone allows every trust domain by default.
+    /// Trust domains whose identities are allowed, on the xDS port and, with --admin-identity, on the admin port. The default with
+    /// --xds-tls and --admin-tls is the one of `tls.crt` and those of --trust-bundle, with --spiffe-socket the one of this process.
+    /// --trust-xfcc-from alone allows every trust domain by default.
     #[arg(long, value_name = "TRUST_DOMAIN,…", value_delimiter = ',', value_parser = parse_trust_domain)]
     trust_domains: Vec<TrustDomain>,
     /// Addresses of proxies in front of the xDS port, such as 127.0.0.0/8 for a sidecar. The last element of their header
@@ -53,22 +54,36 @@ pub(crate) struct IdentityArgs {
     node_namespaces: Vec<(String, Vec<String>)>,
 }
 
+/// What verifies the certificates of clients of the admin port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AdminClients {
+    /// Nothing: they have none.
+    None,
+    /// The bundles of the SPIFFE Workload API.
+    Agent,
+    /// Bundles of files.
+    Files,
+}
+
 impl IdentityArgs {
     /// The configuration.
     ///
     /// # Errors
     /// Flags that contradict each other. The message names them and the fix.
-    pub(crate) fn config(&self) -> Result<IdentityConfig, String> {
-        let transport = self.transport()?;
+    pub(crate) fn config(&self, admin: AdminClients) -> Result<IdentityConfig, String> {
+        let transport = self.transport(admin)?;
         let has_identities =
             !matches!(transport, TransportConfig::Plaintext) || !self.trust_xfcc_from.is_empty();
         let needing = [
-            ("--trust-domains", self.trust_domains.is_empty()),
+            (
+                "--trust-domains",
+                self.trust_domains.is_empty() || admin != AdminClients::None,
+            ),
             ("--allow-identity", self.allow_identities.is_empty()),
         ];
         if let Some((flag, _)) = needing
             .iter()
-            .find(|(_, is_absent)| !is_absent && !has_identities)
+            .find(|(_, is_fine)| !is_fine && !has_identities)
         {
             return Err(format!(
                 "{flag} needs proxies with an identity: add --xds-tls, --spiffe-socket or --trust-xfcc-from"
@@ -76,27 +91,50 @@ impl IdentityArgs {
         }
         Ok(IdentityConfig {
             transport,
-            trust_domains: self.trust_domains.clone(),
+            trust_domains: if has_identities {
+                self.trust_domains.clone()
+            } else {
+                Vec::new()
+            },
             trusted_forwarders: self.trust_xfcc_from.clone(),
             admission: self.admission()?,
         })
     }
 
-    fn transport(&self) -> Result<TransportConfig, String> {
-        if self.xds_tls.is_none() && !self.trust_bundles.is_empty() {
-            return Err("--trust-bundle needs --xds-tls; with --spiffe-socket, federate the trust domains in SPIRE".to_owned());
+    /// The trust domains, as given.
+    pub(super) fn trust_domains(&self) -> &[TrustDomain] {
+        &self.trust_domains
+    }
+
+    /// The socket of the SPIFFE Workload API.
+    pub(super) fn socket(&self) -> Option<&str> {
+        self.spiffe_socket.as_deref()
+    }
+
+    /// The certificate of a port from this directory, with the bundles and trust domains of all ports.
+    pub(super) fn files(&self, tls: PortTls, directory: &Path) -> FileOptions {
+        FileOptions {
+            tls,
+            directory: directory.to_owned(),
+            bundles: self.trust_bundles.clone(),
+            trust_domains: self.trust_domains.clone(),
+        }
+    }
+
+    fn transport(&self, admin: AdminClients) -> Result<TransportConfig, String> {
+        let uses_bundles = self.xds_tls.is_some() || admin == AdminClients::Files;
+        if !uses_bundles && !self.trust_bundles.is_empty() {
+            return Err("--trust-bundle needs --xds-tls, or --admin-tls with --admin-identity; with --spiffe-socket, federate the trust domains in SPIRE".to_owned());
         }
         match (&self.xds_tls, &self.spiffe_socket) {
             (Some(_), Some(_)) => Err(
                 "--xds-tls and --spiffe-socket exclude each other: remove one, or unset SPIFFE_ENDPOINT_SOCKET"
                     .to_owned(),
             ),
-            (Some(directory), None) => Ok(TransportConfig::Files(FileOptions {
-                directory: directory.clone(),
-                bundles: self.trust_bundles.clone(),
-                trust_domains: self.trust_domains.clone(),
-            })),
-            (None, Some(socket)) => Ok(TransportConfig::WorkloadApi(socket.clone())),
+            (Some(directory), None) => Ok(TransportConfig::Files(
+                self.files(PortTls::XDS, directory),
+            )),
+            (None, Some(socket)) => Ok(TransportConfig::WorkloadApi(socket.clone(), PortTls::XDS)),
             (None, None) => Ok(TransportConfig::Plaintext),
         }
     }

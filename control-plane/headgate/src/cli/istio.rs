@@ -52,7 +52,7 @@ pub(crate) struct IstioArgs {
 
 /// Whether objects of Istio are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Mode {
+pub(super) enum Mode {
     /// The replica that leads writes them.
     Write,
     /// Another tool writes them.

@@ -1,5 +1,6 @@
 //! The command line: `clap` types, and their conversion to the plain configuration of [`crate::config`].
 
+mod admin;
 mod bootstrap;
 mod identity;
 mod input;

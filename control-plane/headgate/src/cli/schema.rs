@@ -1,9 +1,10 @@
 //! Flags of `headgate schema`.
 
 use clap::{Args, ValueEnum};
-use headgate_kubernetes::access::Account;
+use headgate_kubernetes::access::{Account, MeshAccess};
 
 use super::input::OwnerArgs;
+use super::istio::Mode;
 use super::reference;
 use crate::config::{RbacConfig, SchemaOf};
 use crate::names::{parse_name, parse_namespace};
@@ -37,9 +38,13 @@ struct RbacArgs {
     /// ServiceAccount of the control plane.
     #[arg(long, value_name = "NAME", default_value = Account::DEFAULT_NAME, value_parser = parse_name)]
     service_account: String,
-    /// Print only the role that `serve --istio` needs in addition.
-    #[arg(long)]
-    istio: bool,
+    /// Print only the role that `serve --istio` of the same mode needs in addition.
+    #[arg(long, value_name = "MODE", num_args = 0..=1, require_equals = true, default_missing_value = "write")]
+    istio: Option<Mode>,
+    /// Namespaces of proxies of the mesh, with --istio and --namespace: those of `serve --istio-clients` and `--istio-gateways`, or the
+    /// root namespace of Istio.
+    #[arg(long, value_name = "NAMESPACE,…", value_delimiter = ',', value_parser = parse_namespace)]
+    istio_clients: Vec<String>,
     /// As `serve --admin-tokens`.
     #[arg(long)]
     admin_tokens: bool,
@@ -55,7 +60,8 @@ impl Default for RbacArgs {
             owners: OwnerArgs::default(),
             install_namespace: INSTALL_NAMESPACE.to_owned(),
             service_account: Account::DEFAULT_NAME.to_owned(),
-            istio: false,
+            istio: None,
+            istio_clients: Vec::new(),
             admin_tokens: false,
         }
     }
@@ -129,7 +135,11 @@ impl RbacArgs {
             kinds: self.owners.kinds(),
             install_namespace: self.install_namespace.clone(),
             service_account: self.service_account.clone(),
-            istio: self.istio,
+            mesh: match self.istio {
+                None => MeshAccess::None,
+                Some(Mode::Watch) => MeshAccess::Read,
+                Some(Mode::Write) => MeshAccess::Write(self.istio_clients.clone()),
+            },
             admin_tokens: self.admin_tokens,
         }
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use headgate_kubernetes::policies::Controller;
 
+use super::admin::AdminArgs;
 use super::identity::IdentityArgs;
 use super::input::InputArgs;
 use crate::config::{ListenerSource, ServeConfig, WriterConfig};
@@ -27,21 +28,9 @@ pub(crate) struct ServeArgs {
         env = "HEADGATE_XDS_ADDRESS"
     )]
     xds_address: SocketAddr,
-    /// Listen address of the admin server, for people, probes and Prometheus: /syncz /config_dump /metrics /readyz /livez /version
-    /// /logging. `:PORT` listens on all interfaces, IPv4 and IPv6.
-    #[arg(
-        long,
-        value_name = "IP:PORT|:PORT",
-        value_parser = parse_listen,
-        default_value = "127.0.0.1:18001",
-        env = "HEADGATE_ADMIN_ADDRESS"
-    )]
-    admin_address: SocketAddr,
-    /// Open /config_dump and `POST /logging` of the admin server to clients on other machines with a bearer token of audience
-    /// `headgate.dev` that the Kubernetes API accepts for the path (TokenReview, SubjectAccessReview). Without it, and without a token,
-    /// they are for clients on loopback. Needs --kube.
-    #[arg(long, env = "HEADGATE_ADMIN_TOKENS")]
-    admin_tokens: bool,
+    /// The admin server.
+    #[command(flatten)]
+    admin: AdminArgs,
     /// Identity of proxies.
     #[command(flatten)]
     identity: IdentityArgs,
@@ -66,6 +55,14 @@ pub(crate) struct ServeArgs {
     /// Streams that may be open on one connection of the xDS port. Clients that need more open another connection.
     #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: u32,
+    /// Streams that may be open on the xDS port for one identity, over all its connections; 0 for no limit. A proxy has one or two. A new
+    /// one beyond it ends with RESOURCE_EXHAUSTED, is counted as `identity_stream_limit` and logged.
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
+    max_streams_per_identity: usize,
+    /// Longest TLS handshake of a connection to the xDS port or the admin port, in seconds (1–300). A slower one is closed, counted as
+    /// `handshake_timeout` and logged.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=300))]
+    handshake_timeout: u64,
     /// Writes to a Kubernetes API.
     #[command(flatten)]
     writer: WriterArgs,
@@ -84,10 +81,11 @@ impl ServeArgs {
     /// # Errors
     /// Flags that contradict each other.
     pub(crate) fn config(&self) -> Result<ServeConfig, String> {
-        let (input, identity) = (self.input.config()?, self.identity.config()?);
-        if self.admin_tokens && input.cluster().is_none() {
-            return Err("--admin-tokens needs --kube, because the Kubernetes API checks the tokens: add --kube, or remove it".to_owned());
-        }
+        let input = self.input.config()?;
+        let identity = self.identity.config(self.admin.clients())?;
+        let admin = self
+            .admin
+            .config(&self.identity, input.cluster().is_some())?;
         let sends_key = input
             .listener_tls
             .as_ref()
@@ -102,8 +100,7 @@ impl ServeArgs {
         Ok(ServeConfig {
             input,
             xds_address: self.xds_address,
-            admin_address: self.admin_address,
-            admin_tokens: self.admin_tokens,
+            admin,
             identity,
             linger: Duration::from_secs(self.linger),
             load_report_interval: Duration::from_secs(self.load_report_interval),
@@ -111,6 +108,8 @@ impl ServeArgs {
             max_connections: self.max_connections,
             max_connections_per_peer: self.max_connections_per_peer,
             max_streams: self.max_streams,
+            max_streams_per_identity: self.max_streams_per_identity,
+            handshake_timeout: Duration::from_secs(self.handshake_timeout),
             writer: self.writer.config(),
         })
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use headgate_identity::{ClientOptions, ExpectedServer};
 use headgate_report::Query;
 use headgate_report::client::{
     Credentials, Goal, HostPort, StatusOptions, VersionOptions, WaitOptions,
@@ -31,13 +32,59 @@ struct ServerArgs {
     /// Kubernetes mounts is replaced before it expires, so the file is read for each request.
     #[arg(long, value_name = "FILE", env = "HEADGATE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
+    /// Query over TLS. PEM bundle of the authorities that issue the certificates of the control planes, such as `ca.crt`.
+    #[arg(long, value_name = "FILE", env = "HEADGATE_ADMIN_CA")]
+    admin_ca: Option<PathBuf>,
+    /// DNS name, IP address or SPIFFE id that the certificate of each control plane must have; the default is a host of
+    /// --admin-address. Needs --admin-ca. Repeatable: one of them must match.
+    #[arg(
+        long,
+        value_name = "NAME|SPIFFE_ID",
+        value_delimiter = ',',
+        env = "HEADGATE_ADMIN_SERVER_NAME"
+    )]
+    admin_server_name: Vec<ExpectedServer>,
+    /// Directory with `tls.crt` and `tls.key` of the client, for control planes that ask for a certificate. Needs --admin-ca. The files
+    /// are read for each request.
+    #[arg(long, value_name = "DIR", env = "HEADGATE_CLIENT_CERT")]
+    client_cert: Option<PathBuf>,
 }
 
 impl ServerArgs {
-    fn credentials(&self) -> Credentials {
-        Credentials {
+    /// What the client presents and expects.
+    ///
+    /// # Errors
+    /// Flags that contradict each other. The message names them and the fix.
+    fn credentials(&self) -> Result<Credentials, String> {
+        Ok(Credentials {
             token_file: self.token_file.clone(),
+            tls: self.tls()?,
+        })
+    }
+
+    fn tls(&self) -> Result<Option<ClientOptions>, String> {
+        let Some(authorities) = self.admin_ca.clone() else {
+            let needing = [
+                ("--admin-server-name", self.admin_server_name.is_empty()),
+                ("--client-cert", self.client_cert.is_none()),
+            ];
+            return match needing.iter().find(|(_, is_absent)| !is_absent) {
+                None => Ok(None),
+                Some((flag, _)) => Err(format!(
+                    "{flag} needs TLS: add --admin-ca FILE, the authorities of the control plane's certificate"
+                )),
+            };
+        };
+        let mut expected = self.admin_server_name.clone();
+        if expected.is_empty() {
+            let hosts = self.admin_address.iter().map(|at| at.host.parse());
+            expected = hosts.collect::<Result<_, _>>()?;
         }
+        Ok(Some(ClientOptions {
+            authorities,
+            certificate: self.client_cert.clone(),
+            expected,
+        }))
     }
 }
 
@@ -83,10 +130,13 @@ enum StatusOutput {
 
 impl StatusArgs {
     /// The options.
-    pub(crate) fn options(&self) -> StatusOptions {
-        StatusOptions {
+    ///
+    /// # Errors
+    /// Flags that contradict each other.
+    pub(crate) fn options(&self) -> Result<StatusOptions, String> {
+        Ok(StatusOptions {
             hosts: self.servers.admin_address.clone(),
-            credentials: self.servers.credentials(),
+            credentials: self.servers.credentials()?,
             query: Query {
                 model: self.model.clone(),
                 namespace: self.namespace.clone(),
@@ -99,7 +149,7 @@ impl StatusArgs {
                 StatusOutput::Yaml => Format::Yaml,
                 StatusOutput::Name => Format::Name,
             },
-        }
+        })
     }
 }
 
@@ -137,17 +187,20 @@ pub(crate) struct WaitArgs {
 
 impl WaitArgs {
     /// The options.
-    pub(crate) fn options(&self) -> WaitOptions {
-        WaitOptions {
+    ///
+    /// # Errors
+    /// Flags that contradict each other.
+    pub(crate) fn options(&self) -> Result<WaitOptions, String> {
+        Ok(WaitOptions {
             hosts: self.servers.admin_address.clone(),
-            credentials: self.servers.credentials(),
+            credentials: self.servers.credentials()?,
             query: Query {
                 model: Some(self.model.clone()),
                 namespace: self.namespace.clone(),
             },
             goal: self.goal.clone(),
             timeout: self.timeout,
-        }
+        })
     }
 }
 
@@ -176,12 +229,15 @@ pub(crate) struct VersionArgs {
 
 impl VersionArgs {
     /// The options.
-    pub(crate) fn options(&self) -> VersionOptions {
+    ///
+    /// # Errors
+    /// Flags that contradict each other.
+    pub(crate) fn options(&self) -> Result<VersionOptions, String> {
         let hosts = self.servers.admin_address.clone();
-        VersionOptions {
+        Ok(VersionOptions {
             hosts: if self.client { Vec::new() } else { hosts },
-            credentials: self.servers.credentials(),
+            credentials: self.servers.credentials()?,
             format: self.output.into(),
-        }
+        })
     }
 }

@@ -55,10 +55,7 @@ fn rbac(config: &RbacConfig) -> Result<String, Failure> {
         namespaces: config.namespaces.clone(),
         root_namespace: config.root_namespace.clone(),
         own_namespace: config.install_namespace.clone(),
-        mesh: match config.istio {
-            true => MeshAccess::Write(Vec::new()),
-            false => MeshAccess::None,
-        },
+        mesh: config.mesh.clone(),
         reviews_tokens: config.admin_tokens,
     };
     Kind::distinct(&needs.kinds)?;
@@ -66,9 +63,9 @@ fn rbac(config: &RbacConfig) -> Result<String, Failure> {
         namespace: config.install_namespace.clone(),
         name: config.service_account.clone(),
     };
-    Ok(match config.istio {
-        true => access::mesh_rbac(&needs, &account),
-        false => access::rbac(&needs, &account),
+    Ok(match needs.mesh {
+        MeshAccess::None => access::rbac(&needs, &account),
+        MeshAccess::Read | MeshAccess::Write(_) => access::mesh_rbac(&needs, &account),
     })
 }
 

@@ -2,13 +2,15 @@
 //!
 //! - `scope_file`: the watch of the file of `--scopes`.
 //!
-//! Invariant: what cannot be read anew keeps its last good state, and is a problem in `status` until it can.
+//! Invariant: if a certificate or the file of rules cannot be read again, the last good one stays in effect, and `status` shows the problem
+//! until the next read succeeds.
 
 mod scope_file;
 
 use std::future::Future;
+use std::time::Duration;
 
-use headgate_identity::{CertificateFiles, ServerIdentity, WorkloadApi, tls};
+use headgate_identity::{HandshakeOptions, PortTls, ServerIdentity, tls};
 use headgate_kubernetes::faults::{FaultPlace, Faults};
 use headgate_publisher::{Admission, ScopeRules, SnapshotStore};
 use headgate_xds::XdsServer;
@@ -17,23 +19,23 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::scope_file::ScopeFile;
-use crate::config::{AdmissionConfig, Failure, IdentityConfig, TransportConfig};
+use crate::config::{AdmissionConfig, Failure, IdentityConfig};
+use crate::port_certificate::{InStatus, PortCertificate};
 
-/// Resource of problems of the certificate, in `status`.
-const CERTIFICATE: &str = "certificate of the xDS port";
+/// Problems of the certificate.
+const IN_STATUS: InStatus = InStatus {
+    place: FaultPlace::XdsCertificate,
+    resource: "certificate of the xDS port",
+    without: "no proxy can connect",
+};
 
 /// The transport and the rules, as they are at the start.
 pub(crate) struct Door {
-    source: Option<CertificateSource>,
-    /// The identity of the server; `None` for plaintext.
-    identity: Option<watch::Receiver<ServerIdentity>>,
+    /// `None` for plaintext.
+    certificate: Option<PortCertificate>,
+    handshake_timeout: Duration,
     scope_file: Option<ScopeFile>,
     rules: ScopeRules,
-}
-
-enum CertificateSource {
-    Files(Box<CertificateFiles>),
-    WorkloadApi(WorkloadApi),
 }
 
 impl Door {
@@ -41,22 +43,14 @@ impl Door {
     ///
     /// # Errors
     /// A file cannot be used, or a flag names a namespace that is not served.
-    pub(crate) fn open(config: &IdentityConfig, rules: ScopeRules) -> Result<Self, Failure> {
-        let source = match &config.transport {
-            TransportConfig::Plaintext => None,
-            TransportConfig::Files(options) => Some(CertificateSource::Files(Box::new(
-                CertificateFiles::new(options.clone())?,
-            ))),
-            TransportConfig::WorkloadApi(socket) => Some(CertificateSource::WorkloadApi(
-                WorkloadApi::new(socket, config.trust_domains.clone())?,
-            )),
-        };
-        let identity = source.as_ref().map(|source| match source {
-            CertificateSource::Files(files) => files.identity(),
-            CertificateSource::WorkloadApi(api) => api.identity(),
-        });
+    pub(crate) fn open(
+        config: &IdentityConfig,
+        rules: ScopeRules,
+        handshake_timeout: Duration,
+    ) -> Result<Self, Failure> {
+        let certificate = PortCertificate::open(&config.transport, &config.trust_domains)?;
         let base = ScopeRules {
-            has_identities: source.is_some() || !config.trusted_forwarders.is_empty(),
+            has_identities: certificate.is_some() || !config.trusted_forwarders.is_empty(),
             trust_domains: config
                 .trust_domains
                 .iter()
@@ -76,8 +70,8 @@ impl Door {
         };
         rules.check()?;
         Ok(Self {
-            source,
-            identity,
+            certificate,
+            handshake_timeout,
             scope_file,
             rules,
         })
@@ -90,18 +84,13 @@ impl Door {
 
     /// The identity of the server; `None` for plaintext.
     pub(crate) fn identity(&self) -> Option<watch::Receiver<ServerIdentity>> {
-        self.identity.clone()
+        self.certificate.as_ref().map(PortCertificate::identity)
     }
 
     /// Starts to follow certificates and rules. Problems go to `faults`.
     pub(crate) fn follow(&mut self, scopes: &SnapshotStore, faults: &Faults) {
-        match self.source.take() {
-            None => {}
-            Some(CertificateSource::Files(files)) => drop(tokio::spawn(files.run())),
-            Some(CertificateSource::WorkloadApi(api)) => drop(tokio::spawn(api.run())),
-        }
-        if let Some(identity) = self.identity.clone() {
-            tokio::spawn(report_problems(identity, faults.clone()));
+        if let Some(certificate) = &mut self.certificate {
+            certificate.follow(faults, &IN_STATUS);
         }
         if let Some(file) = self.scope_file.take() {
             tokio::spawn(file.run(scopes.clone(), faults.clone()));
@@ -118,38 +107,18 @@ impl Door {
         listener: TcpListener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
-        match &self.identity {
+        match self.identity() {
             None => server.serve(tcp(listener), shutdown).await,
             Some(identity) => {
-                let connections = tls(listener, identity.clone(), server.refusals());
+                let options = HandshakeOptions {
+                    tls: PortTls::XDS,
+                    timeout: self.handshake_timeout,
+                    refusals: server.refusals(),
+                };
+                let connections = tls(listener, identity, options);
                 server.serve(connections, shutdown).await;
             }
         }
         Ok(())
-    }
-}
-
-/// Reports the problem of the certificate's source while it has one.
-async fn report_problems(mut identity: watch::Receiver<ServerIdentity>, faults: Faults) {
-    loop {
-        let now = identity.borrow_and_update().clone();
-        match &now.problem {
-            Some(problem) => {
-                let effect = match &now.config {
-                    Some(_) => "the last good certificate and bundles stay in effect",
-                    None => "no proxy can connect",
-                };
-                faults.failed_in(
-                    FaultPlace::XdsCertificate,
-                    CERTIFICATE,
-                    effect,
-                    &problem.message,
-                );
-            }
-            None => faults.succeeded(CERTIFICATE),
-        }
-        if identity.changed().await.is_err() {
-            return;
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! The pages of the admin port that not everybody may use, as clients on other machines see them. A client at 127.0.0.6 counts as one,
 //! because from there a sidecar of Istio passes on requests of other machines.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 
 use headgate_testkit::deadline::eventually;
@@ -11,7 +11,7 @@ use tokio::net::TcpSocket;
 use crate::cluster::Cluster;
 use crate::common::{Files, SOON, Server, headgate};
 
-const LOCAL: &str = "127.0.0.1:0";
+pub(crate) const LOCAL: &str = "127.0.0.1:0";
 const REMOTE: &str = "127.0.0.6:0";
 /// Those who may use everything.
 const OPERATORS: &str = r#"
@@ -34,21 +34,33 @@ subjects:
 
 /// Sends a request from an address, and returns the status and the whole response.
 async fn ask(from: &str, to: SocketAddr, request: &str, header: &str) -> (u16, String) {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.bind(from.parse().unwrap()).unwrap();
-    let mut stream = socket.connect(to).await.unwrap();
+    try_ask(from, to, request, header).await.unwrap()
+}
+
+/// As [`ask`]. An end of the connection without an answer is an error.
+pub(crate) async fn try_ask(
+    from: &str,
+    to: SocketAddr,
+    request: &str,
+    header: &str,
+) -> io::Result<(u16, String)> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind(from.parse().unwrap())?;
+    let mut stream = socket.connect(to).await?;
     let text = format!(
         "{request} HTTP/1.1\r\nhost: headgate\r\nconnection: close\r\ncontent-length: 0\r\n{header}\r\n"
     );
-    stream.write_all(text.as_bytes()).await.unwrap();
+    stream.write_all(text.as_bytes()).await?;
     let mut response = String::new();
-    stream.read_to_string(&mut response).await.unwrap();
+    stream.read_to_string(&mut response).await?;
     let status = response.split(' ').nth(1).and_then(|s| s.parse().ok());
-    (status.unwrap_or_else(|| panic!("{response}")), response)
+    let no_answer = || io::Error::other(format!("no answer: {response}"));
+    let status = status.ok_or_else(no_answer)?;
+    Ok((status, response))
 }
 
-const DUMP: &str = "GET /config_dump";
-const CHANGE: &str = "POST /logging?level=debug";
+pub(crate) const DUMP: &str = "GET /config_dump";
+pub(crate) const CHANGE: &str = "POST /logging?level=debug";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn other_machines_only_read_what_probes_and_status_need() {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod admin_access;
+mod admin_tls;
 mod canary_readiness;
 mod cluster;
 mod common;
@@ -22,6 +23,7 @@ mod outages;
 mod policies;
 mod replicas;
 mod rights;
+mod secrets;
 mod served_models;
 mod shutdown;
 mod stages;

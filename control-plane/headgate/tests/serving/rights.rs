@@ -156,3 +156,59 @@ async fn the_printed_rights_are_sufficient_and_a_missing_one_is_named() {
     )
     .await;
 }
+
+/// The command that a message names.
+fn command_of(message: &str) -> Vec<String> {
+    let (_, command) = message.rsplit_once(": headgate ").unwrap();
+    let (command, _) = command.split_once(" | ").unwrap();
+    command.split(' ').map(str::to_owned).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_that_a_missing_right_names_grant_it_for_models_and_for_the_mesh() {
+    let cluster = Cluster::start().await;
+    let kubectl = cluster.kube.kubectl();
+    let home = "headgate-system";
+    for namespace in [home, "mesh", "istio-system"] {
+        kubectl
+            .run(["create", "namespace", namespace])
+            .await
+            .unwrap();
+    }
+    let kept = ["schema", "rbac", "--namespace", "default"];
+    let kept = String::from_utf8(headgate(&kept).stdout).unwrap();
+    // Everything but the Lease, and nothing of the mesh.
+    let less = kept.replace("[\"create\", \"get\", \"update\"]", "[\"get\"]");
+    assert_ne!(less, kept);
+    grant(&kubectl, &less).await;
+    let account = cluster.kube.service_account(home, "headgate").await;
+    let more = ["--lease-namespace", home, "--istio", "--istio-clients=mesh"];
+    let more = [&more[..], &["--wasm-proxy-path", "/etc/headgate"]].concat();
+    let server = cluster.serve_as(&account.unwrap(), "one", &more).await;
+    let named = eventually(LONG, "the missing rights of both roles", async || {
+        let status = server.syncz().await;
+        let problems = problems(&status, "MissingPermission");
+        let has = |part: &str| problems.iter().any(|problem| problem.contains(part));
+        let mesh = "may not patch envoyfilters.networking.istio.io in namespace mesh";
+        let is_complete = has(mesh) && has("may not update leases.coordination.k8s.io");
+        is_complete.then_some(problems).ok_or(status.to_string())
+    });
+    let named = named.await.unwrap();
+    let commands = named.iter().map(|message| command_of(message));
+    let commands: std::collections::BTreeSet<Vec<String>> = commands.collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for command in commands {
+        let words: Vec<&str> = command.iter().map(String::as_str).collect();
+        let out = headgate(&words);
+        assert!(out.status.success(), "{out:?}");
+        let manifest = String::from_utf8(out.stdout).unwrap();
+        grant(&kubectl, &manifest).await;
+    }
+    until(
+        &server,
+        "no missing right",
+        "MissingPermission",
+        <[String]>::is_empty,
+    )
+    .await;
+}

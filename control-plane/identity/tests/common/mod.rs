@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use headgate_identity::{ServerIdentity, tls};
+use headgate_identity::{HandshakeOptions, PortTls, ServerIdentity, tls};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::svid::{Svid, TrustDomainAuthority};
 use headgate_xds::{Refusal, Refusals};
@@ -32,16 +32,30 @@ pub struct Server {
 
 impl Server {
     pub async fn start(identity: watch::Receiver<ServerIdentity>) -> Self {
+        Self::start_port(identity, PortTls::XDS, SOON).await
+    }
+
+    /// Starts another port, with a time limit of its handshakes.
+    pub async fn start_port(
+        identity: watch::Receiver<ServerIdentity>,
+        port: PortTls,
+        timeout: Duration,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let refusals = Refusals::default();
-        let connections = tls(listener, identity.clone(), refusals.clone());
+        let options = HandshakeOptions {
+            tls: port,
+            timeout,
+            refusals: refusals.clone(),
+        };
+        let connections = tls(listener, identity.clone(), options);
         tokio::spawn(async move {
             let mut connections = std::pin::pin!(connections);
             while let Some(Ok(mut connection)) = connections.next().await {
                 let info = connection.info().clone();
                 tokio::spawn(async move {
-                    let identity = info.identity.unwrap().to_string();
+                    let identity = info.identity.map_or("nobody".to_owned(), |i| i.to_string());
                     connection.write_all(identity.as_bytes()).await.unwrap();
                     connection.shutdown().await.unwrap();
                 });

@@ -84,6 +84,8 @@ pub struct Missing {
     pub verb: &'static str,
     /// The namespace; `None` for all.
     pub namespace: Option<String>,
+    /// The role that grants it.
+    pub role: Role,
     /// The purpose.
     pub why: &'static str,
 }
@@ -161,36 +163,51 @@ impl Needs {
             .collect()
     }
 
-    /// The command that prints the RBAC manifest for a ServiceAccount of this name; `None` for the default name.
+    /// The command that prints a role, for a ServiceAccount of this name; `None` for the default name. The role of the mesh has a
+    /// command of its own, because an overlay adds it.
     #[must_use]
-    pub fn command(&self, account: Option<&str>) -> String {
-        let usual = Kind::defaults();
-        let own = self.kinds.iter().filter(|kind| !usual.contains(kind));
-        let named = |name: &str| self.kinds.iter().any(|kind| kind.kind == name);
-        let left_out = usual.iter().filter(|kind| !named(&kind.kind));
-        let words = self
-            .namespaces
-            .iter()
-            .map(|namespace| format!(" --namespace {namespace}"))
-            .chain(
-                self.root_namespace
-                    .iter()
-                    .map(|root| format!(" --root-namespace {root}")),
-            )
-            .chain(own.map(|kind| format!(" --owner-kind {kind}")))
-            .chain(left_out.map(|kind| format!(" --no-owner-kind {}", kind.kind)))
-            .chain(
-                account
-                    .filter(|name| *name != Account::DEFAULT_NAME)
-                    .map(|name| format!(" --service-account {name}")),
-            )
-            .chain((self.mesh != MeshAccess::None).then(|| " --istio".to_owned()))
-            .chain(self.reviews_tokens.then(|| " --admin-tokens".to_owned()));
+    pub fn command(&self, role: Role, account: Option<&str>) -> String {
+        let namespaces = self.namespaces.iter();
+        let namespaces = namespaces.map(|namespace| format!(" --namespace {namespace}"));
+        let account = account
+            .filter(|name| *name != Account::DEFAULT_NAME)
+            .map(|name| format!(" --service-account {name}"));
+        let of_role = match role {
+            Role::Mesh => self.words_of_mesh(),
+            Role::Models | Role::Replicas | Role::Clients => self.words_of_models(),
+        };
+        let words = namespaces.chain(of_role).chain(account);
         format!(
             "headgate schema rbac{} --install-namespace {}",
             words.collect::<String>(),
             self.own_namespace
         )
+    }
+
+    fn words_of_models(&self) -> Vec<String> {
+        let usual = Kind::defaults();
+        let own = self.kinds.iter().filter(|kind| !usual.contains(kind));
+        let named = |name: &str| self.kinds.iter().any(|kind| kind.kind == name);
+        let left_out = usual.iter().filter(|kind| !named(&kind.kind));
+        let root = self.root_namespace.iter();
+        let root = root.map(|root| format!(" --root-namespace {root}"));
+        root.chain(own.map(|kind| format!(" --owner-kind {kind}")))
+            .chain(left_out.map(|kind| format!(" --no-owner-kind {}", kind.kind)))
+            .chain(self.reviews_tokens.then(|| " --admin-tokens".to_owned()))
+            .collect()
+    }
+
+    fn words_of_mesh(&self) -> Vec<String> {
+        match &self.mesh {
+            MeshAccess::None => Vec::new(),
+            MeshAccess::Read => vec![" --istio=watch".to_owned()],
+            MeshAccess::Write(proxies) => {
+                let is_everywhere = self.namespaces.is_empty() || proxies.is_empty();
+                let proxies = format!(" --istio-clients {}", proxies.join(","));
+                let proxies = (!is_everywhere).then_some(proxies);
+                [" --istio".to_owned()].into_iter().chain(proxies).collect()
+            }
+        }
     }
 }
 
@@ -207,6 +224,7 @@ impl Right {
             verb,
             resource: self.qualified(),
             namespace: self.namespace.clone(),
+            role: self.role,
             why: self.why,
         })
     }

@@ -117,22 +117,22 @@ impl Fixture {
     fn rejects(&self, kind: Kind, name: &str, running: Option<&Resource>) -> Proxy {
         let rejected = self.resource(kind, name);
         let nacked = Nacked {
-            version: rejected.version().to_owned(),
+            version: rejected.version().into(),
             message: "no".to_owned(),
             origin: rejected.origin().clone(),
             running: running.map(|running| running.origin().clone()),
             ..Nacked::default()
         };
         let acked = running.map(|running| Acked {
-            wanted: rejected.version().to_owned(),
-            acked: running.version().to_owned(),
+            wanted: rejected.version().into(),
+            acked: running.version().into(),
             origin: running.origin().clone(),
         });
         let status = KindStatus {
-            nacked: [(name.to_owned(), nacked)].into(),
+            nacked: [(name.into(), nacked)].into(),
             resources: acked
                 .into_iter()
-                .map(|acked| (name.to_owned(), acked))
+                .map(|acked| (name.into(), acked))
                 .collect(),
             ..KindStatus::default()
         };
@@ -147,7 +147,7 @@ impl Fixture {
             protocol: Protocol::Delta,
             only: None,
             since: SystemTime::UNIX_EPOCH,
-            kinds: [(kind, progress)].into(),
+            kinds: [(kind, progress)].into_iter().collect(),
         }
     }
 
@@ -204,7 +204,7 @@ fn the_origin_of_a_cluster_is_the_carrier_of_its_version() {
         origin: Origin::default(),
         ..nacked
     };
-    status.nacked.insert("model/red/llama".to_owned(), unknown);
+    status.nacked.insert("model/red/llama".into(), unknown);
     assert_eq!(fixture.refusals(&gone), []);
 }
 

@@ -52,7 +52,8 @@ pub enum RuleRole {
     Follow,
 }
 
-/// Conditions on a proxy. Each is a pattern, or a list of patterns of which one must match; `*` matches any characters.
+/// The conditions of a rule. A rule applies to a proxy if all of its conditions hold. A condition is a pattern or a list of patterns; it
+/// holds if the value matches at least one pattern. In a pattern, `*` matches any characters.
 ///
 /// `trustDomain`, `namespace`, `serviceAccount` and `spiffeId` are of the verified identity: a proxy without one does not
 /// match. The others are what the proxy says of itself.

@@ -7,7 +7,7 @@ use headgate_contract::pattern::matches_any;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 
-/// One pattern, or several of which one must match. Empty: the rule does not look at the value.
+/// A list of patterns. A value fits if it matches at least one of them. If the list is empty, every value fits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Patterns(pub Vec<String>);
 

@@ -2,11 +2,15 @@
 
 use std::path::PathBuf;
 
-/// The bearer token of the client, if it has one.
+use headgate_identity::ClientOptions;
+
+/// The bearer token of the client, if it has one, and its TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// The file of the token. It is read for each request, because the kubelet replaces it before the token expires.
     pub token_file: Option<PathBuf>,
+    /// TLS; `None` for plaintext.
+    pub tls: Option<ClientOptions>,
 }
 
 impl Credentials {

@@ -5,6 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::time::Duration;
 
+use ureq::Body;
+use ureq::http::Response;
+
+use super::transport::{agent, cause, refused, url};
 use super::{Credentials, HostPort};
 use crate::view::peers;
 use crate::{Query, Report};
@@ -12,10 +16,6 @@ use crate::{Query, Report};
 /// The answers of the replicas, by address.
 pub(super) type Answers = Vec<(String, Result<Report, String>)>;
 
-/// Timeout of a request, in addition to the duration of its long poll.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// Timeout of a connection. The address that a replica published may be unreachable from here.
-const CONNECT: Duration = Duration::from_secs(2);
 /// Timeout of a connection to this machine.
 const LOCAL_CONNECT: Duration = Duration::from_millis(500);
 /// Largest accepted document, in bytes. A document has about 1 KB for each model and proxy.
@@ -60,14 +60,6 @@ pub(super) enum Answer {
     Unchanged,
 }
 
-fn agent(wait: Duration) -> ureq::Agent {
-    ureq::Agent::config_builder()
-        .timeout_global(Some(TIMEOUT + wait))
-        .timeout_connect(Some(CONNECT))
-        .build()
-        .into()
-}
-
 /// Fetches the document of a control plane. With `tag`, the control plane answers as soon as its document differs from that one, or
 /// after `wait`.
 ///
@@ -80,7 +72,7 @@ pub(super) fn fetch(
     tag: Option<&str>,
     wait: Duration,
 ) -> Result<Answer, String> {
-    let mut request = agent(wait).get(format!("http://{address}/syncz"));
+    let mut request = agent(credentials, wait)?.get(url(credentials, address, "/syncz"));
     let parameters = [("model", &query.model), ("namespace", &query.namespace)];
     for (key, value) in parameters {
         if let Some(value) = value {
@@ -95,22 +87,28 @@ pub(super) fn fetch(
             .query("wait", wait.as_secs().to_string())
             .header("if-none-match", tag);
     }
-    let mut answer = request.call().map_err(|error| error.to_string())?;
+    let mut answer = request.call().map_err(|error| cause(&error))?;
     if answer.status() == 304 {
         return Ok(Answer::Unchanged);
     }
     let tag = answer.headers().get("etag");
     let tag = tag.and_then(|tag| tag.to_str().ok()).map(str::to_owned);
-    let body = answer
-        .body_mut()
-        .with_config()
-        .limit(MAX_DOCUMENT)
-        .read_to_string();
-    let body = body.map_err(|error| error.to_string())?;
+    let body = page(&mut answer)?;
     let report = serde_json::from_str(&body).map_err(|error| {
         format!("the answer is not a status document of this version ({error}): compare `headgate version`")
     })?;
     Ok(Answer::Changed(Box::new(report), tag))
+}
+
+/// The page of an answer.
+fn page(answer: &mut Response<Body>) -> Result<String, String> {
+    let status = answer.status();
+    let body = answer.body_mut().with_config().limit(MAX_DOCUMENT);
+    let body = body.read_to_string().map_err(|error| cause(&error))?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    Err(refused(status.as_u16(), &body))
 }
 
 /// Fetches the version of a control plane.
@@ -121,13 +119,13 @@ pub(super) fn fetch_version(
     address: SocketAddr,
     credentials: &Credentials,
 ) -> Result<String, String> {
-    let mut request = agent(Duration::ZERO).get(format!("http://{address}/version"));
+    let agent = agent(credentials, Duration::ZERO)?;
+    let mut request = agent.get(url(credentials, address, "/version"));
     if let Some(authorization) = credentials.authorization()? {
         request = request.header("authorization", authorization);
     }
-    let mut answer = request.call().map_err(|error| error.to_string())?;
-    let body = answer.body_mut().read_to_string();
-    let body = body.map_err(|error| error.to_string())?;
+    let mut answer = request.call().map_err(|error| cause(&error))?;
+    let body = page(&mut answer)?;
     let parsed: serde_json::Value =
         serde_json::from_str(&body).map_err(|error| error.to_string())?;
     let version = parsed["version"].as_str();

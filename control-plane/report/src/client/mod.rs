@@ -14,6 +14,7 @@ mod options;
 mod poll;
 mod screen;
 mod status;
+mod transport;
 mod version;
 mod wait;
 mod watch;

@@ -92,6 +92,18 @@ pub const FAMILIES: &[MetricFamily] = &[
         &["spiffe_id"],
         "End of the validity of the certificate of the xDS port, in Unix seconds; no series if the port has none",
     ),
+    family(
+        "headgate_admin_refusals",
+        "counter",
+        &["reason"],
+        "Connections to the admin port whose TLS handshake failed",
+    ),
+    family(
+        "headgate_admin_certificate_expiry_timestamp_seconds",
+        "gauge",
+        &["spiffe_id"],
+        "End of the validity of the certificate of the admin port, in Unix seconds; no series if the port has none",
+    ),
     family("headgate_proxies", "gauge", &[], "Connected proxies"),
     family(
         "headgate_proxies_current",

@@ -5,6 +5,7 @@
 mod catalog;
 mod deliveries;
 mod labels;
+mod ports;
 mod process;
 
 use std::sync::atomic::AtomicU64;
@@ -27,9 +28,10 @@ use tokio::sync::broadcast;
 pub use self::catalog::{FAMILIES, MetricFamily};
 use self::deliveries::Deliveries;
 use self::labels::{
-    BuildLabels, CertificateLabels, KindLabels, ReasonLabels, RefusalLabels, SourceLabels,
-    TypeLabels, VersionLabels,
+    BuildLabels, KindLabels, ReasonLabels, SourceLabels, TypeLabels, VersionLabels,
 };
+pub use self::ports::Port;
+use self::ports::PortMetrics;
 use self::process::ProcessCollector;
 use crate::explanations::EXPLANATIONS;
 use crate::{Report, seconds};
@@ -55,10 +57,7 @@ pub struct Metrics {
     publication_duration: Histogram,
     source_errors: Family<SourceLabels, Counter>,
     publications: Counter,
-    /// The refusals of the xDS server; the counters follow them at each scrape.
-    refusals: Refusals,
-    refused: Family<RefusalLabels, Counter>,
-    certificate_expiry: Family<CertificateLabels, Gauge>,
+    ports: [PortMetrics; 2],
     proxies: Gauge,
     current_proxies: Gauge,
     synced: Gauge,
@@ -114,9 +113,7 @@ impl Metrics {
             publication_duration: histogram(),
             source_errors: Family::default(),
             publications: Counter::default(),
-            refusals: Refusals::default(),
-            refused: Family::default(),
-            certificate_expiry: Family::default(),
+            ports: [PortMetrics::new(Port::Xds), PortMetrics::new(Port::Admin)],
             proxies: Gauge::default(),
             current_proxies: Gauge::default(),
             synced: Gauge::default(),
@@ -128,18 +125,18 @@ impl Metrics {
         metrics
     }
 
-    /// Shows these refusals.
+    /// Shows these refusals of a port.
     #[must_use]
-    pub fn counting(self, refusals: Refusals) -> Self {
-        Self { refusals, ..self }
+    pub fn counting(mut self, port: Port, refusals: Refusals) -> Self {
+        let of_port = self.ports.iter_mut().filter(|p| p.port() == port);
+        of_port.for_each(|ports| ports.count(refusals.clone()));
+        self
     }
 
-    /// Sets the end of the validity of the certificate of the xDS port, in Unix seconds, by its SPIFFE id.
-    pub fn certificate_expires(&self, spiffe_id: &str, at: i64) {
-        self.certificate_expiry.clear();
-        let spiffe_id = spiffe_id.to_owned();
-        let labels = CertificateLabels { spiffe_id };
-        self.certificate_expiry.get_or_create(&labels).set(at);
+    /// Sets the end of the validity of the certificate of a port, in Unix seconds, by its SPIFFE id.
+    pub fn certificate_expires(&self, port: Port, spiffe_id: &str, at: i64) {
+        let of_port = self.ports.iter().filter(|p| p.port() == port);
+        of_port.for_each(|ports| ports.certificate_expires(spiffe_id, at));
     }
 
     fn register_all(&mut self, started: SystemTime) {
@@ -178,9 +175,9 @@ impl Metrics {
             &self.publication_duration,
         );
         register(to, "headgate_publications", &self.publications);
-        register(to, "headgate_xds_refusals", &self.refused);
-        let expiry = "headgate_xds_certificate_expiry_timestamp_seconds";
-        register(to, expiry, &self.certificate_expiry);
+        for port in &self.ports {
+            port.register(to);
+        }
         register(to, "headgate_proxies", &self.proxies);
         register(to, "headgate_proxies_current", &self.current_proxies);
         register(to, "headgate_synced", &self.synced);
@@ -288,10 +285,8 @@ impl Metrics {
         self.unreachable.set(i64::from(unreachable));
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         current.set(report);
-        for (refusal, count) in self.refusals.counts() {
-            let reason = refusal.as_str();
-            let counter = self.refused.get_or_create(&RefusalLabels { reason });
-            counter.inc_by(count.saturating_sub(counter.get()));
+        for port in &self.ports {
+            port.update();
         }
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -358,7 +353,9 @@ mod tests {
     fn every_exposed_family_is_in_the_catalog_with_its_type() {
         let metrics = Metrics::default();
         metrics.published(Duration::from_millis(3));
-        metrics.certificate_expires("spiffe://a.test/x", 1);
+        for port in [Port::Xds, Port::Admin] {
+            metrics.certificate_expires(port, "spiffe://a.test/x", 1);
+        }
         let mut report = Report {
             models: vec![ModelReport::default()],
             api: Some(ApiReport {
@@ -396,6 +393,8 @@ mod tests {
             "headgate_xds_nacks_total{type=\"cds\"} 0",
             "headgate_source_errors_total{source=\"files\"} 0",
             "headgate_publications_total 1",
+            "headgate_xds_refusals_total{reason=\"no_rule\"} 0",
+            "headgate_admin_refusals_total{reason=\"certificate_expired\"} 0",
             "headgate_xds_push_duration_seconds_count{type=\"ecds\"} 0",
             "headgate_problems{severity=\"error\",reason=\"KubernetesApi\"} 0",
             "model_namespace=\"",

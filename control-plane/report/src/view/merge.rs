@@ -20,7 +20,7 @@ pub fn merge(answers: Vec<(String, Result<Report, String>)>) -> Result<Report, S
     for (address, answer) in answers {
         match answer {
             Ok(report) => answered.push((address, report)),
-            Err(error) => failed.push(format!("http://{address}/syncz: {error}")),
+            Err(error) => failed.push(format!("{address}: {error}")),
         }
     }
     if answered.is_empty() {

@@ -321,7 +321,7 @@ fn the_documents_of_replicas_are_merged_with_their_names() {
         [("VersionHeld", String::new()), ("Module", "x:1".to_owned())]
     );
     let none = merge(vec![("z:1".to_owned(), away)]).unwrap_err();
-    assert_eq!(none, "http://z:1/syncz: connection refused");
+    assert_eq!(none, "z:1: connection refused");
 }
 
 #[test]

@@ -124,7 +124,8 @@ fn no_proxies(outcome: &PolicyOutcome) -> &'static str {
     }
 }
 
-/// The message about buckets of which each proxy has its own. `None` if it has no buckets, or one proxy charges them.
+/// The message that every proxy has its own copy of the buckets, so they do not share a budget. `None` if the policy has no buckets, or
+/// only one proxy charges them.
 fn spent_apart(outcome: &PolicyOutcome, proxies: u32) -> Option<String> {
     let apart = outcome.at.is_some() && proxies > 1;
     apart.then(|| format!("spent apart by {proxies} proxies: each has its own buckets"))

@@ -14,6 +14,7 @@ use crate::peer::Peer;
 use crate::provider::{PermissionDenied, Scope, SnapshotProvider};
 use crate::refusal::Refusal;
 
+use super::counts::Counted;
 use super::{MAX_REQUEST_BYTES, XdsServer};
 
 /// The largest first request of a client without an identity. It has the node, which decides whether the client is allowed.
@@ -50,6 +51,33 @@ pub(super) fn connection_of<S, T>(
             reason: malformed.to_string(),
         };
         denied(server, &peer, denial)
+    })
+}
+
+/// Counts a stream of an identity, if it is within the limit. `None` if there is no identity or no limit.
+pub(super) fn count_stream<S>(
+    server: &XdsServer<S>,
+    connection: &ConnectionInfo,
+) -> Result<Option<Counted>, Status> {
+    let limit = server.inner.options.max_streams_per_identity;
+    let Some(identity) = connection.identity.as_ref().filter(|_| limit > 0) else {
+        return Ok(None);
+    };
+    let check = |_, of_identity| if of_identity < limit { Ok(()) } else { Err(()) };
+    let counted = server.inner.streams.add(identity.to_string(), check);
+    counted.map(Some).map_err(|()| {
+        let peer = Peer {
+            address: connection.address,
+            identity: connection.identity.clone(),
+            ..Peer::default()
+        };
+        let reason = format!(
+            "{limit} streams of {identity} are open, the limit of --max-streams-per-identity"
+        );
+        let refusal = Refusal::IdentityStreamLimit;
+        let status = Status::resource_exhausted(reason.clone());
+        denied(server, &peer, PermissionDenied { refusal, reason });
+        status
     })
 }
 

@@ -5,11 +5,10 @@
 //!
 //! Invariant: a connection counts for exactly as long as it is open.
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _};
@@ -29,32 +28,11 @@ use crate::provider::{PermissionDenied, SnapshotProvider};
 use crate::refusal::Refusal;
 
 use super::admission::denied;
+use super::counts::Counted;
 use super::{XdsServer, services};
 
 /// The pause after an error of the listener, such as no free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// The number of open connections, by identity, else by the machine.
-#[derive(Debug, Default)]
-pub(super) struct OpenConnections(Mutex<BTreeMap<String, usize>>);
-
-/// A connection in [`OpenConnections`]. Dropping it removes it.
-struct Counted {
-    open: Arc<OpenConnections>,
-    origin: String,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut open = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.origin) {
-            *count -= 1;
-            if *count == 0 {
-                open.remove(&self.origin);
-            }
-        }
-    }
-}
 
 /// Serves until `shutdown` and the end of the last connection.
 pub(super) async fn serve<S: SnapshotProvider, T>(
@@ -101,31 +79,25 @@ pub(super) async fn serve<S: SnapshotProvider, T>(
 fn count<S: SnapshotProvider>(server: &XdsServer<S>, info: &ConnectionInfo) -> Option<Counted> {
     let options = &server.inner.options;
     let peer = peer_of(info);
-    let origin = peer.origin();
-    let (refusal, limit, flag) = {
-        let open = &server.inner.connections;
-        let mut counts = open.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let total: usize = counts.values().sum();
-        let of_peer = counts.get(&origin).copied().unwrap_or(0);
-        if total >= options.max_connections {
-            let limit = options.max_connections;
-            (Refusal::ConnectionLimit, limit, "--max-connections")
-        } else if of_peer >= options.max_connections_per_peer {
-            let limit = options.max_connections_per_peer;
-            (
-                Refusal::PeerConnectionLimit,
-                limit,
-                "--max-connections-per-peer",
-            )
+    let check = |total, of_peer| {
+        let (total_limit, peer_limit) = (options.max_connections, options.max_connections_per_peer);
+        if total >= total_limit {
+            Err((Refusal::ConnectionLimit, total_limit, "--max-connections"))
+        } else if of_peer >= peer_limit {
+            let flag = "--max-connections-per-peer";
+            Err((Refusal::PeerConnectionLimit, peer_limit, flag))
         } else {
-            counts.insert(origin.clone(), of_peer + 1);
-            let open = open.clone();
-            return Some(Counted { open, origin });
+            Ok(())
         }
     };
-    let reason = format!("{limit} connections are open, the limit of {flag}");
-    denied(server, &peer, PermissionDenied { refusal, reason });
-    None
+    match server.inner.connections.add(peer.origin(), check) {
+        Ok(counted) => Some(counted),
+        Err((refusal, limit, flag)) => {
+            let reason = format!("{limit} connections are open, the limit of {flag}");
+            denied(server, &peer, PermissionDenied { refusal, reason });
+            None
+        }
+    }
 }
 
 fn peer_of(info: &ConnectionInfo) -> Peer {

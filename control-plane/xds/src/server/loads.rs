@@ -13,7 +13,7 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 
-use super::admission::{admit, connection_of, first_request_limit};
+use super::admission::{admit, connection_of, count_stream, first_request_limit};
 use super::framing::{self, Requests};
 use super::scope_changes::ScopeChanges;
 use super::stream::until_drained;
@@ -28,6 +28,7 @@ pub(super) fn open<S: SnapshotProvider>(
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
     let (server, connection) = (server.clone(), connection_of(server, &request)?);
+    let counted = count_stream(&server, &connection)?;
     // Room for the one response and for the status that ends the stream.
     let (outbound, responses) = mpsc::channel(2);
     let mut inbound = Requests::new(request.into_body(), first_request_limit(&connection));
@@ -40,6 +41,7 @@ pub(super) fn open<S: SnapshotProvider>(
         if let Err(status) = ended {
             let _ = outbound.try_send(Err(status));
         }
+        drop(counted);
     });
     let messages = ReceiverStream::new(responses);
     Ok(framing::response(messages.map(

@@ -4,7 +4,7 @@
 //! in the session; this module only waits and performs.
 //!
 //! - `services`: the gRPC services. `stream`: one stream and its session. `siblings`: the streams of one proxy.
-//! - `connections`: the open connections and their limits.
+//! - `connections`: the open connections and their limits. `counts`: how many are open.
 //! - `framing`: the messages in the bodies of requests and responses.
 //! - `admission`: the peer and the scope of a stream, and refusals.
 //! - `scope_changes`: the end of the streams whose scope is not theirs any more.
@@ -15,6 +15,7 @@
 
 mod admission;
 mod connections;
+mod counts;
 mod drain;
 mod framing;
 mod histories;
@@ -63,7 +64,8 @@ struct Inner<S> {
     options: Arc<Options>,
     fleet: Fleet,
     loads: Loads,
-    connections: Arc<connections::OpenConnections>,
+    connections: Arc<counts::OpenCounts>,
+    streams: Arc<counts::OpenCounts>,
     shared: SharedState,
     histories: histories::StreamHistories,
     last_good: Arc<last_good::LastGoodByScope>,
@@ -91,6 +93,7 @@ impl<S: SnapshotProvider> XdsServer<S> {
             fleet: Fleet::default(),
             loads: Loads::default(),
             connections: Arc::default(),
+            streams: Arc::default(),
             shared: SharedState::default(),
             histories: histories::StreamHistories::default(),
             last_good: Arc::default(),

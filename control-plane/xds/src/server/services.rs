@@ -24,7 +24,7 @@ use crate::provider::SnapshotProvider;
 use crate::resource::Kind;
 use crate::wire::{Delta, StateOfTheWorld, Wire};
 
-use super::admission::{connection_of, first_request_limit};
+use super::admission::{connection_of, count_stream, first_request_limit};
 use super::framing::{self, Requests};
 use super::{XdsServer, loads, stream};
 
@@ -150,18 +150,17 @@ fn open<P: Wire, S: SnapshotProvider>(
     request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
     let connection = connection_of(server, &request)?;
+    let counted = count_stream(server, &connection)?;
     let (outbound, responses) = mpsc::channel(server.inner.options.response_queue.max(1));
     let inbound = Requests::new(request.into_body(), first_request_limit(&connection));
-    tokio::spawn(stream::run::<P, S>(
-        server.clone(),
-        connection,
-        only,
-        inbound,
-        outbound,
-    ));
+    let served = stream::run::<P, S>(server.clone(), connection, only, inbound, outbound);
+    tokio::spawn(async move {
+        served.await;
+        drop(counted);
+    });
     // Messages are encoded only when the transport asks for them, so the bodies of queued responses stay shared.
     let messages = ReceiverStream::new(responses);
-    let messages = messages.map(|response| framing::encode(&P::encode(response?)));
+    let messages = messages.map(|response| framing::encode(&P::encode(*response?)));
     Ok(framing::response(messages))
 }
 

@@ -3,6 +3,9 @@
 //! Requests are read by a loop that never waits for the response channel. While the channel is full the session is not polled,
 //! so a client that stops reading holds at most `response_queue` responses, whose bodies it shares with all other clients, and
 //! the newest snapshot. When the server drains, a stream is served as usual until its turn to end.
+//!
+//! Futures are boxed where an idle stream would hold the room for work that is done, such as its admission, or where another
+//! future would hold the same room again.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,7 +36,8 @@ use super::{MAX_REQUEST_BYTES, XdsServer};
 /// Requests up to this size are handled on the threads that serve all streams. It takes a millisecond at most.
 const MAX_INLINE_BYTES: usize = 64 << 10;
 
-pub(super) type Outbound = mpsc::Sender<Result<Response, Status>>;
+/// The queue of a stream's responses. It has room for many at once, so they are boxed.
+pub(super) type Outbound = mpsc::Sender<Result<Box<Response>, Status>>;
 type Snapshots = watch::Receiver<Option<Arc<Snapshot>>>;
 
 /// Serves a stream until either side ends it. If the server ends it, the client is sent the reason.
@@ -63,32 +67,42 @@ async fn serve<P: Wire, S: SnapshotProvider>(
     inbound: &mut Requests<P::Request>,
     outbound: &Outbound,
 ) -> Result<(), Status> {
-    let mut scope_changes = ScopeChanges::since_now(server);
-    let admission = receive_first::<P, S>(server, connection, inbound);
+    let scope_changes = ScopeChanges::since_now(server);
+    let admission = Box::pin(receive_first::<P, S>(server, connection, inbound));
     let Some(admission) = until_drained(server, None, admission).await? else {
         return Ok(());
     };
     let span = log::span(&admission.peer, &admission.scope, P::PROTOCOL, only);
-    let serve = async {
-        let (peer, scope) = (admission.peer.clone(), admission.scope.clone());
-        let (mut stream, first, mut snapshots) =
-            ActiveStream::open::<P, S>(server, admission, only);
-        let id = stream.member.stream();
-        let events = async {
-            let FirstRequest { bytes, request } = first;
-            stream.receive::<P>(bytes, move || Ok(request)).await?;
-            tokio::select! {
-                ended = stream.run::<P>(inbound, &mut snapshots, outbound) => ended,
-                status = scope_changes.until_changed(server, &peer, &scope) => Err(status),
-            }
-        };
-        let ended = until_drained(server, Some(id), events).await;
-        if let Err(status) = &ended {
-            status.message().clone_into(&mut stream.end_reason);
+    let admitted =
+        serve_admitted::<P, S>(server, admission, only, inbound, outbound, scope_changes);
+    Box::pin(admitted).instrument(span).await
+}
+
+/// Serves a stream that is admitted.
+async fn serve_admitted<P: Wire, S: SnapshotProvider>(
+    server: &XdsServer<S>,
+    admission: Admission<P::Request>,
+    only: Option<Kind>,
+    inbound: &mut Requests<P::Request>,
+    outbound: &Outbound,
+    mut scope_changes: ScopeChanges,
+) -> Result<(), Status> {
+    let (peer, scope) = (admission.peer.clone(), admission.scope.clone());
+    let (mut stream, first, mut snapshots) = ActiveStream::open::<P, S>(server, admission, only);
+    let id = stream.member.stream();
+    let events = async {
+        let FirstRequest { bytes, request } = first;
+        Box::pin(stream.receive::<P>(bytes, move || Ok(request))).await?;
+        tokio::select! {
+            ended = stream.run::<P>(inbound, &mut snapshots, outbound) => ended,
+            status = scope_changes.until_changed(server, &peer, &scope) => Err(status),
         }
-        ended
     };
-    serve.instrument(span).await
+    let ended = until_drained(server, Some(id), Box::pin(events)).await;
+    if let Err(status) = &ended {
+        status.message().clone_into(&mut stream.end_reason);
+    }
+    ended
 }
 
 /// Runs `work` until it is done, or until the server drains and the turn of the stream comes.
@@ -261,7 +275,9 @@ impl<'a> ActiveStream<'a> {
             let report_at = self.log.report_at();
             tokio::select! {
                 request = inbound.next() => match request? {
-                    Some(bytes) => self.receive::<P>(bytes.len(), move || decode(bytes)).await?,
+                    Some(bytes) => {
+                        Box::pin(self.receive::<P>(bytes.len(), move || decode(bytes))).await?;
+                    }
                     None => return Ok(()),
                 },
                 changed = snapshots.changed(), if has_provider => {
@@ -328,7 +344,7 @@ impl<'a> ActiveStream<'a> {
                     break Err(Status::cancelled("the proxy closed the stream"));
                 }
                 Ok(permit) => match self.session.poll(now()) {
-                    Some(response) => permit.send(Ok(response)),
+                    Some(response) => permit.send(Ok(Box::new(response))),
                     None => break Ok(false),
                 },
             }

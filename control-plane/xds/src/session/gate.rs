@@ -15,6 +15,7 @@
 //! Clusters that the client does not get from this server (no stream of it subscribes to them) hold nothing back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::resource::{Kind, Resource};
@@ -25,7 +26,7 @@ use super::Session;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
     /// The clusters that the client has not acknowledged; empty where endpoints wait for routes and filters.
-    pub clusters: Vec<String>,
+    pub clusters: Vec<Arc<str>>,
     /// Whether the client rejected all of them or did not take them in time: it keeps the version of the resource that it has.
     pub failed: bool,
 }
@@ -34,11 +35,11 @@ pub struct Wait {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Gate {
     /// Clusters that a resource waits for.
-    awaited: BTreeMap<String, Instant>,
+    awaited: BTreeMap<Arc<str>, Instant>,
     /// Endpoints that wait for routes and filters.
-    deferred: BTreeMap<String, Instant>,
+    deferred: BTreeMap<Arc<str>, Instant>,
     /// Clusters that left the snapshot and that nothing routes to.
-    unused: BTreeMap<String, Instant>,
+    unused: BTreeMap<Arc<str>, Instant>,
     /// Whether the client has clusters that left the snapshot.
     has_vanished: bool,
 }
@@ -51,7 +52,7 @@ impl Gate {
 
     /// Starts the clock of each awaited cluster, and stops it for the others.
     pub(super) fn track_waits<'a>(&mut self, waits: impl Iterator<Item = &'a Wait>, now: Instant) {
-        let awaited: BTreeSet<&String> = waits.flat_map(|wait| &wait.clusters).collect();
+        let awaited: BTreeSet<&Arc<str>> = waits.flat_map(|wait| &wait.clusters).collect();
         self.awaited.retain(|cluster, _| awaited.contains(cluster));
         for cluster in awaited {
             self.awaited.entry(cluster.clone()).or_insert(now);
@@ -94,7 +95,7 @@ impl Session {
         if !resource.kind().routes_to_clusters() {
             return Ok(());
         }
-        let clusters: Vec<String> = resource
+        let clusters: Vec<Arc<str>> = resource
             .requires()
             .iter()
             .filter(|key| key.kind == Kind::Cluster && self.is_unwarmed(&key.name))
@@ -130,7 +131,7 @@ impl Session {
     /// longer to have.
     pub(super) fn track_deferred_endpoints<'a>(
         &mut self,
-        waiting: impl Iterator<Item = &'a String>,
+        waiting: impl Iterator<Item = &'a Arc<str>>,
         now: Instant,
     ) {
         let ledger = &self.kinds[Kind::Endpoints.index()].ledger;
@@ -161,7 +162,7 @@ impl Session {
     /// that is still warming like any other; its endpoints tell the two apart.
     fn lacks_endpoints(&self, cluster: &str) -> bool {
         let ledger = &self.kind(Kind::Endpoints).ledger;
-        let is_unanswered = |name: &str| {
+        let is_unanswered = |name: &Arc<str>| {
             let wanted = self.snapshot.get(Kind::Endpoints, name);
             let rejection = wanted.and_then(|r| ledger.rejections.get(name, r.version()));
             ledger.acked(name).is_none() && rejection.is_none()
@@ -202,7 +203,7 @@ impl Session {
     pub(super) fn update_lingers(&mut self, now: Instant) {
         let held = self.kind(Kind::Cluster).ledger.possibly_held();
         let vanished = held.filter(|name| self.snapshot.get(Kind::Cluster, name).is_none());
-        let vanished: BTreeSet<String> = vanished.cloned().collect();
+        let vanished: BTreeSet<Arc<str>> = vanished.cloned().collect();
         self.gate.has_vanished = !vanished.is_empty();
         if vanished.is_empty() {
             self.gate.unused.clear();
@@ -224,14 +225,14 @@ impl Session {
 
     /// The clusters that the client's resources route to, or may route to, on all its streams. `None` if it has a resource of
     /// which the server does not know where it routes to.
-    fn used_clusters(&self) -> Option<BTreeSet<String>> {
+    fn used_clusters(&self) -> Option<BTreeSet<Arc<str>>> {
         let mut used = self.used_clusters_here()?;
         used.extend(self.siblings.used_clusters()?.cloned());
         Some(used)
     }
 
     /// The same for the resources of this stream.
-    pub(super) fn used_clusters_here(&self) -> Option<BTreeSet<String>> {
+    pub(super) fn used_clusters_here(&self) -> Option<BTreeSet<Arc<str>>> {
         let mut used = BTreeSet::new();
         let routing = Kind::PUSH_ORDER.into_iter();
         let routing = routing.filter(|kind| kind.routes_to_clusters());
@@ -250,9 +251,9 @@ impl Session {
             let requires = held.newest().and_then(|version| version.requires());
             let keys = requires.unwrap_or_default().iter();
             let keys = keys.filter(|key| key.kind == Kind::Endpoints);
-            let names: Vec<&str> = keys.map(|key| key.name.as_str()).collect();
+            let names: Vec<&str> = keys.map(|key| &*key.name).collect();
             if names.is_empty() {
-                used.insert(cluster.as_str());
+                used.insert(&**cluster);
             }
             used.extend(names);
         }

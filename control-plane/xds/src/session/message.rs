@@ -87,11 +87,11 @@ pub struct Response {
     /// The nonce that the client's answer will name.
     pub nonce: String,
     /// `version_info`, or delta's `system_version_info`.
-    pub version: String,
+    pub version: Arc<str>,
     /// The added and changed resources.
     pub items: Vec<Item>,
     /// The names of removed resources (delta only; never together with items).
-    pub removed: Vec<String>,
+    pub removed: Vec<Arc<str>>,
 }
 
 /// A resource in a response. Its body stays shared until it is written to the wire.
@@ -106,8 +106,8 @@ pub struct Item {
 impl Item {
     /// The version on the wire: the content hash, followed by `+r<n>` on retry n.
     #[must_use]
-    pub fn version(&self) -> String {
-        wire_version(self.resource.version(), self.retry)
+    pub fn version(&self) -> Arc<str> {
+        wire_version(&self.resource.descriptor().version, self.retry)
     }
 
     /// The encoded message.
@@ -121,11 +121,11 @@ impl Item {
 }
 
 /// See [`Item::version`].
-pub(super) fn wire_version(version: &str, retry: u32) -> String {
+pub(super) fn wire_version(version: &Arc<str>, retry: u32) -> Arc<str> {
     if retry == 0 {
-        version.to_owned()
+        version.clone()
     } else {
-        format!("{version}+r{retry}")
+        format!("{version}+r{retry}").into()
     }
 }
 
@@ -179,9 +179,9 @@ pub enum Event {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcceptedResource {
     /// Name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Version on the wire ([`Item::version`]).
-    pub version: String,
+    pub version: Arc<str>,
     /// The objects that this version was made from.
     pub origin: Origin,
 }
@@ -190,9 +190,9 @@ pub struct AcceptedResource {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RejectedResource {
     /// Name.
-    pub name: String,
+    pub name: Arc<str>,
     /// Version on the wire ([`Item::version`]).
-    pub version: String,
+    pub version: Arc<str>,
     /// The objects that this version was made from.
     pub origin: Origin,
     /// The objects that the version was made from which the client runs; `None` if it runs none.

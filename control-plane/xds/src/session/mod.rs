@@ -107,10 +107,10 @@ struct KindState {
     ledger: Ledger,
     /// Something may be due.
     dirty: bool,
-    waits: Arc<BTreeMap<String, Wait>>,
+    waits: Arc<BTreeMap<Arc<str>, Wait>>,
     newest_nonce: Option<u64>,
     /// Names that a stale list left out: if the next list has them, the client dropped them in between.
-    left_out: BTreeSet<String>,
+    left_out: BTreeSet<Arc<str>>,
     /// The version that a state-of-the-world client last accepted, on this stream or, if it is in the history, on an earlier one.
     accepted_version: Option<Arc<str>>,
     /// The client has resources of this kind from an earlier stream that the server does not know.
@@ -185,7 +185,7 @@ impl Session {
         let mut stale = Vec::new();
         for (name, held) in ledger.held.iter() {
             while wanted.next_if(|wanted| *wanted.name() < **name).is_some() {}
-            let same_name = wanted.peek().filter(|wanted| wanted.name() == name);
+            let same_name = wanted.peek().filter(|wanted| wanted.key().name == *name);
             if let Some(wanted) = same_name.filter(|wanted| held.may_adopt(wanted.descriptor())) {
                 stale.push((*wanted).clone());
             }

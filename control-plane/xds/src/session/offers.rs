@@ -18,11 +18,11 @@ pub(super) struct Due {
     /// The resources to send.
     pub(super) offers: Vec<Offer>,
     /// Names to report as removed (delta), or that a full response removes by leaving them out.
-    pub(super) removed: Vec<String>,
+    pub(super) removed: Vec<Arc<str>>,
     /// A response is due, even without offers.
     pub(super) must_respond: bool,
     /// Resources that are held back, and what they wait for.
-    pub(super) waits: BTreeMap<String, Wait>,
+    pub(super) waits: BTreeMap<Arc<str>, Wait>,
     /// Whether a wanted version is rejected or a suspect.
     pub(super) rejected: bool,
 }
@@ -81,7 +81,7 @@ pub(super) enum Decision {
 impl Session {
     /// The due resources of `kind`. Names in `probe` are offered although they are suspects; of a kind that is not sent in full,
     /// nothing else is offered then.
-    pub(super) fn due(&self, kind: Kind, probe: &BTreeSet<String>, now: Instant) -> Due {
+    pub(super) fn due(&self, kind: Kind, probe: &BTreeSet<Arc<str>>, now: Instant) -> Due {
         if self.protocol == Protocol::StateOfTheWorld && kind.is_full_state() {
             self.due_in_full(kind, probe, now)
         } else {
@@ -89,7 +89,7 @@ impl Session {
         }
     }
 
-    fn due_in_part(&self, kind: Kind, probe: &BTreeSet<String>, now: Instant) -> Due {
+    fn due_in_part(&self, kind: Kind, probe: &BTreeSet<Arc<str>>, now: Instant) -> Due {
         let state = self.kind(kind);
         let mut due = Due {
             must_respond: state.ledger.response_owed,
@@ -112,7 +112,7 @@ impl Session {
                 Decision::Offer(..) | Decision::Keep => {}
                 Decision::Rejected => due.rejected = true,
                 Decision::Wait(wait) => {
-                    due.waits.insert(resource.name().to_owned(), wait);
+                    due.waits.insert(resource.key().name.clone(), wait);
                 }
             }
         }
@@ -125,7 +125,7 @@ impl Session {
 
     /// A state-of-the-world response of clusters or listeners. The client removes what it leaves out, so it holds everything
     /// that is held back as the client has it.
-    fn due_in_full(&self, kind: Kind, probe: &BTreeSet<String>, now: Instant) -> Due {
+    fn due_in_full(&self, kind: Kind, probe: &BTreeSet<Arc<str>>, now: Instant) -> Due {
         let state = self.kind(kind);
         let mut due = Due {
             must_respond: state.ledger.response_owed,
@@ -147,7 +147,7 @@ impl Session {
                 Decision::Keep => {}
                 Decision::Rejected => due.rejected = true,
                 Decision::Wait(wait) => {
-                    due.waits.insert(name.to_owned(), wait);
+                    due.waits.insert(resource.key().name.clone(), wait);
                 }
             }
             due.offers.extend(state.repeat(name));
@@ -231,22 +231,20 @@ impl Session {
     }
 
     /// Names that the client has or asked for, that are not in the snapshot, and that may be reported as removed (delta).
-    fn vanished(&self, kind: Kind, now: Instant) -> Vec<String> {
+    fn vanished(&self, kind: Kind, now: Instant) -> Vec<Arc<str>> {
         if !kind.reports_removal() {
             return Vec::new();
         }
         let ledger = &self.kind(kind).ledger;
-        let names: BTreeSet<&String> = ledger.possibly_held().chain(&ledger.missing).collect();
+        let names: BTreeSet<&Arc<str>> = ledger.possibly_held().chain(&ledger.missing).collect();
         let vanished = names
             .into_iter()
             .filter(|name| self.kind(kind).subscription.wants(name))
             .filter(|name| self.snapshot.get(kind, name).is_none());
-        let mut vanished: Vec<String> = vanished.cloned().collect();
+        let mut vanished: Vec<Arc<str>> = vanished.cloned().collect();
         if kind == Kind::Endpoints && !vanished.is_empty() {
             let used = self.used_endpoints();
-            vanished.retain(|name| {
-                !used.contains(name.as_str()) && !self.siblings.keep_endpoints(name)
-            });
+            vanished.retain(|name| !used.contains(&**name) && !self.siblings.keep_endpoints(name));
         }
         vanished.retain(|name| kind != Kind::Cluster || !self.lingers(name, now));
         vanished
@@ -267,7 +265,7 @@ impl Session {
             .held
             .iter()
             .filter(|(name, _)| state.subscription.wants(name));
-        let parts: Vec<(&String, String)> = held
+        let parts: Vec<(&Arc<str>, Arc<str>)> = held
             .filter_map(|(name, held)| Some((name, held.newest()?.wire())))
             .collect();
         content_hash(

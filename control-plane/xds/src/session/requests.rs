@@ -1,6 +1,7 @@
 //! The effect of a client's request on a session: its answer to a response, and the change of its subscription.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::origin::Origin;
@@ -140,10 +141,12 @@ impl Session {
 
     /// A stale list changes nothing, but the client has dropped what it leaves out.
     fn note_left_out(&mut self, kind: Kind, names: &[String]) {
-        let listed: BTreeSet<&String> = names.iter().collect();
+        let listed: BTreeSet<&str> = names.iter().map(String::as_str).collect();
         let state = self.kind_mut(kind);
         let subscribed = state.subscription.names().keys();
-        let left_out = subscribed.filter(|name| !listed.contains(name)).cloned();
+        let left_out = subscribed
+            .filter(|name| !listed.contains(&***name))
+            .cloned();
         state.left_out.extend(left_out);
     }
 
@@ -151,7 +154,7 @@ impl Session {
         let state = self.kind_mut(kind);
         let mut change = state.subscription.replace(kind, names);
         let left_out = std::mem::take(&mut state.left_out);
-        let again = names.iter().filter(|name| left_out.contains(*name));
+        let again = names.iter().filter_map(|name| left_out.get(name.as_str()));
         change.requested.extend(again.cloned());
         if change.is_first {
             self.restore_history(kind, !version.is_empty());
@@ -207,7 +210,7 @@ impl Session {
             change.added.clear();
             // What the client says it has is not sent again merely because it subscribes to it.
             change.requested_all = false;
-            let is_held = |name: &String| ledger.held.contains_key(name);
+            let is_held = |name: &Arc<str>| ledger.held.contains_key(name);
             change.requested.retain(|name| !is_held(name));
         }
         self.apply_change(kind, change);
@@ -233,7 +236,8 @@ impl Session {
                     ResourceVersion::unknown(version, retry, origin)
                 }
             };
-            self.kind_mut(kind).ledger.resume(name, resumed);
+            let name = wanted.map_or_else(|| name.as_str().into(), |r| r.key().name.clone());
+            self.kind_mut(kind).ledger.resume(&name, resumed);
         }
     }
 
@@ -254,7 +258,7 @@ impl Session {
         }
         let all = change
             .requested_all
-            .then(|| snapshot.of(kind).map(|r| r.name().to_owned()));
+            .then(|| snapshot.of(kind).map(|r| r.key().name.clone()));
         // A name that the client unsubscribes from under a wildcard stays wanted, and the client has dropped the resource.
         let (still_wanted, dropped): (Vec<_>, Vec<_>) = change
             .dropped

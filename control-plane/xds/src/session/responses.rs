@@ -25,7 +25,7 @@ impl Session {
         let probe = self.next_probe(kind, now);
         let due = self.due(kind, &probe, now);
         let offered: BTreeSet<&str> = due.offers.iter().map(|o| o.resource.name()).collect();
-        for name in probe.iter().filter(|name| !offered.contains(name.as_str())) {
+        for name in probe.iter().filter(|name| !offered.contains(&***name)) {
             self.kind_mut(kind).ledger.clear_suspect(name);
         }
         if probe.is_empty() {
@@ -63,7 +63,7 @@ impl Session {
 
     /// The suspects to offer now in a response of their own, if any. In state of the world only one such response may be in
     /// flight, because a client is sure to answer only the newest.
-    fn next_probe(&mut self, kind: Kind, now: Instant) -> BTreeSet<String> {
+    fn next_probe(&mut self, kind: Kind, now: Instant) -> BTreeSet<Arc<str>> {
         let sotw = self.protocol == Protocol::StateOfTheWorld;
         let snapshot = self.snapshot.clone();
         let KindState {
@@ -79,12 +79,12 @@ impl Session {
             subscription.wants(name) && wanted.is_some_and(|r| r.version() == version)
         };
         let group = ledger.next_probe(wanted);
-        let mut group: BTreeSet<String> = group.into_iter().flatten().collect();
-        let waits = |name: &&String| {
+        let mut group: BTreeSet<Arc<str>> = group.into_iter().flatten().collect();
+        let waits = |name: &&Arc<str>| {
             let resource = snapshot.get(kind, name);
             resource.is_some_and(|resource| self.may_send(resource, now).is_err())
         };
-        let waiting: Vec<String> = group.iter().filter(waits).cloned().collect();
+        let waiting: Vec<Arc<str>> = group.iter().filter(waits).cloned().collect();
         for name in waiting {
             group.remove(&name);
             self.kind_mut(kind).ledger.clear_suspect(&name);
@@ -108,13 +108,13 @@ impl Session {
         }
         let items = changed
             .iter()
-            .map(|o| (o.resource.name().to_owned(), o.version.clone()))
+            .map(|o| (o.resource.key().name.clone(), o.version.clone()))
             .collect();
         let state = self.kind_mut(kind);
         state.newest_nonce = Some(nonce);
         let removes = !due.removed.is_empty();
         let is_full = kind.is_full_state() && !delta;
-        let had = |name: &String| Some((name.clone(), state.ledger.acked(name)?.clone()));
+        let had = |name: &Arc<str>| Some((name.clone(), state.ledger.acked(name)?.clone()));
         let left_out = due.removed.iter().filter(|_| is_full).filter_map(had);
         let left_out = left_out.collect();
         for name in &due.removed {
@@ -126,14 +126,14 @@ impl Session {
             items,
             is_full,
             removes,
-            version: "".into(),
+            version: Arc::default(),
             left_out,
         });
         // Endpoints are removed for good once their cluster is.
         self.kind_mut(Kind::Endpoints).dirty |= removes && kind == Kind::Cluster;
         let version = match self.protocol {
-            Protocol::Delta => self.snapshot.version(kind).to_owned(),
-            Protocol::StateOfTheWorld => self.state_version(kind),
+            Protocol::Delta => self.snapshot.shared_version(kind).clone(),
+            Protocol::StateOfTheWorld => self.state_version(kind).into(),
         };
         self.kind_mut(kind).ledger.set_version(&version);
         let items = due.offers.into_iter().map(|offer| Item {
@@ -168,7 +168,7 @@ impl Session {
         let names = clusters.iter().flat_map(|c| snapshot.endpoints_of(c));
         for name in names {
             if delta || state.subscription.wants(name) {
-                state.ledger.resend.insert(name.to_owned());
+                state.ledger.resend.insert(name.clone());
                 state.dirty = true;
             }
         }
@@ -176,7 +176,7 @@ impl Session {
 
     /// Nothing is due of a kind: records how far the client is.
     fn settle(&mut self, kind: Kind, due: &Due) {
-        let version: Arc<str> = self.snapshot.version(kind).into();
+        let version = self.snapshot.shared_version(kind).clone();
         let state = self.kind_mut(kind);
         state.dirty = false;
         if due.waits.is_empty() && !due.rejected && !state.ledger.any_suspect() {

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash as _, Hasher};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Changes that a map may have before they are folded, whatever its size.
-const MIN_CHANGES: usize = 16;
 /// The part of the shared list, as a divisor, that may have changed before the changes are folded. It bounds the work: a fold of
-/// `n` names follows at least `n / 16` changes.
+/// `n` names follows at least `n / 16` changes. The changes of a list of fewer names are folded at once.
 const CHANGED_PART: usize = 16;
+/// Lists in a pool before those that are no longer in use are looked for.
+const MIN_SWEEP: usize = 16;
 
-type List<V> = Vec<(String, V)>;
+type List<V> = Vec<(Arc<str>, V)>;
 
 /// A value of a shared map.
 pub(super) trait Shareable: Clone {
@@ -39,7 +39,7 @@ impl Shareable for () {
 pub(super) struct SharedMap<V> {
     shared: Arc<List<V>>,
     /// Names that this map has and the list has not, or in another value; `None` for a name that only the list has.
-    changes: BTreeMap<String, Option<V>>,
+    changes: BTreeMap<Arc<str>, Option<V>>,
     len: usize,
 }
 
@@ -59,9 +59,13 @@ impl<V: Clone> SharedMap<V> {
         self.len
     }
 
-    fn in_list(&self, name: &str) -> Option<&V> {
+    fn listed(&self, name: &str) -> Option<&(Arc<str>, V)> {
         let at = self.shared.binary_search_by(|(n, _)| (**n).cmp(name));
-        Some(&self.shared[at.ok()?].1)
+        self.shared.get(at.ok()?)
+    }
+
+    fn in_list(&self, name: &str) -> Option<&V> {
+        self.listed(name).map(|(_, value)| value)
     }
 
     /// The value of a name.
@@ -80,28 +84,32 @@ impl<V: Clone> SharedMap<V> {
     /// The value of a name, to be changed in this map alone.
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut V> {
         if !self.changes.contains_key(name) {
-            let value = self.in_list(name)?.clone();
-            self.changes.insert(name.to_owned(), Some(value));
+            let (name, value) = self.listed(name)?.clone();
+            self.changes.insert(name, Some(value));
         }
         self.changes.get_mut(name)?.as_mut()
     }
 
     /// The value of a name, which is added if it is missing.
-    pub(super) fn get_or_insert_with(&mut self, name: &str, value: impl FnOnce() -> V) -> &mut V {
+    pub(super) fn get_or_insert_with(
+        &mut self,
+        name: &Arc<str>,
+        value: impl FnOnce() -> V,
+    ) -> &mut V {
         if !self.changes.contains_key(name) {
             let listed = self.in_list(name).cloned();
-            self.changes.insert(name.to_owned(), listed);
+            self.changes.insert(name.clone(), listed);
         }
-        let entry = self.changes.entry(name.to_owned()).or_default();
+        let entry = self.changes.entry(name.clone()).or_default();
         self.len += usize::from(entry.is_none());
         entry.get_or_insert_with(value)
     }
 
     /// Sets the value of a name. Returns whether the name is new.
-    pub(super) fn insert(&mut self, name: &str, value: V) -> bool {
+    pub(super) fn insert(&mut self, name: &Arc<str>, value: V) -> bool {
         let is_new = !self.contains_key(name);
         self.len += usize::from(is_new);
-        self.changes.insert(name.to_owned(), Some(value));
+        self.changes.insert(name.clone(), Some(value));
         is_new
     }
 
@@ -111,8 +119,8 @@ impl<V: Clone> SharedMap<V> {
             return false;
         }
         self.len -= 1;
-        if self.in_list(name).is_some() {
-            self.changes.insert(name.to_owned(), None);
+        if let Some((name, _)) = self.listed(name) {
+            self.changes.insert(name.clone(), None);
         } else {
             self.changes.remove(name);
         }
@@ -120,7 +128,7 @@ impl<V: Clone> SharedMap<V> {
     }
 
     /// All names and values, by name.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &V)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &V)> {
         let mut listed = self.shared.iter().peekable();
         let mut changed = self.changes.iter().peekable();
         std::iter::from_fn(move || {
@@ -142,7 +150,7 @@ impl<V: Clone> SharedMap<V> {
     }
 
     /// All names, in order.
-    pub(super) fn keys(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Arc<str>> {
         self.iter().map(|(name, _)| name)
     }
 
@@ -155,7 +163,7 @@ impl<V: Clone> SharedMap<V> {
 impl<V: Shareable> SharedMap<V> {
     /// Whether enough has changed to be worth a fold.
     pub(super) fn may_compact(&self) -> bool {
-        self.changes.len() > MIN_CHANGES.max(self.shared.len() / CHANGED_PART)
+        self.changes.len() > self.shared.len() / CHANGED_PART
     }
 
     /// Folds the changes into a list that equal maps share. `settled` is what stays of a value; where it is `None` for one value,
@@ -187,7 +195,7 @@ impl<V> Default for Pool<V> {
     fn default() -> Self {
         Self(Mutex::new(Lists {
             by_hash: HashMap::new(),
-            sweep_at: MIN_CHANGES,
+            sweep_at: MIN_SWEEP,
         }))
     }
 }
@@ -218,7 +226,7 @@ impl<V: Shareable> Pool<V> {
                 of_hash.retain(|list| list.strong_count() > 0);
                 !of_hash.is_empty()
             });
-            lists.sweep_at = (2 * lists.by_hash.len()).max(MIN_CHANGES);
+            lists.sweep_at = (2 * lists.by_hash.len()).max(MIN_SWEEP);
         }
         list
     }
@@ -267,10 +275,10 @@ mod tests {
         fn a_change_to_one_map_is_never_seen_by_another(steps in prop::collection::vec(step(), 0..80)) {
             let pool = Pool::default();
             let mut maps: [SharedMap<u8>; 2] = Default::default();
-            let mut models: [BTreeMap<String, u8>; 2] = Default::default();
+            let mut models: [BTreeMap<Arc<str>, u8>; 2] = Default::default();
             for (second, name, step) in steps {
                 let (map, model) = (&mut maps[usize::from(second)], &mut models[usize::from(second)]);
-                let name = name.to_string();
+                let name: Arc<str> = name.to_string().into();
                 match step {
                     Step::Insert(v) => prop_assert_eq!(map.insert(&name, v), model.insert(name, v).is_none()),
                     Step::Remove => prop_assert_eq!(map.remove(&name), model.remove(&name).is_some()),
@@ -288,7 +296,7 @@ mod tests {
                     prop_assert_eq!(map.len(), model.len());
                     prop_assert!(map.iter().eq(model.iter()));
                     for name in (0..12).map(|n: u8| n.to_string()) {
-                        prop_assert_eq!(map.get(&name), model.get(&name));
+                        prop_assert_eq!(map.get(&name), model.get(&*name));
                     }
                 }
             }
@@ -301,7 +309,7 @@ mod tests {
         let map = |value: u8| {
             let mut map = SharedMap::default();
             for n in 0..100 {
-                map.insert(&n.to_string(), value);
+                map.insert(&n.to_string().into(), value);
             }
             map.compact(&pool, |v| Some(*v));
             map
@@ -311,6 +319,6 @@ mod tests {
         for value in 0..=255 {
             drop(map(value));
         }
-        assert!(pool.0.lock().unwrap().by_hash.len() <= MIN_CHANGES);
+        assert!(pool.0.lock().unwrap().by_hash.len() <= MIN_SWEEP);
     }
 }

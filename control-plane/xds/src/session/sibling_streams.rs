@@ -27,11 +27,11 @@ use super::Session;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct SiblingStreams {
     /// Clusters that come on another stream and cannot take traffic yet.
-    unwarmed: BTreeMap<String, UnwarmedCluster>,
+    unwarmed: BTreeMap<Arc<str>, UnwarmedCluster>,
     /// Clusters that resources of another stream route to; `None` if one of them may route anywhere.
-    used_clusters: Option<BTreeSet<String>>,
+    used_clusters: Option<BTreeSet<Arc<str>>>,
     /// Endpoints that left the snapshot and whose clusters, which came on another stream, are still there.
-    kept_endpoints: BTreeSet<String>,
+    kept_endpoints: BTreeSet<Arc<str>>,
     /// Whether another stream brings routes or filters that are not acknowledged as this session's snapshot has them.
     routes_unacked: bool,
     /// Whether there is another stream.
@@ -56,7 +56,7 @@ impl SiblingStreams {
     }
 
     /// The clusters that resources of other streams route to; `None` if one of them may route anywhere.
-    pub(super) fn used_clusters(&self) -> Option<impl Iterator<Item = &String>> {
+    pub(super) fn used_clusters(&self) -> Option<impl Iterator<Item = &Arc<str>>> {
         let used = self.used_clusters.as_ref();
         (used.is_some() || !self.exist).then(|| used.into_iter().flatten())
     }
@@ -122,12 +122,12 @@ impl Session {
                 };
                 let needed = other.needed_endpoints(cluster).into_iter();
                 let needed = needed.filter(|name| endpoints.ledger.may_hold(name));
-                let is_stale = |name: &&str| {
+                let is_stale = |name: &&Arc<str>| {
                     endpoints.subscription.wants(name)
                         && !endpoints.ledger.accepted_since(name, recreated_at)
                         && !endpoints.ledger.offered_since(name, recreated_at)
                 };
-                stale.extend(needed.filter(is_stale).map(str::to_owned));
+                stale.extend(needed.filter(is_stale).cloned());
             }
         }
         let endpoints = self.kind_mut(Kind::Endpoints);
@@ -163,29 +163,29 @@ impl Session {
     }
 
     /// The clusters that this session's resources route to and that cannot take traffic yet, by the streams that bring them.
-    fn unwarmed_of(&self, others: &[&Session]) -> BTreeMap<String, UnwarmedCluster> {
+    fn unwarmed_of(&self, others: &[&Session]) -> BTreeMap<Arc<str>, UnwarmedCluster> {
         let routing = Kind::PUSH_ORDER.into_iter();
         let routing = routing.filter(|kind| kind.routes_to_clusters());
         let wanted = routing
             .filter(|kind| self.kind(*kind).subscription.opened())
             .flat_map(|kind| self.snapshot.of(kind));
         let keys = wanted.flat_map(|resource| resource.requires());
-        let names: BTreeSet<&str> = keys
+        let names: BTreeSet<&Arc<str>> = keys
             .filter(|key| key.kind == Kind::Cluster)
-            .map(|key| key.name.as_str())
+            .map(|key| &key.name)
             .collect();
         let opened = |other: &&&Session| other.kind(Kind::Cluster).subscription.opened();
         let with_clusters: Vec<&&Session> = others.iter().filter(opened).collect();
         let unwarmed = names.into_iter().filter_map(|name| {
             let brings = |other: &&&&Session| other.kind(Kind::Cluster).subscription.wants(name);
             let brings_it = with_clusters.iter().find(brings)?;
-            Some((name.to_owned(), brings_it.unwarmed_here(name, others)?))
+            Some((name.clone(), brings_it.unwarmed_here(name, others)?))
         });
         unwarmed.collect()
     }
 
     /// A cluster of this session, if it cannot take traffic yet. Its endpoints may come on any of `streams`.
-    fn unwarmed_here(&self, cluster: &str, streams: &[&Session]) -> Option<UnwarmedCluster> {
+    fn unwarmed_here(&self, cluster: &Arc<str>, streams: &[&Session]) -> Option<UnwarmedCluster> {
         let ledger = &self.kind(Kind::Cluster).ledger;
         let held = ledger.held.get(cluster);
         let held = held.filter(|held| held.acked.is_some());
@@ -215,7 +215,7 @@ impl Session {
     }
 
     /// The endpoints that a cluster of this session needs to warm. A cluster that left the snapshot needs those of its own name.
-    fn needed_endpoints<'a>(&'a self, cluster: &'a str) -> Vec<&'a str> {
+    fn needed_endpoints<'a>(&'a self, cluster: &'a Arc<str>) -> Vec<&'a Arc<str>> {
         let wanted = self.snapshot.get(Kind::Cluster, cluster);
         wanted.map_or_else(
             || vec![cluster],
@@ -243,23 +243,21 @@ impl Session {
     }
 
     /// The endpoints that the client has, that left the snapshot, and whose clusters it still has.
-    fn endpoints_kept_by(&self, others: &[&Session]) -> BTreeSet<String> {
+    fn endpoints_kept_by(&self, others: &[&Session]) -> BTreeSet<Arc<str>> {
         let held = self.kind(Kind::Endpoints).ledger.possibly_held();
         let vanished = held.filter(|name| self.snapshot.get(Kind::Endpoints, name).is_none());
-        let vanished: Vec<&String> = vanished.collect();
+        let vanished: Vec<&Arc<str>> = vanished.collect();
         if vanished.is_empty() {
             return BTreeSet::new();
         }
         let used: BTreeSet<&str> = others.iter().flat_map(|o| o.used_endpoints()).collect();
-        let kept = vanished
-            .into_iter()
-            .filter(|name| used.contains(name.as_str()));
+        let kept = vanished.into_iter().filter(|name| used.contains(&***name));
         kept.cloned().collect()
     }
 }
 
 /// The clusters that resources of these streams route to; `None` if one of them may route anywhere.
-fn used_by(streams: &[&Session]) -> Option<BTreeSet<String>> {
+fn used_by(streams: &[&Session]) -> Option<BTreeSet<Arc<str>>> {
     let mut all = BTreeSet::new();
     for stream in streams {
         all.extend(stream.used_clusters_here()?);

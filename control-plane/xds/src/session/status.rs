@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use litemap::LiteMap;
+
 use crate::origin::{Origin, OriginObject};
 use crate::resource::Kind;
 
@@ -13,17 +15,17 @@ use super::{Session, Wait};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KindStatus {
     /// The version that it should run.
-    pub wanted: String,
+    pub wanted: Arc<str>,
     /// The newest version that it was sent completely; empty if none.
-    pub sent: String,
+    pub sent: Arc<str>,
     /// The newest version that it acknowledged completely; empty if none.
-    pub acked: String,
+    pub acked: Arc<str>,
     /// The wanted resources that it rejected, by name.
-    pub nacked: BTreeMap<String, Nacked>,
+    pub nacked: BTreeMap<Arc<str>, Nacked>,
     /// The wanted resources that are held back, by name, and what they wait for. Shared: with many models the lists are long.
-    pub waiting: Arc<BTreeMap<String, Wait>>,
+    pub waiting: Arc<BTreeMap<Arc<str>, Wait>>,
     /// The resources that it has acknowledged, by name. Empty for clusters and endpoints, because there are many of them.
-    pub resources: BTreeMap<String, Acked>,
+    pub resources: LiteMap<Arc<str>, Acked>,
 }
 
 impl KindStatus {
@@ -61,9 +63,9 @@ impl Nacked {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Acked {
     /// The version that it should run; empty if the resource left the snapshot.
-    pub wanted: String,
+    pub wanted: Arc<str>,
     /// The version that it runs (on the wire: with `+r<n>` after an accepted retry n); empty if none.
-    pub acked: String,
+    pub acked: Arc<str>,
     /// The objects that the version it runs was made from. Of two versions with the same bytes, those of the newest that is
     /// wanted.
     pub origin: Origin,
@@ -84,16 +86,16 @@ impl Session {
     fn status_of(&self, kind: Kind) -> KindStatus {
         let state = self.kind(kind);
         KindStatus {
-            wanted: self.snapshot.version(kind).to_owned(),
-            sent: state.sent.as_deref().unwrap_or_default().to_owned(),
-            acked: state.acked.as_deref().unwrap_or_default().to_owned(),
+            wanted: self.snapshot.shared_version(kind).clone(),
+            sent: state.sent.clone().unwrap_or_default(),
+            acked: state.acked.clone().unwrap_or_default(),
             nacked: self.nacked(kind),
             waiting: state.waits.clone(),
             resources: self.resources(kind),
         }
     }
 
-    fn nacked(&self, kind: Kind) -> BTreeMap<String, Nacked> {
+    fn nacked(&self, kind: Kind) -> BTreeMap<Arc<str>, Nacked> {
         let rejections = self.kind(kind).ledger.rejections.iter();
         let wanted = rejections.filter_map(|(name, rejection)| {
             let wanted = self.snapshot.get(kind, name)?;
@@ -113,9 +115,9 @@ impl Session {
             .collect()
     }
 
-    fn resources(&self, kind: Kind) -> BTreeMap<String, Acked> {
+    fn resources(&self, kind: Kind) -> LiteMap<Arc<str>, Acked> {
         if matches!(kind, Kind::Cluster | Kind::Endpoints) {
-            return BTreeMap::new();
+            return LiteMap::default();
         }
         let state = self.kind(kind);
         let held = state.ledger.held.iter();
@@ -125,7 +127,9 @@ impl Session {
             let acked = held.acked.as_ref();
             let origin = acked.map(|version| version.descriptor.origin.clone());
             let acked = Acked {
-                wanted: wanted.map(|r| r.version().to_owned()).unwrap_or_default(),
+                wanted: wanted
+                    .map(|r| r.descriptor().version.clone())
+                    .unwrap_or_default(),
                 acked: acked.map(ResourceVersion::wire).unwrap_or_default(),
                 origin: origin.unwrap_or_default(),
             };

@@ -38,7 +38,7 @@ pub struct StreamHistory {
 struct KindHistory {
     rejections: Rejections,
     /// Routes and filter configurations that the client may have applied from responses it did not accept.
-    unconfirmed: BTreeMap<String, Vec<ResourceVersion>>,
+    unconfirmed: BTreeMap<Arc<str>, Vec<ResourceVersion>>,
     full_state: Option<FullState>,
 }
 
@@ -47,8 +47,8 @@ struct KindHistory {
 struct FullState {
     /// The versions that the client may name: the one that it last accepted, and those that were in flight.
     versions: Vec<Arc<str>>,
-    acked: BTreeMap<String, ResourceVersion>,
-    unconfirmed: BTreeMap<String, Vec<ResourceVersion>>,
+    acked: BTreeMap<Arc<str>, ResourceVersion>,
+    unconfirmed: BTreeMap<Arc<str>, Vec<ResourceVersion>>,
 }
 
 impl StreamHistory {
@@ -173,7 +173,7 @@ impl Session {
         &self,
         kind: Kind,
         state: &KindState,
-    ) -> BTreeMap<String, Vec<ResourceVersion>> {
+    ) -> BTreeMap<Arc<str>, Vec<ResourceVersion>> {
         let sotw = self.protocol == Protocol::StateOfTheWorld;
         if !sotw || !kind.routes_to_clusters() || kind.is_full_state() {
             return BTreeMap::new();

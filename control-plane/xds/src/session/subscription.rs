@@ -5,6 +5,7 @@
 //! list subscribes to nothing. In delta it ends only when the client unsubscribes from `*`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::resource::Kind;
 
@@ -26,13 +27,13 @@ pub(super) struct SubscriptionChange {
     /// It was the first request for this kind.
     pub(super) is_first: bool,
     /// Names that the request asks for, to be answered even if the client should have them.
-    pub(super) requested: Vec<String>,
+    pub(super) requested: Vec<Arc<str>>,
     /// Those of them that the subscription did not cover before.
-    pub(super) added: Vec<String>,
+    pub(super) added: Vec<Arc<str>>,
     /// The request asks for everything.
     pub(super) requested_all: bool,
     /// Names that the request unsubscribes from.
-    pub(super) dropped: Vec<String>,
+    pub(super) dropped: Vec<Arc<str>>,
     /// The request ends the wildcard; what is named stays.
     pub(super) dropped_all: bool,
 }
@@ -75,16 +76,17 @@ impl Subscription {
             self.has_named = true;
             self.wildcard = names.iter().any(|name| name == "*");
         }
-        let new: BTreeSet<String> = names.iter().filter(|name| *name != "*").cloned().collect();
+        let named = names.iter().filter(|name| *name != "*");
+        let new: BTreeSet<Arc<str>> = named.map(|name| name.as_str().into()).collect();
         let requested = new.iter().filter(|name| !self.names.contains_key(name));
-        let requested: Vec<String> = requested.cloned().collect();
+        let requested: Vec<Arc<str>> = requested.cloned().collect();
         let added = if was_wildcard {
             Vec::new()
         } else {
             requested.clone()
         };
         let dropped = self.names.keys().filter(|name| !new.contains(*name));
-        let dropped: Vec<String> = dropped.cloned().collect();
+        let dropped: Vec<Arc<str>> = dropped.cloned().collect();
         for name in &requested {
             self.names.insert(name, ());
         }
@@ -122,17 +124,18 @@ impl Subscription {
                 self.wildcard = true;
                 changed.requested_all = true;
             } else {
-                if self.names.insert(name, ()) && !self.wildcard {
+                let name: Arc<str> = name.as_str().into();
+                if self.names.insert(&name, ()) && !self.wildcard {
                     changed.added.push(name.clone());
                 }
-                changed.requested.push(name.clone());
+                changed.requested.push(name);
             }
         }
         for name in unsubscribe {
             if name == "*" {
                 changed.dropped_all = std::mem::replace(&mut self.wildcard, false);
             } else if self.names.remove(name) {
-                changed.dropped.push(name.clone());
+                changed.dropped.push(name.as_str().into());
             }
         }
         changed
@@ -158,7 +161,7 @@ mod tests {
         s.replace(Kind::Cluster, &names(&["a"]));
         assert!(s.wants("a") && !s.wants("b"));
         let end = s.replace(Kind::Cluster, &[]);
-        assert_eq!(end.dropped, names(&["a"]));
+        assert_eq!(end.dropped, [Arc::from("a")]);
         assert!(!s.wants("a") && !s.wildcard());
     }
 
@@ -191,7 +194,7 @@ mod tests {
         s.change(Kind::Endpoints, &names(&["a"]), &[]);
         assert_eq!(
             s.change(Kind::Endpoints, &names(&["a"]), &[]).requested,
-            names(&["a"])
+            [Arc::from("a")]
         );
     }
 }

@@ -10,6 +10,7 @@
 //! resources of the other kinds that left the snapshot are removed anyway.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::resource::{Kind, Resource};
 
@@ -23,7 +24,7 @@ impl Session {
     pub(super) fn next_unconfirmed(
         &self,
         kind: Kind,
-        waits: &BTreeMap<String, Wait>,
+        waits: &BTreeMap<Arc<str>, Wait>,
     ) -> Option<Offer> {
         let state = self.kind(kind);
         let ledger = &state.ledger;
@@ -31,7 +32,7 @@ impl Session {
             return None;
         }
         // A route that waits will be offered, unless its clusters were rejected or are late.
-        let will_be_offered = |name: &String| waits.get(name).is_some_and(|wait| !wait.failed);
+        let will_be_offered = |name: &Arc<str>| waits.get(name).is_some_and(|wait| !wait.failed);
         let names = ledger.unconfirmed.iter();
         names
             .filter(|(name, _)| !will_be_offered(name) && state.subscription.wants(name))
@@ -57,8 +58,8 @@ impl Session {
         let mut names = keys.map(|key| &key.name);
         // It was sent once, so it may be sent again where its clusters may still be.
         let may_exist =
-            |name: &String| clusters.ledger.may_hold(name) || !clusters.subscription.wants(name);
-        let vanished = |name: &String| {
+            |name: &Arc<str>| clusters.ledger.may_hold(name) || !clusters.subscription.wants(name);
+        let vanished = |name: &Arc<str>| {
             clusters.ledger.may_hold(name) && self.snapshot.get(Kind::Cluster, name).is_none()
         };
         names.clone().all(may_exist) && names.any(vanished)

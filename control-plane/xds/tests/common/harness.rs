@@ -111,7 +111,8 @@ impl Harness {
             // In state of the world a response may also repeat what the client has.
             if let [item] = response.items.as_slice() {
                 let name = item.resource.name().to_owned();
-                self.rejected.insert((request.kind, name, item.version()));
+                let version = item.version().to_string();
+                self.rejected.insert((request.kind, name, version));
             }
         }
         self.session.request(request, self.now).unwrap();
@@ -124,10 +125,10 @@ impl Harness {
             return false;
         };
         for item in &response.items {
-            let name = item.resource.name();
+            let (name, version) = (item.resource.name(), item.version().to_string());
             if self
                 .rejected
-                .contains(&(response.kind, name.to_owned(), item.version()))
+                .contains(&(response.kind, name.to_owned(), version))
             {
                 self.resent.push(format!("{} {name}", response.kind));
             }

@@ -46,14 +46,14 @@ fn snapshot(revision: usize) -> Arc<Snapshot> {
     let body = |name: &str, length: usize| format!("{name} {revision} {}", "x".repeat(length));
     let keys: Arc<[ResourceKey]> = names
         .iter()
-        .map(|name| ResourceKey::new(Kind::Cluster, name))
+        .map(|name| ResourceKey::new(Kind::Cluster, name.as_str()))
         .collect();
     let clusters = names
         .iter()
-        .map(|name| Resource::new(Kind::Cluster, name, body(name, 900)));
+        .map(|name| Resource::new(Kind::Cluster, name.as_str(), body(name, 900)));
     let endpoints = names
         .iter()
-        .map(|name| Resource::new(Kind::Endpoints, name, body(name, 200)));
+        .map(|name| Resource::new(Kind::Endpoints, name.as_str(), body(name, 200)));
     let routing = [
         (Kind::Listener, "listener"),
         (Kind::Route, "routes"),
@@ -73,6 +73,8 @@ pub(crate) fn run() {
         let options = Options {
             // All proxies come from one address.
             max_connections_per_peer: Options::default().max_connections,
+            // On few cores the clients and the server wait for each other.
+            first_request: Duration::from_secs(600),
             ..Options::default()
         };
         let server = XdsServer::new(OneScope(published), options);
@@ -105,6 +107,12 @@ fn obey(server: &XdsServer<OneScope>) {
                 server.provider().0.send_replace(Some(snapshot(revision)));
                 println!("{revision}");
             }
+            "stats" => unsafe {
+                unsafe extern "C" {
+                    fn malloc_stats();
+                }
+                malloc_stats();
+            },
             _ => println!("{}", server.fleet().len()),
         }
     }

@@ -1,5 +1,6 @@
 //! Rule 3: make before break.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_xds::Kind;
@@ -30,7 +31,7 @@ fn rule_03_make_before_break_new_routes_wait_until_their_clusters_are_acknowledg
         let waits = &harness.session.status()[&Kind::Route].waiting["r"];
         assert_eq!(
             (waits.clusters.as_slice(), waits.failed),
-            (["new".to_owned()].as_slice(), false)
+            ([Arc::from("new")].as_slice(), false)
         );
         harness.settle();
         assert_eq!(

@@ -49,8 +49,8 @@ fn rule_04_vanished_clusters_listeners_and_endpoints_are_reported_on_reconnect()
             .flat_map(|response| response.removed.clone())
             .collect::<Vec<_>>()
     };
-    assert_eq!(removed(Kind::Cluster), ["b"]);
-    assert_eq!(removed(Kind::Listener), ["m"]);
+    assert_eq!(removed(Kind::Cluster), [Arc::from("b")]);
+    assert_eq!(removed(Kind::Listener), [Arc::from("m")]);
     assert_eq!(harness.client.applied(Kind::Cluster, "b"), None);
     assert_eq!(harness.client.applied(Kind::Endpoints, "b"), None);
 }
@@ -154,7 +154,7 @@ fn rule_09_a_rejected_filter_is_retried_in_other_bytes_after_30_s_doubling_to_10
             assert_eq!(harness.log.len(), offers + 1);
             last = due;
         }
-        let versions: Vec<String> = harness
+        let versions: Vec<Arc<str>> = harness
             .log
             .iter()
             .filter(|response| response.kind == Kind::Extension)
@@ -167,8 +167,8 @@ fn rule_09_a_rejected_filter_is_retried_in_other_bytes_after_30_s_doubling_to_10
         let status = &harness.session.status()[&Kind::Extension];
         assert!(status.is_current());
         assert_eq!(
-            status.resources["f"].acked,
-            format!("{}+r8", filter.version())
+            *status.resources.get("f").unwrap().acked,
+            *format!("{}+r8", filter.version())
         );
     }
 }

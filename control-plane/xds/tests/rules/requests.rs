@@ -89,7 +89,7 @@ fn rule_01_a_nack_is_judged_by_error_detail_alone() {
         let mut answer = harness.client.outbox.pop_back().unwrap();
         // The version of the response, as an ACK would have it.
         if let SubscriptionUpdate::Replace { version_info, .. } = &mut answer.subscription {
-            version_info.clone_from(&harness.log.last().unwrap().version);
+            *version_info = harness.log.last().unwrap().version.to_string();
         }
         answer.error = Some("no".to_owned());
         harness.session.request(answer, harness.now).unwrap();
@@ -127,7 +127,7 @@ fn rule_02_a_rejected_version_is_never_resent_and_the_newest_other_is() {
             .version()
             .to_owned();
         let offers = harness.log.iter().flat_map(|response| &response.items);
-        let offers = offers.filter(|item| item.version() == bad).count();
+        let offers = offers.filter(|item| *item.version() == *bad).count();
         assert_eq!(offers, 1, "{protocol:?}");
         assert!(
             harness.session.status()[&Kind::Cluster]
@@ -167,7 +167,10 @@ fn rule_02_one_bad_resource_is_quarantined_and_the_rest_is_sent() {
             "{protocol:?} {kind}"
         );
         let status = &harness.session.status()[&kind];
-        assert_eq!(status.nacked.keys().collect::<Vec<_>>(), ["s41"]);
+        assert_eq!(
+            status.nacked.keys().collect::<Vec<_>>(),
+            [&Arc::from("s41")]
+        );
         let bad = harness
             .snapshot
             .get(kind, "s41")
@@ -177,7 +180,7 @@ fn rule_02_one_bad_resource_is_quarantined_and_the_rest_is_sent() {
         let offers = harness
             .log
             .iter()
-            .filter(|r| r.items.iter().any(|i| i.version() == bad))
+            .filter(|r| r.items.iter().any(|i| *i.version() == *bad))
             .count();
         assert!(offers <= 8, "{offers} offers: not a bisection");
     }

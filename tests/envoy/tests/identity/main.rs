@@ -6,3 +6,4 @@ mod forwarded;
 mod mutual_tls;
 mod reconnect;
 mod spire;
+mod spire_admin;

@@ -59,7 +59,7 @@ async fn certificates_of_both_sides_rotate_under_load_without_a_failed_request()
         // The first line is of the start.
         let log = testbed.control_plane().log();
         headgate_testkit::deadline::eventually(SOON, "the new certificate", async || {
-            let seen = log.count("the TLS certificate of the xDS server is in effect");
+            let seen = log.count("the TLS certificate of a port is in effect");
             (seen == round + 2).then_some(()).ok_or_else(|| log.tail(5))
         })
         .await

@@ -201,7 +201,7 @@ async fn proxies_of_two_federated_trust_domains_stay_connected_while_certificate
     // Three rotations of each side.
     let log = setup.testbed.control_plane().log();
     let rotations = async |n: u64| {
-        let server = log.count("the TLS certificate of the xDS server is in effect") as u64;
+        let server = log.count("the TLS certificate of a port is in effect") as u64;
         let near = near.envoy.stat(UPDATES).await.unwrap();
         let far = far.envoy.stat(UPDATES).await.unwrap();
         // The first certificate is no rotation.

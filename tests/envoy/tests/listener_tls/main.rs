@@ -1,4 +1,4 @@
-//! The listener with TLS: certificates of both sides, tenants by certificate, HTTP/3 beside it.
+//! The listener with TLS: certificates of both sides, tenants by certificate, and HTTP/3 on the same port number.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::time::Duration;

@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use headgate_testkit::client::{HttpClient, HttpRequest};
+use headgate_testkit::tls_client::get_unverified;
 use k8s_openapi::api::core::v1::{Container, ExecAction, HTTPGetAction, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tokio::net::TcpStream;
@@ -19,6 +20,11 @@ use super::health::{Serving, serving};
 pub(super) enum Check {
     Http {
         url: String,
+        headers: Vec<(String, String)>,
+    },
+    Https {
+        at: SocketAddr,
+        path: String,
         headers: Vec<(String, String)>,
     },
     Tcp(SocketAddr),
@@ -108,22 +114,27 @@ pub(super) fn http(
     get: &HTTPGetAction,
     address: PodAddress,
 ) -> Result<Check, Unable> {
-    if get.scheme.as_deref().is_some_and(|scheme| scheme != "HTTP") {
-        return Err(Unable::config(
-            "httpGet with another scheme than HTTP is not supported here",
-        ));
-    }
     let port = port(container, &get.port, address)?;
     let ip = address.ip.to_string();
     let host = get.host.as_deref().unwrap_or(&ip);
     let path = get.path.as_deref().unwrap_or("/");
     let headers = get.http_headers.iter().flatten();
-    Ok(Check::Http {
-        url: format!("http://{host}:{port}{path}"),
-        headers: headers
-            .map(|header| (header.name.clone(), header.value.clone()))
-            .collect(),
-    })
+    let headers = headers.map(|header| (header.name.clone(), header.value.clone()));
+    let headers = headers.collect();
+    match get.scheme.as_deref() {
+        None | Some("HTTP") => Ok(Check::Http {
+            url: format!("http://{host}:{port}{path}"),
+            headers,
+        }),
+        Some("HTTPS") if get.host.is_none() => Ok(Check::Https {
+            at: (address.ip, port).into(),
+            path: path.to_owned(),
+            headers,
+        }),
+        Some(scheme) => Err(Unable::config(format!(
+            "httpGet with the scheme {scheme}, or with HTTPS and a host, is not supported here"
+        ))),
+    }
 }
 
 /// The port on which the process listens for a port of the manifest, by number or by name.
@@ -157,12 +168,12 @@ impl Check {
                 }
                 let reply = HttpClient::new().send(request).await;
                 let reply = reply.map_err(|error| error.to_string())?;
-                // As the kubelet: redirects are successes too.
-                if (200..400).contains(&reply.status) {
-                    Ok(())
-                } else {
-                    Err(format!("GET {url}: {} {}", reply.status, reply.text()))
-                }
+                judge(url, reply.status, &reply.text())
+            }
+            Self::Https { at, path, headers } => {
+                let reply = get_unverified(*at, path, headers).await;
+                let (status, text) = reply.map_err(|error| format!("{at}: {error}"))?;
+                judge(path, status, &text)
             }
             Self::Tcp(at) => TcpStream::connect(at)
                 .await
@@ -176,6 +187,14 @@ impl Check {
             Self::Exec(command) => exec.run(command).await,
         }
     }
+}
+
+/// The outcome of an answer. As for the kubelet, redirects are successes too.
+fn judge(url: &str, status: u16, text: &str) -> Result<(), String> {
+    if (200..400).contains(&status) {
+        return Ok(());
+    }
+    Err(format!("GET {url}: {status} {text}"))
 }
 
 impl Timed {

@@ -90,8 +90,8 @@ impl Ledger {
     }
 
     /// The client may run this version now, or still the one before, or none.
-    fn mark_unconfirmed(&mut self, name: &str, version: &ResourceVersion) {
-        let versions = self.unconfirmed.entry(name.to_owned()).or_default();
+    fn mark_unconfirmed(&mut self, name: &Arc<str>, version: &ResourceVersion) {
+        let versions = self.unconfirmed.entry(name.clone()).or_default();
         if !versions.iter().any(|other| other.is(version)) {
             versions.push(version.clone());
         }
@@ -126,9 +126,9 @@ impl Ledger {
     pub(in crate::session) fn next_probe(
         &mut self,
         wanted: impl Fn(&str, &str) -> bool,
-    ) -> Option<Vec<String>> {
+    ) -> Option<Vec<Arc<str>>> {
         while let Some(group) = self.probes.pop_front() {
-            let is_wanted = |name: &String| {
+            let is_wanted = |name: &Arc<str>| {
                 let suspected: Option<&Arc<str>> = self.suspects.get(name);
                 suspected.is_some_and(|version| wanted(name, version))
             };

@@ -56,8 +56,8 @@ impl ResourceVersion {
     }
 
     /// The version on the wire.
-    pub(in crate::session) fn wire(&self) -> String {
-        wire_version(self.version(), self.retry)
+    pub(in crate::session) fn wire(&self) -> Arc<str> {
+        wire_version(&self.descriptor.version, self.retry)
     }
 }
 
@@ -154,7 +154,7 @@ impl Shareable for HeldResource {
 pub(in crate::session) struct PendingResponse {
     pub(in crate::session) nonce: u64,
     pub(in crate::session) sent_at: Instant,
-    pub(in crate::session) items: Vec<(String, ResourceVersion)>,
+    pub(in crate::session) items: Vec<(Arc<str>, ResourceVersion)>,
     /// Whether it replaces everything, so that the client removes what it leaves out.
     pub(in crate::session) is_full: bool,
     /// Whether it removes anything.
@@ -162,7 +162,7 @@ pub(in crate::session) struct PendingResponse {
     /// Its version. In state of the world, a client that accepts the response names its state by it.
     pub(in crate::session) version: Arc<str>,
     /// Versions that the client had and that a full response leaves out.
-    pub(in crate::session) left_out: Vec<(String, ResourceVersion)>,
+    pub(in crate::session) left_out: Vec<(Arc<str>, ResourceVersion)>,
 }
 
 impl PendingResponse {

@@ -38,14 +38,14 @@ pub(super) struct Ledger {
     /// The rejections of the client, on this stream and on earlier ones.
     pub(super) rejections: Rejections,
     /// Versions that a rejected response contained and that are offered again in probes only.
-    suspects: BTreeMap<String, Arc<str>>,
-    probes: VecDeque<Vec<String>>,
+    suspects: BTreeMap<Arc<str>, Arc<str>>,
+    probes: VecDeque<Vec<Arc<str>>>,
     /// Names to offer even though the client should have them.
-    pub(super) resend: BTreeSet<String>,
+    pub(super) resend: BTreeSet<Arc<str>>,
     /// Versions that the client may have applied from rejected responses, until it accepts one of that name.
-    pub(super) unconfirmed: BTreeMap<String, Vec<ResourceVersion>>,
+    pub(super) unconfirmed: BTreeMap<Arc<str>, Vec<ResourceVersion>>,
     /// Requested names that are not in the snapshot, to be reported as removed.
-    pub(super) missing: BTreeSet<String>,
+    pub(super) missing: BTreeSet<Arc<str>>,
     /// A response is due even if it is empty or repeats an earlier one.
     pub(super) response_owed: bool,
     /// A response removed something on this stream, so that a name may come back.
@@ -65,7 +65,7 @@ impl Ledger {
     }
 
     /// Names that the client holds, or may hold.
-    pub(super) fn possibly_held(&self) -> impl Iterator<Item = &String> {
+    pub(super) fn possibly_held(&self) -> impl Iterator<Item = &Arc<str>> {
         let unconfirmed = self
             .unconfirmed
             .keys()
@@ -140,7 +140,7 @@ impl Ledger {
 
     /// The client unsubscribed from this name and subscribed again. Its requests arrive in order, so it applies every response
     /// that it has not answered by now after both: such a response counts as if the client had never unsubscribed.
-    pub(super) fn restore_in_flight(&mut self, name: &str) {
+    pub(super) fn restore_in_flight(&mut self, name: &Arc<str>) {
         let offers = self.in_flight.iter().filter_map(|response| {
             let mut items = response.items.iter();
             let (_, version) = items.find(|(offered, _)| offered == name)?;
@@ -183,9 +183,9 @@ impl Ledger {
     }
 
     /// Sets the version of the newest response in flight.
-    pub(super) fn set_version(&mut self, version: &str) {
+    pub(super) fn set_version(&mut self, version: &Arc<str>) {
         if let Some(newest) = self.in_flight.back_mut() {
-            newest.version = version.into();
+            newest.version.clone_from(version);
         }
     }
 
@@ -271,7 +271,7 @@ impl Ledger {
     }
 
     /// The client brought this version from an earlier stream, so it does not reject it.
-    pub(super) fn resume(&mut self, name: &str, version: ResourceVersion) {
+    pub(super) fn resume(&mut self, name: &Arc<str>, version: ResourceVersion) {
         self.rejections.remove(name, version.version());
         let held = self.held.get_or_insert_with(name, HeldResource::default);
         held.acked = Some(version);
@@ -281,8 +281,8 @@ impl Ledger {
     /// The client brought exactly these versions from an earlier stream.
     pub(super) fn resume_all(
         &mut self,
-        acked: BTreeMap<String, ResourceVersion>,
-        unconfirmed: BTreeMap<String, Vec<ResourceVersion>>,
+        acked: BTreeMap<Arc<str>, ResourceVersion>,
+        unconfirmed: BTreeMap<Arc<str>, Vec<ResourceVersion>>,
     ) {
         for (name, version) in acked {
             self.resume(&name, version);
@@ -293,9 +293,19 @@ impl Ledger {
     /// Gives what the client holds to all streams whose clients hold the same, if nothing is in flight. See
     /// [`HeldResource::settled`].
     pub(super) fn compact(&mut self, kind: Kind, is_aggregated: bool, pool: &Pool<HeldResource>) {
-        if self.in_flight.is_empty() && self.held.may_compact() {
+        if !self.in_flight.is_empty() {
+            return;
+        }
+        if self.held.may_compact() {
             self.held
                 .compact(pool, |held| held.settled(kind, is_aggregated));
+        }
+        // An empty collection keeps the room of its last content, for as long as an idle stream lives.
+        self.in_flight = VecDeque::new();
+        for names in [&mut self.resend, &mut self.missing] {
+            if names.is_empty() {
+                *names = BTreeSet::new();
+            }
         }
     }
 
@@ -313,7 +323,10 @@ impl Ledger {
     /// Whether an unanswered response with this name was sent at `moment` or later.
     pub(super) fn offered_since(&self, name: &str, moment: Instant) -> bool {
         let mut newer = self.in_flight.iter().filter(|r| r.sent_at >= moment);
-        newer.any(|response| response.items.iter().any(|(offered, _)| offered == name))
+        newer.any(|response| {
+            let mut items = response.items.iter();
+            items.any(|(offered, _)| **offered == *name)
+        })
     }
 
     /// The versions of the unanswered responses.
@@ -324,7 +337,7 @@ impl Ledger {
     }
 
     /// The versions that the client accepted, including those that an unanswered response may have removed.
-    pub(super) fn accepted(&self) -> BTreeMap<String, ResourceVersion> {
+    pub(super) fn accepted(&self) -> BTreeMap<Arc<str>, ResourceVersion> {
         let held = self.held.iter();
         let acked = held.filter_map(|(name, held)| Some((name.clone(), held.acked.clone()?)));
         let left_out = self.in_flight.iter().flat_map(|r| r.left_out.clone());
@@ -332,7 +345,7 @@ impl Ledger {
     }
 
     /// The versions that the client may have applied, of responses that it rejected or has not answered.
-    pub(super) fn possibly_applied(&self) -> BTreeMap<String, Vec<ResourceVersion>> {
+    pub(super) fn possibly_applied(&self) -> BTreeMap<Arc<str>, Vec<ResourceVersion>> {
         let mut unconfirmed = self.unconfirmed.clone();
         for (name, version) in self.unanswered() {
             unconfirmed
@@ -344,7 +357,7 @@ impl Ledger {
     }
 
     /// The items of every unanswered response.
-    pub(super) fn unanswered(&self) -> impl Iterator<Item = &(String, ResourceVersion)> {
+    pub(super) fn unanswered(&self) -> impl Iterator<Item = &(Arc<str>, ResourceVersion)> {
         self.in_flight.iter().flat_map(|response| &response.items)
     }
 }

@@ -24,7 +24,7 @@ pub(in crate::session) struct Rejection {
 
 /// The rejected versions of one kind, by name.
 #[derive(Clone, Debug, Default)]
-pub(in crate::session) struct Rejections(BTreeMap<String, VecDeque<Rejection>>);
+pub(in crate::session) struct Rejections(BTreeMap<Arc<str>, VecDeque<Rejection>>);
 
 impl Rejections {
     /// The number of names.
@@ -40,8 +40,8 @@ impl Rejections {
         self
     }
 
-    pub(in crate::session) fn insert(&mut self, name: &str, rejection: Rejection) {
-        let versions = self.0.entry(name.to_owned()).or_default();
+    pub(in crate::session) fn insert(&mut self, name: &Arc<str>, rejection: Rejection) {
+        let versions = self.0.entry(name.clone()).or_default();
         versions.retain(|r| r.version != rejection.version);
         versions.push_back(rejection);
         if versions.len() > MAX_VERSIONS {
@@ -74,7 +74,7 @@ impl Rejections {
     }
 
     /// Every rejection, by name.
-    pub(in crate::session) fn iter(&self) -> impl Iterator<Item = (&String, &Rejection)> {
+    pub(in crate::session) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &Rejection)> {
         let all = self.0.iter();
         all.flat_map(|(name, versions)| versions.iter().map(move |r| (name, r)))
     }

@@ -243,7 +243,7 @@ impl Client {
         let state = self.kinds.get_mut(&response.kind).unwrap();
         state.nonce.clone_from(&response.nonce);
         if error.is_none() {
-            state.version_info.clone_from(&response.version);
+            state.version_info = response.version.to_string();
         }
         let subscription = match self.protocol {
             Protocol::StateOfTheWorld => state.whole(),

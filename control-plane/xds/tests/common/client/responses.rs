@@ -39,7 +39,7 @@ impl Client {
 
     fn removed(&self, response: &Response) -> Vec<String> {
         match self.protocol {
-            Protocol::Delta => response.removed.clone(),
+            Protocol::Delta => response.removed.iter().map(ToString::to_string).collect(),
             Protocol::StateOfTheWorld => {
                 let sent: BTreeSet<&str> = response
                     .items
@@ -152,7 +152,7 @@ impl Client {
                 .insert(name, body);
         }
         for name in &response.removed {
-            self.kinds.get_mut(&kind).unwrap().applied.remove(name);
+            self.kinds.get_mut(&kind).unwrap().applied.remove(&**name);
         }
         None
     }
@@ -196,7 +196,7 @@ fn bodies(response: &Response) -> Vec<(String, Body)> {
             .map(str::to_owned)
             .collect();
         Body {
-            version: item.version(),
+            version: item.version().to_string(),
             text,
             bad,
             clusters,

@@ -51,7 +51,7 @@ async fn a_refused_cluster(transport: Transport) {
         fixture
             .await_progress(kind, "the wait to be reported as failed", |p| {
                 let mut waits = p.status.waiting.values();
-                waits.any(|w| w.failed && w.clusters == [V2])
+                waits.any(|w| w.failed && w.clusters.iter().map(|c| &**c).eq([V2]))
             })
             .await;
     }
@@ -142,7 +142,7 @@ async fn a_warming_cluster(transport: Transport) {
         fixture
             .await_progress(Kind::Extension, "the filter to wait for the cluster", |p| {
                 let mut waits = p.status.waiting.values();
-                waits.any(|w| w.failed == failed && w.clusters == [V2])
+                waits.any(|w| w.failed == failed && w.clusters.iter().map(|c| &**c).eq([V2]))
             })
             .await;
         load.wait_for(100, SOON).await.unwrap();

@@ -1,0 +1,48 @@
+//! Numbers of open things, connections or streams, by their origin.
+//!
+//! Invariant: a thing counts for exactly as long as its [`Counted`] lives.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The number of open things, by origin.
+#[derive(Debug, Default)]
+pub(super) struct OpenCounts(Mutex<BTreeMap<String, usize>>);
+
+/// One of [`OpenCounts`]. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Counted {
+    open: Arc<OpenCounts>,
+    origin: String,
+}
+
+impl OpenCounts {
+    /// Counts one more of this origin, unless `check` refuses it. It gets the number of all, and of this origin.
+    ///
+    /// # Errors
+    /// That of `check`.
+    pub(super) fn add<E>(
+        self: &Arc<Self>,
+        origin: String,
+        check: impl FnOnce(usize, usize) -> Result<(), E>,
+    ) -> Result<Counted, E> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_origin = counts.get(&origin).copied().unwrap_or(0);
+        check(counts.values().sum(), of_origin)?;
+        counts.insert(origin.clone(), of_origin + 1);
+        let open = self.clone();
+        Ok(Counted { open, origin })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut open = self.open.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.origin) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.origin);
+            }
+        }
+    }
+}
