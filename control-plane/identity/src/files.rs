@@ -115,7 +115,7 @@ impl Content {
 pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| {
         format!(
-            "{flag}: cannot read {}: {error}; create the file, or name another place",
+            "{flag}: cannot read {}: {error}; create the file, or set {flag} to another path",
             path.display()
         )
     })

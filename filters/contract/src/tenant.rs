@@ -27,7 +27,7 @@ pub enum TenantSource {
     Header(HeaderName),
 }
 
-/// The hops before whose tenant header is believed: clients with a SPIFFE id that matches, or all.
+/// The previous hops from which the tenant header is accepted: clients with a SPIFFE id that matches, or all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum TrustedHop {
