@@ -41,7 +41,7 @@ use view::Accepted;
 pub use cache::Cache;
 pub use filters::{FILTERS, Filter};
 pub use listener_tls::{
-    ClientCertificates, Http3, ListenerCertificates, ListenerSecrets, ListenerTls,
+    ClientCertificates, Http3, ListenerCertificateSource, ListenerSecrets, ListenerTls,
 };
 pub use provenance::variants;
 pub use scope::{Code, Options, ScopeSpec};
