@@ -421,6 +421,24 @@ pub const EXPLANATIONS: &[Explanation] = &[
         "Another tagging policy takes precedence for the same model.",
         "Remove one of the policies, or merge them.",
     ),
+    row(
+        reason::DUPLICATE_ISSUER,
+        WARNING_OR_ERROR,
+        "Two AuthenticationPolicies give one namespace the same issuer. One of them takes precedence.",
+        "Merge both into one provider, or remove one.",
+    ),
+    row(
+        reason::ANY_AUDIENCE,
+        INFO,
+        "An issuer in an AuthenticationPolicy has no `audiences`, so tokens that it made for other applications are accepted.",
+        "Write the `aud` of the tokens that are meant for the models.",
+    ),
+    row(
+        reason::NOT_IN_MESH,
+        WARNING,
+        "Proxies of a service mesh do not apply an AuthenticationPolicy.",
+        "For the mesh, write a RequestAuthentication and an AuthorizationPolicy of Istio. Keep the policy for listeners of Headgate, or remove it.",
+    ),
     // Proxies.
     row(
         reason::REFUSED,

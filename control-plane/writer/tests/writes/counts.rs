@@ -35,6 +35,7 @@ fn group(namespace: &str) -> ProxyGroup {
     ProxyGroup {
         namespaces: [namespace.to_owned()].into(),
         charges_at: [ChargeAt::Decide].into(),
+        authenticates: false,
     }
 }
 
@@ -118,6 +119,7 @@ fn any_counts() -> impl Strategy<Value = ReplicaCounts> {
     let at = prop_oneof![Just(ChargeAt::Decide), Just(ChargeAt::Inbound)];
     let at = proptest::collection::btree_set(at, 0..3);
     let group = (names, at).prop_map(|(namespaces, charges_at)| ProxyGroup {
+        authenticates: charges_at.len() == 1,
         namespaces,
         charges_at,
     });
