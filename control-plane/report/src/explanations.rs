@@ -553,7 +553,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
     row(
         global::LEFT_OUT,
         ERROR,
-        "A model or bucket is excluded because proxies would reject it. Everything else is served.",
+        "A model, bucket, host or issuer is excluded because proxies would reject it, or could not tell it from another one. Everything else is served.",
         "Correct the object in the message.",
     ),
     row(

@@ -34,14 +34,15 @@ pub(crate) fn written() -> impl Strategy<Value = (&'static str, Value)> {
         3 => prop::collection::vec(edit(), 1..2),
         1 => prop::collection::vec(edit(), 2..3),
     ];
-    (prop_oneof![3 => buckets.boxed(), 2 => tags.boxed()], edits).prop_map(
-        |((kind, mut spec), edits)| {
-            for edit in edits {
-                edit.apply(&mut spec);
-            }
-            (kind, spec)
-        },
-    )
+    let authentication = authentication().prop_map(|spec| ("AuthenticationPolicy", spec));
+    let all = prop_oneof![3 => buckets.boxed(), 2 => tags.boxed(), 2 => authentication.boxed()];
+    (all, edits).prop_map(|((kind, mut spec), edits)| {
+        for edit in edits {
+            edit.apply(&mut spec);
+        }
+        paste_keys(&mut spec);
+        (kind, spec)
+    })
 }
 
 fn object(fields: Vec<(&'static str, Value)>) -> Map<String, Value> {
@@ -406,6 +407,109 @@ fn tagging() -> impl Strategy<Value = Map<String, Value>> {
         })
 }
 
+/// A key set that an edit must not touch: the API server cannot check it.
+const KEYS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+/// Puts good keys into every text `inline` of a provider.
+fn paste_keys(spec: &mut Value) {
+    let providers = spec.get_mut("jwt").and_then(Value::as_array_mut);
+    for provider in providers.into_iter().flatten() {
+        let inline = provider.pointer_mut("/jwks/inline");
+        if let Some(text) = inline.filter(|inline| inline.is_string()) {
+            *text = json!(KEYS);
+        }
+    }
+}
+
+fn authentication() -> impl Strategy<Value = Value> {
+    let uri = mostly(
+        vec![
+            "https://a.example/keys?x=1",
+            "http://Dex.Auth:5556/k",
+            "https://[::1]:65535",
+            "http://10.0.0.7",
+        ],
+        vec![
+            "https://a:65536/",
+            "https://a:0/",
+            "https://u@a/",
+            "https://a/#f",
+            "ftp://a/",
+            "https://",
+            "",
+        ],
+    );
+    let inline = || ("inline", json!(KEYS));
+    let jwks = prop_oneof![
+        6 => (uri, maybe("refresh", skew())).prop_map(|(uri, refresh)| {
+            object(std::iter::once(("uri", json!(uri))).chain(refresh).collect())
+        }),
+        4 => Just(object(vec![inline()])),
+        1 => Just(object(vec![inline(), ("uri", json!("https://a/"))])),
+        1 => Just(object(vec![inline(), ("refresh", json!("1m"))])),
+        1 => Just(Map::new()),
+    ];
+    let header = (
+        mostly(vec!["authorization", "X-Token"], vec!["a b", ""]),
+        maybe(
+            "prefix",
+            select(vec![json!("Bearer "), json!(""), json!("\n")]),
+        ),
+    )
+        .prop_map(|(name, prefix)| {
+            let name = ("name", json!(name));
+            Value::Object(object(std::iter::once(name).chain(prefix).collect()))
+        });
+    let cookie = || mostly(vec!["token", "a.b"], vec!["a=b", ""]).prop_map(|name| json!(name));
+    let audience = mostly(vec!["models", "https://a/b"], vec!["a b", ""]);
+    let list = |items: Vec<Value>| json!(items);
+    let provider = (
+        jwks,
+        maybe(
+            "audiences",
+            prop::collection::vec(audience.prop_map(|a| json!(a)), 0..3).prop_map(list),
+        ),
+        maybe(
+            "fromHeaders",
+            prop::collection::vec(header, 0..2).prop_map(list),
+        ),
+        maybe(
+            "fromCookies",
+            prop::collection::vec(cookie(), 0..2).prop_map(list),
+        ),
+        maybe(
+            "fromParams",
+            prop::collection::vec(cookie(), 0..2).prop_map(list),
+        ),
+        maybe("clockSkew", skew()),
+        maybe("forward", Just(json!(true))),
+    )
+        .prop_map(|(jwks, a, b, c, d, e, f)| {
+            let jwks = ("jwks", Value::Object(jwks));
+            let rest = [a, b, c, d, e, f].into_iter().flatten();
+            object(std::iter::once(jwks).chain(rest).collect())
+        });
+    let providers = prop::collection::vec(provider, 0..3).prop_map(|mut providers| {
+        for (i, provider) in providers.iter_mut().enumerate() {
+            provider.insert(
+                "issuer".into(),
+                json!(format!("https://issuer-{i}.example/")),
+            );
+        }
+        ("jwt", json!(providers))
+    });
+    (providers, maybe("required", Just(json!(false)))).prop_map(|(providers, required)| {
+        Value::Object(object(std::iter::once(providers).chain(required).collect()))
+    })
+}
+
+/// Mostly a duration from a second to ten minutes.
+fn skew() -> impl Strategy<Value = Value> {
+    let invalid = vec!["0s", "999ms", "25h", "99999h", "1d", "", "60"];
+    mostly(vec!["1s", "1500ms", "1m30s", "10m"], invalid).prop_map(|text| json!(text))
+}
+
 /// A random edit.
 #[derive(Debug, Clone)]
 enum Edit {
@@ -459,6 +563,9 @@ fn edit() -> impl Strategy<Value = Edit> {
         ("value", json!("v")),
         ("header", json!("h")),
         ("Name", json!("x")),
+        ("required", json!(true)),
+        ("uri", json!("https://a/")),
+        ("issuer", json!("i")),
     ]);
     prop_oneof![
         4 => (any::<Index>(), odd).prop_map(|(at, value)| Edit::Replace(at, value)),
