@@ -16,8 +16,6 @@ pub struct Authentication {
 pub struct TokenProvider {
     /// The policy as rules name it: `namespace/name`.
     pub policy: String,
-    /// When the policy was created, in Unix seconds. `None` counts as the oldest.
-    pub created: Option<i64>,
     /// The issuer.
     pub jwt: JwtProvider,
 }

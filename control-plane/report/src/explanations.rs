@@ -553,7 +553,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
     row(
         global::LEFT_OUT,
         ERROR,
-        "A model, bucket, host or issuer is excluded because proxies would reject it, or could not tell it from another one. Everything else is served.",
+        "A model, bucket or host is excluded because proxies would reject it. Everything else is served.",
         "Correct the object in the message.",
     ),
     row(
@@ -634,6 +634,12 @@ pub const CONDITIONS: &[ConditionExplanation] = &[
         "OverrideIgnored",
         "`override` counts in the root namespace only.",
         "Remove `override`, or move the policy to the root namespace.",
+    ),
+    condition(
+        "Accepted, Programmed",
+        "NotInMesh",
+        "Only proxies of a service mesh serve the models, and they do not apply the policy.",
+        "Write a RequestAuthentication and an AuthorizationPolicy of Istio instead.",
     ),
     condition("ResolvedRefs", "ResolvedRefs", "Every target exists.", NONE),
     condition(

@@ -114,7 +114,7 @@ fn with_fields(
             namespace: Some(rejected.namespace.clone()),
             model: match &rejected.what {
                 LeftOut::Model(id) => Some(id.to_string()),
-                LeftOut::Bucket { .. } | LeftOut::Host(_) | LeftOut::Issuer { .. } => None,
+                LeftOut::Bucket { .. } | LeftOut::Host(_) => None,
             },
             ..LoggedProblem::default()
         };

@@ -40,7 +40,7 @@ pub(crate) fn clusters(
     policies: &[Arc<OriginObject>],
     options: &Options,
 ) -> Vec<Resource> {
-    let tokens = accepted.values().filter_map(|v| v.authentication.as_ref());
+    let tokens = accepted.values().filter_map(|view| view.authentication);
     let mut clusters: BTreeMap<String, (&JwksUri, Vec<Arc<OriginObject>>)> = BTreeMap::new();
     for provider in tokens.flat_map(|tokens| &tokens.providers) {
         if let Jwks::Remote { uri, .. } = &provider.jwt.jwks {

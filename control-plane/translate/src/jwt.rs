@@ -26,21 +26,19 @@ use envoy_types::pb::envoy::extensions::filters::network::http_connection_manage
 use envoy_types::pb::google::protobuf::{Any, Empty};
 use envoy_types::util::pack_any;
 use headgate_contract::{Jwks, TokenHeader, names};
-use headgate_model::TokenProvider;
+use headgate_model::{Authentication, TokenProvider};
 use headgate_xds::{Kind, Resource};
 use prost::{Message, Name};
 
 use crate::jwks;
 use crate::ordered::JwtAuthentication;
 use crate::proto::{ads, duration, uint};
-use crate::view::{Accepted, AcceptedTokens};
+use crate::view::Accepted;
 
 /// Time to fetch a key set.
 const FETCH_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 /// Time until the next attempt after a failed one.
 const FETCH_AGAIN: std::time::Duration = std::time::Duration::from_secs(5);
-/// A provider none of whose tokens is valid, because it has no key.
-const NOBODY: &str = "nobody";
 /// The prefix of a token in `authorization`, which clients write in either case (RFC 9110, section 11.1).
 const BEARER: [&str; 2] = ["Bearer ", "bearer "];
 
@@ -81,7 +79,7 @@ pub(crate) fn filter(accepted: &Accepted<'_>) -> Resource {
         ..JwtAuthentication::default()
     };
     for (namespace, view) in accepted {
-        let tokens = view.authentication.as_ref();
+        let tokens = view.authentication;
         let requirement = tokens.map(|tokens| requirement(tokens, &mut config.providers));
         let requirement = requirement.unwrap_or_default();
         let map = &mut config.requirement_map;
@@ -99,7 +97,7 @@ pub(crate) fn filter(accepted: &Accepted<'_>) -> Resource {
 
 /// The requirement of a namespace. Adds the providers that it names.
 fn requirement(
-    tokens: &AcceptedTokens<'_>,
+    tokens: &Authentication,
     providers: &mut BTreeMap<String, JwtProvider>,
 ) -> JwtRequirement {
     let mut any: Vec<RequiresType> = Vec::new();
@@ -110,10 +108,6 @@ fn requirement(
             .entry(name.clone())
             .or_insert_with(|| provider(token));
         any.push(RequiresType::ProviderName(name));
-    }
-    if any.is_empty() {
-        providers.insert(NOBODY.to_owned(), nobody());
-        any.push(RequiresType::ProviderName(NOBODY.to_owned()));
     }
     if !tokens.required {
         any.push(RequiresType::AllowMissing(Empty::default()));
@@ -165,15 +159,6 @@ fn provider(token: &TokenProvider) -> JwtProvider {
         payload_in_metadata: names::JWT_PAYLOAD.to_owned(),
         clock_skew_seconds: u32::try_from(jwt.clock_skew.seconds()).unwrap_or(u32::MAX),
         jwks_source_specifier: Some(source),
-        ..JwtProvider::default()
-    }
-}
-
-fn nobody() -> JwtProvider {
-    JwtProvider {
-        issuer: "headgate:nobody".to_owned(),
-        from_headers: vec![value("authorization", BEARER[0])],
-        jwks_source_specifier: Some(local("{\"keys\":[]}")),
         ..JwtProvider::default()
     }
 }

@@ -16,7 +16,6 @@ mod cors;
 mod door;
 mod endpoints;
 mod filters;
-mod issuers;
 mod jwks;
 mod jwt;
 mod listener;
@@ -128,9 +127,6 @@ fn origins(
         rejected.iter().any(|rejected| match &rejected.what {
             LeftOut::Bucket { policy, .. } => {
                 id.kind == TokenBucketPolicySpec::KIND && id.in_rules() == *policy
-            }
-            LeftOut::Issuer { policy, .. } => {
-                id.kind == AuthenticationPolicySpec::KIND && id.in_rules() == *policy
             }
             LeftOut::Model(_) | LeftOut::Host(_) => false,
         })

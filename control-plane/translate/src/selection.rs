@@ -7,7 +7,6 @@ use headgate_contract::ModelId;
 use headgate_model::Plan;
 
 use crate::cache::Cache;
-use crate::issuers;
 use crate::scope::ScopeSpec;
 use crate::validate;
 use crate::view::{Accepted, View};
@@ -26,13 +25,6 @@ pub enum LeftOut {
     },
     /// A host of a namespace.
     Host(String),
-    /// An issuer of tokens.
-    Issuer {
-        /// The policy as its rules name it.
-        policy: String,
-        /// The issuer.
-        issuer: String,
-    },
 }
 
 /// `model llama3-70b`, `bucket default/tenants/per-tenant`.
@@ -42,7 +34,6 @@ impl fmt::Display for LeftOut {
             Self::Model(id) => write!(f, "model {id}"),
             Self::Host(host) => write!(f, "host {host}"),
             Self::Bucket { policy, bucket } => write!(f, "bucket {policy}/{bucket}"),
-            Self::Issuer { policy, issuer } => write!(f, "issuer {issuer} of policy {policy}"),
         }
     }
 }
@@ -68,7 +59,6 @@ pub(crate) fn select<'a>(
     let mut rejected = Vec::new();
     let mut accepted = BTreeMap::new();
     let mut owners: BTreeMap<&String, &String> = BTreeMap::new();
-    let conflicts = issuers::conflicts(plan, scope);
     for name in scope.reach(plan) {
         let mut view = View {
             hosts: Vec::new(),
@@ -115,17 +105,7 @@ pub(crate) fn select<'a>(
                 }
             }
             view.tagging = namespace.config.tagging.iter().collect();
-            if let Some(authentication) = &namespace.authentication {
-                let (tokens, conflicting) = conflicts.accept(authentication);
-                for (provider, reason) in conflicting {
-                    let what = LeftOut::Issuer {
-                        policy: provider.policy.clone(),
-                        issuer: provider.jwt.issuer.clone(),
-                    };
-                    reject(what, reason);
-                }
-                view.authentication = Some(tokens);
-            }
+            view.authentication = namespace.authentication.as_ref();
         }
         accepted.insert(name.as_str(), view);
     }

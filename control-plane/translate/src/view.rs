@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use headgate_contract::{BucketRule, ModelId, TagRule};
-use headgate_model::{PlannedModel, TokenProvider};
+use headgate_model::{Authentication, PlannedModel};
 
 /// The accepted part of one namespace.
 pub(crate) struct View<'a> {
@@ -12,14 +12,7 @@ pub(crate) struct View<'a> {
     pub(crate) buckets: Vec<&'a BucketRule>,
     pub(crate) tagging: Vec<&'a TagRule>,
     /// `None`: anybody may send requests.
-    pub(crate) authentication: Option<AcceptedTokens<'a>>,
-}
-
-/// The accepted tokens of one namespace.
-pub(crate) struct AcceptedTokens<'a> {
-    pub(crate) required: bool,
-    /// Empty if all were left out: then no token is valid.
-    pub(crate) providers: Vec<&'a TokenProvider>,
+    pub(crate) authentication: Option<&'a Authentication>,
 }
 
 /// The accepted part of each namespace of a scope, by namespace.

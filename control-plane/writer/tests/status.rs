@@ -37,6 +37,7 @@ fn accepted(generation: i64) -> PolicyOutcome {
         accepted: holds(condition_reason::ACCEPTED, "applies to 1 model"),
         resolved: holds(condition_reason::RESOLVED, "all its targets exist"),
         at: None,
+        authenticates: false,
         namespaces: ["default".to_owned()].into(),
         unserved: BTreeSet::new(),
     }
@@ -179,6 +180,7 @@ fn outcomes() -> impl Strategy<Value = PolicyOutcome> {
                     message,
                 },
                 at: None,
+                authenticates: false,
                 namespaces: somewhere
                     .then(|| "default".to_owned())
                     .into_iter()

@@ -72,7 +72,6 @@ impl RulePolicy for AuthenticationPolicySpec {
             let before = providers.len();
             providers.extend(active.map(|(jwt, _)| TokenProvider {
                 policy: policy.policy.id().in_rules(),
-                created: policy.policy.created,
                 jwt: jwt.clone(),
             }));
             required |= policy.spec.required && providers.len() > before;

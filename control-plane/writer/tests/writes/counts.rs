@@ -112,6 +112,16 @@ fn only_proxies_that_charge_at_the_hop_of_a_policy_run_it() {
         assert_eq!(gateway.runs(&outcome(at)), expected, "{at:?}");
         assert!(!group("other").runs(&outcome(at)), "{at:?}");
     }
+    // A policy of authentication is for proxies that verify tokens.
+    let tokens = PolicyOutcome {
+        authenticates: true,
+        ..outcome(None)
+    };
+    let verifies = ProxyGroup {
+        authenticates: true,
+        ..group("default")
+    };
+    assert!(!gateway.runs(&tokens) && verifies.runs(&tokens));
 }
 
 fn any_counts() -> impl Strategy<Value = ReplicaCounts> {
