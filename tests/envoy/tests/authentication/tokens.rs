@@ -1,4 +1,4 @@
-//! Which tokens are accepted, and how a refusal looks.
+//! Accepted tokens, and the form of refusals.
 
 use headgate_testkit::client::HttpRequest;
 use headgate_testkit::jwt::now;
