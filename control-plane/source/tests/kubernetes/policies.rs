@@ -134,6 +134,7 @@ async fn an_unreadable_policy_is_reported_and_blocks_nothing() {
     // As objects that were stored before the definition had a schema.
     let cluster = Cluster::without_policies(KubeOptions::default()).await;
     for (plural, kind) in [
+        ("authenticationpolicies", "AuthenticationPolicy"),
         ("tokenbucketpolicies", "TokenBucketPolicy"),
         ("traffictagpolicies", "TrafficTagPolicy"),
     ] {
