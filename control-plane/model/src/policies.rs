@@ -51,15 +51,15 @@ static KINDS: [RuleKind; 3] = [
     RuleKind::of::<TrafficTagPolicySpec>(),
 ];
 
+/// [`RulePolicy::models_of_rules`].
+type ModelsOfRules =
+    for<'c> fn(&'c NamespaceConfig, Option<&'c Authentication>, &str) -> Vec<Option<&'c [ModelId]>>;
+
 /// A [`RulePolicy`], as a value.
 struct RuleKind {
     kind: PolicyKind,
     resolve: fn(&mut Resolution<'_>, &Objects),
-    models_of_rules: for<'c> fn(
-        &'c NamespaceConfig,
-        Option<&'c Authentication>,
-        &str,
-    ) -> Vec<Option<&'c [ModelId]>>,
+    models_of_rules: ModelsOfRules,
 }
 
 impl RuleKind {
