@@ -244,6 +244,8 @@ pub(crate) struct TranslateConfig {
 pub(crate) enum SchemaOf {
     /// JSON schema of the filter configuration.
     FilterConfig,
+    /// JSON schema of the spec of an `AuthenticationPolicy`.
+    AuthenticationPolicy,
     /// JSON schema of the spec of a `TokenBucketPolicy`.
     TokenBucketPolicy,
     /// JSON schema of the spec of a `TrafficTagPolicy`.

@@ -483,6 +483,7 @@ fn serve_with_an_invalid_flag_exits_with_the_flag_and_the_fix() {
 fn the_committed_schemas_and_reference_are_the_contracts() {
     let committed = [
         ("filter-config", "schema/filter-config.json"),
+        ("authentication-policy", "schema/authentication-policy.json"),
         ("token-bucket-policy", "schema/token-bucket-policy.json"),
         ("traffic-tag-policy", "schema/traffic-tag-policy.json"),
         ("served-model", "schema/served-model.json"),

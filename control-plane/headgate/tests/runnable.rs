@@ -4,6 +4,10 @@
 
 #[path = "../../kubernetes/tests/policies/generate.rs"]
 mod generate;
+#[path = "../../kubernetes/tests/policies/tokens.rs"]
+mod tokens;
+#[path = "../../kubernetes/tests/policies/values.rs"]
+mod values;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;

@@ -14,6 +14,7 @@ fn every_kind_is_a_namespaced_kind_of_headgate_dev() {
     let crds = crds().unwrap();
     assert_eq!(crds.len(), POLICY_DEFINITIONS.len() + 1);
     for (kind, plural, short) in [
+        ("AuthenticationPolicy", "authenticationpolicies", "ap"),
         ("TokenBucketPolicy", "tokenbucketpolicies", "tbp"),
         ("TrafficTagPolicy", "traffictagpolicies", "ttp"),
         ("ServedModel", "servedmodels", "smdl"),
@@ -102,9 +103,11 @@ fn rights_are_requested_only_where_they_are_used() {
         here.map(|right| right.qualified()).collect()
     };
     let of_policies = [
+        "authenticationpolicies.headgate.dev",
         "tokenbucketpolicies.headgate.dev",
         "traffictagpolicies.headgate.dev",
         "events.events.k8s.io",
+        "authenticationpolicies.headgate.dev/status",
         "tokenbucketpolicies.headgate.dev/status",
         "traffictagpolicies.headgate.dev/status",
     ];

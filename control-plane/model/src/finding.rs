@@ -206,6 +206,12 @@ pub mod reason {
     pub const LONG_WINDOW: &str = "LongWindow";
     /// A tagging policy that another one overrides.
     pub const TAGGING_SHADOWED: &str = "TaggingShadowed";
+    /// Two policies give one namespace the same issuer of tokens.
+    pub const DUPLICATE_ISSUER: &str = "DuplicateIssuer";
+    /// An issuer of tokens without audiences.
+    pub const ANY_AUDIENCE: &str = "AnyAudience";
+    /// Proxies of a service mesh do not apply a policy.
+    pub const NOT_IN_MESH: &str = "NotInMesh";
     /// A field of an object that cannot be read; the rest of the object takes effect.
     pub const UNREADABLE: &str = "Unreadable";
     /// An annotation with endpoints on an object of a cluster, where pods are the endpoints.

@@ -13,6 +13,7 @@
 mod address;
 mod age;
 mod annotation_checks;
+mod authentication;
 mod capacity;
 pub mod change;
 mod finding;
@@ -49,6 +50,7 @@ pub use address::{Address, InvalidAddress, addresses};
 pub use annotation_checks::{
     annotation_findings, incomplete_labels, prefers_owner, template_findings,
 };
+pub use authentication::{Authentication, TokenProvider};
 pub use change::Change;
 pub use finding::{Finding, Severity, Subject, reason};
 pub use host_rules::HostRules;

@@ -17,8 +17,8 @@ use crate::registry::{Member, Model, count};
 use crate::routed;
 use crate::shares::{Candidate, percents, version_shares};
 use crate::{
-    Address, CarrierKey, Finding, LabelKeys, Objects, PolicyId, PolicyOutcome, PolicyRevisions,
-    Registry, Scales, Severity, Upstream, policies, reason,
+    Address, Authentication, CarrierKey, Finding, LabelKeys, Objects, PolicyId, PolicyOutcome,
+    PolicyRevisions, Registry, Scales, Severity, Upstream, policies, reason,
 };
 
 /// The decisions for all namespaces that declare a model.
@@ -59,6 +59,8 @@ impl PlannedModel {
 pub struct NamespacePlan {
     /// The configuration of its filters.
     pub config: NamespaceConfig,
+    /// The tokens that its requests must have; `None`: anybody may send requests.
+    pub authentication: Option<Authentication>,
     /// The content of its clusters.
     pub models: BTreeMap<ModelId, PlannedModel>,
 }
@@ -67,7 +69,7 @@ impl NamespacePlan {
     /// The models of each rule that a policy has in the namespace. `None` is a rule for all models.
     #[must_use]
     pub fn models_of_rules(&self, policy: &PolicyId) -> Vec<Option<&[ModelId]>> {
-        policies::models_of_rules(&self.config, policy)
+        policies::models_of_rules(&self.config, self.authentication.as_ref(), policy)
     }
 }
 
@@ -180,6 +182,7 @@ pub fn plan(registry: &Registry, objects: &Objects, scales: &Scales) -> Plan {
         if let Some(planned) = namespaces.get_mut(&namespace) {
             planned.config.buckets = rules.buckets;
             planned.config.tagging = rules.tagging;
+            planned.authentication = rules.authentication;
         }
     }
     findings.sort();

@@ -13,6 +13,7 @@
 //! Invariant: the rules of a namespace never give one request two buckets of one name, and never name a model or a version that the
 //! namespace does not declare.
 
+mod authentication;
 mod effective_items;
 mod kind;
 mod list;
@@ -30,7 +31,8 @@ mod typed;
 use std::collections::BTreeMap;
 
 use headgate_contract::{
-    ModelId, NamespaceConfig, PolicyKind, TokenBucketPolicySpec, TrafficTagPolicySpec,
+    AuthenticationPolicySpec, ModelId, NamespaceConfig, PolicyKind, TokenBucketPolicySpec,
+    TrafficTagPolicySpec,
 };
 
 use self::kind::RulePolicy;
@@ -40,19 +42,24 @@ use self::outcomes::Outcomes;
 use self::rank::oldest_first;
 use self::resolved::ResolvedPolicy;
 use self::targets::Index;
-use crate::{Finding, Objects, PolicyId, Registry};
+use crate::{Authentication, Finding, Objects, PolicyId, Registry};
 
 /// Every kind of policies that becomes rules.
-static KINDS: [RuleKind; 2] = [
+static KINDS: [RuleKind; 3] = [
+    RuleKind::of::<AuthenticationPolicySpec>(),
     RuleKind::of::<TokenBucketPolicySpec>(),
     RuleKind::of::<TrafficTagPolicySpec>(),
 ];
+
+/// [`RulePolicy::models_of_rules`].
+type ModelsOfRules =
+    for<'c> fn(&'c NamespaceConfig, Option<&'c Authentication>, &str) -> Vec<Option<&'c [ModelId]>>;
 
 /// A [`RulePolicy`], as a value.
 struct RuleKind {
     kind: PolicyKind,
     resolve: fn(&mut Resolution<'_>, &Objects),
-    models_of_rules: for<'c> fn(&'c NamespaceConfig, &str) -> Vec<Option<&'c [ModelId]>>,
+    models_of_rules: ModelsOfRules,
 }
 
 impl RuleKind {
@@ -68,10 +75,11 @@ impl RuleKind {
 /// The models of each rule that a policy has in a namespace. `None` is a rule for all models.
 pub(crate) fn models_of_rules<'c>(
     config: &'c NamespaceConfig,
+    authentication: Option<&'c Authentication>,
     policy: &PolicyId,
 ) -> Vec<Option<&'c [ModelId]>> {
     let kind = KINDS.iter().find(|kind| kind.kind == policy.kind);
-    kind.map(|kind| (kind.models_of_rules)(config, &policy.in_rules()))
+    kind.map(|kind| (kind.models_of_rules)(config, authentication, &policy.in_rules()))
         .unwrap_or_default()
 }
 
@@ -118,7 +126,9 @@ impl Resolution<'_> {
             S::add_rules(namespace, &policies, &resolved, &mut effective, rules);
             outcomes.add(namespace, &resolved, effective);
         }
-        let advice = policies.iter().filter_map(S::advice);
+        let advice = policies
+            .iter()
+            .flat_map(|policy| S::advice(policy, self.registry.needs_routes));
         self.findings.extend(advice);
         self.findings.extend(outcomes.findings(&resolved));
         self.outcomes

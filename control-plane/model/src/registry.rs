@@ -242,8 +242,13 @@ impl Registry {
 
     /// Whether a namespace is served: it has a domain, or Services are hosts of a mesh; true if that is not known.
     pub(crate) fn serves(&self, namespace: &str) -> bool {
+        self.needs_routes || self.has_domain(namespace)
+    }
+
+    /// Whether a namespace has a domain; true if that is not known.
+    pub(crate) fn has_domain(&self, namespace: &str) -> bool {
         let served = self.served.as_ref();
-        self.needs_routes || served.is_none_or(|served| served.contains(namespace))
+        served.is_none_or(|served| served.contains(namespace))
     }
 }
 

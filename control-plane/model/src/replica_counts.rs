@@ -28,6 +28,8 @@ pub struct ProxyGroup {
     pub namespaces: BTreeSet<String>,
     /// The buckets that their filters charge. A sidecar with a filter of each role charges at both hops.
     pub charges_at: BTreeSet<ChargeAt>,
+    /// Whether they verify tokens, as the listener that Headgate renders does.
+    pub authenticates: bool,
 }
 
 impl ProxyGroup {
@@ -36,6 +38,7 @@ impl ProxyGroup {
     pub fn runs(&self, outcome: &PolicyOutcome) -> bool {
         !outcome.namespaces.is_disjoint(&self.namespaces)
             && outcome.at.is_none_or(|at| self.charges_at.contains(&at))
+            && (self.authenticates || !outcome.authenticates)
     }
 }
 
@@ -79,17 +82,11 @@ pub fn same_weights(one: &PlannedModel, other: &PlannedModel) -> bool {
 }
 
 impl ReplicaCounts {
-    /// Adds `count` proxies of this group that hold these revisions; `None` means that their revisions are unknown.
-    pub fn enter(
-        &mut self,
-        count: u32,
-        group: &ProxyGroup,
-        holds: Option<&PolicyRevisions>,
-        plan: &Plan,
-    ) {
+    /// Adds `count` proxies of this group that hold these revisions; empty if their revisions are unknown.
+    pub fn enter(&mut self, count: u32, group: &ProxyGroup, holds: &PolicyRevisions, plan: &Plan) {
         let proxies = self.proxies.entry(group.clone()).or_default();
         *proxies = proxies.saturating_add(count);
-        for (id, revision) in holds.into_iter().flatten() {
+        for (id, revision) in holds {
             let outcome = plan.policies.get(id);
             if outcome.is_some_and(|outcome| group.runs(outcome)) {
                 let held = self.held.entry(id.clone()).or_default();

@@ -2,7 +2,7 @@
 //!
 //! | resource | objects to blame |
 //! |---|---|
-//! | cluster, endpoints | the carrier that it is made from |
+//! | cluster, endpoints | the carrier that it is made from; of a cluster for the keys of issuers, the policies |
 //! | routes | the carriers that brought a version, else the oldest carrier of each model that lost one |
 //! | filter configuration | the policies that changed, else the carriers of the models that changed |
 //!
@@ -120,7 +120,11 @@ fn follows_changes(kind: Kind) -> bool {
 fn blamed(rejection: &Rejection<'_>, nacked: &Nacked, plan: &Plan) -> Vec<Subject> {
     if !follows_changes(rejection.kind) {
         let objects = nacked.origin.objects().iter();
-        return objects.map(|object| carrier_key(object).into()).collect();
+        let blamed = objects.map(|object| match policy_id(object) {
+            Some(policy) => policy.into(),
+            None => carrier_key(object).into(),
+        });
+        return blamed.collect();
     }
     let changed: Vec<&OriginObject> = match &nacked.running {
         Some(running) if running.is_known() => nacked.origin.changed_since(running),

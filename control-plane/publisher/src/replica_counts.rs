@@ -1,13 +1,14 @@
 //! Counts of this replica's proxies: by policy revision, by weights of each model, with their rejections and the versions that they
 //! cannot reach.
 //!
-//! Invariant: a proxy holds a revision if *all* filter configurations that it ACKed hold it. A proxy that ACKed none, or that rejects or
-//! waits for one without having any version of it, holds nothing.
+//! Invariant: a proxy holds a revision if *all* configurations of Headgate's filters that it ACKed hold it. A proxy that ACKed none, or that
+//! rejects or waits for one without having any version of it, holds nothing. Policies of authentication are in the configuration of
+//! `jwt_authn` alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use headgate_contract::ChargeAt;
+use headgate_contract::{ChargeAt, names};
 use headgate_model::{Plan, PolicyRevisions, ProxyGroup, ReplicaCounts, WeightsHeld};
 use headgate_translate::FILTERS;
 use headgate_translate::provenance::{self, ConfiguredModel};
@@ -29,7 +30,7 @@ pub fn count_proxies(
 ) -> ReplicaCounts {
     let mut counts = ReplicaCounts::default();
     // Proxies that run the same are looked at once.
-    let mut groups: BTreeMap<Group<'_>, (Vec<&Origin>, u32)> = BTreeMap::new();
+    let mut groups: BTreeMap<Group<'_>, (Running<'_>, u32)> = BTreeMap::new();
     for proxy in proxies.iter().filter(|proxy| takes_filters(proxy)) {
         let Some(namespaces) = snapshots.namespaces(&proxy.scope) else {
             continue;
@@ -37,7 +38,8 @@ pub fn count_proxies(
         let status = proxy.kinds.get(&Kind::Extension);
         let acked = status.and_then(|progress| acked(&progress.status));
         let acked = acked.unwrap_or_default();
-        let running = acked.iter().map(|acked| {
+        let tokens = status.and_then(|progress| tokens(&progress.status));
+        let running = acked.iter().copied().chain(tokens).map(|acked| {
             let objects = acked.origin.objects();
             (&*acked.acked, objects.as_ptr().addr())
         });
@@ -45,14 +47,23 @@ pub fn count_proxies(
         let group = ProxyGroup {
             namespaces,
             charges_at: charges_at.unwrap_or_default(),
+            authenticates: status
+                .is_some_and(|progress| requests(&progress.status, names::ECDS_JWT)),
         };
         let group = (group, running.collect());
-        let origins = acked.iter().map(|acked| &acked.origin).collect();
-        groups.entry(group).or_insert((origins, 0)).1 += 1;
+        let running = Running {
+            filters: acked.iter().map(|acked| &acked.origin).collect(),
+            tokens: tokens.map(|acked| &acked.origin),
+        };
+        groups.entry(group).or_insert((running, 0)).1 += 1;
     }
-    for ((group, _), (origins, count)) in groups {
-        let held = held(&origins);
-        counts.enter(count, &group, held.as_ref(), plan);
+    for ((group, _), (running, count)) in groups {
+        let origins = running.filters;
+        let held = held(&origins).into_iter();
+        let tokens = running.tokens.filter(|origin| origin.is_known());
+        let held = held.chain(tokens.map(provenance::policies));
+        let held: PolicyRevisions = held.flatten().collect();
+        counts.enter(count, &group, &held, plan);
         for namespace in &group.namespaces {
             weigh(&mut counts.models, plan, namespace, (count, &origins));
         }
@@ -64,19 +75,35 @@ pub fn count_proxies(
     counts
 }
 
+/// The objects from which the configurations that proxies run were made.
+struct Running<'a> {
+    /// Of Headgate's filters.
+    filters: Vec<&'a Origin>,
+    /// Of `jwt_authn`.
+    tokens: Option<&'a Origin>,
+}
+
 /// What proxies run, and per filter configuration its version and the address of its origin's objects.
 type Group<'a> = (ProxyGroup, Vec<(&'a str, usize)>);
 
 /// The buckets that a proxy's filters charge, by the names of the filters that it requests.
 fn charges_at(status: &KindStatus) -> BTreeSet<ChargeAt> {
-    let requested = |name: &str| {
-        status.resources.contains_key(name)
-            || status.nacked.contains_key(name)
-            || status.waiting.contains_key(name)
-    };
     let limiting = FILTERS.iter().filter(|filter| filter.stages.limit);
-    let limiting = limiting.filter(|filter| requested(filter.name));
+    let limiting = limiting.filter(|filter| requests(status, filter.name));
     limiting.map(|filter| ChargeAt::of(filter.role)).collect()
+}
+
+/// Whether a proxy requests a resource.
+fn requests(status: &KindStatus, name: &str) -> bool {
+    status.resources.contains_key(name)
+        || status.nacked.contains_key(name)
+        || status.waiting.contains_key(name)
+}
+
+/// The configuration of `jwt_authn` that it ACKed.
+fn tokens(status: &KindStatus) -> Option<&Acked> {
+    let resource = status.resources.get(names::ECDS_JWT)?;
+    (!resource.acked.is_empty()).then_some(resource)
 }
 
 /// Counts proxies whose filters have configurations of these origins: they hold a model's weights if every one has the same.
@@ -108,14 +135,17 @@ fn takes_filters(proxy: &Proxy) -> bool {
     matches!(proxy.only, None | Some(Kind::Extension))
 }
 
-/// The filter configurations that it ACKed; `None` if it ACKed no version of one of them.
+/// The configurations of Headgate's filters that it ACKed; `None` if it ACKed no version of one of them.
 fn acked(status: &KindStatus) -> Option<Vec<&Acked>> {
     let resources = &status.resources;
-    let never = |name: &Arc<str>| !resources.contains_key(name);
+    let never = |name: &Arc<str>| **name != *names::ECDS_JWT && !resources.contains_key(name);
     if status.nacked.keys().any(never) || status.waiting.keys().any(never) {
         return None;
     }
-    let acked: Vec<&Acked> = resources.values().collect();
+    let filters = resources
+        .iter()
+        .filter(|(name, _)| ***name != *names::ECDS_JWT);
+    let acked: Vec<&Acked> = filters.map(|(_, resource)| resource).collect();
     let has_all = acked.iter().all(|resource| !resource.acked.is_empty());
     (!acked.is_empty() && has_all).then_some(acked)
 }
@@ -199,6 +229,13 @@ mod tests {
         );
         assert_eq!(versions(&runs(&[("headgate", "")])), None, "sent only");
         assert_eq!(versions(&runs(&[])), None);
+        // The filter of tokens has policies of its own.
+        let both = runs(&[("headgate", "new"), ("headgate.jwt", "")]);
+        assert_eq!(versions(&both), Some(vec!["new"]));
+        assert!(tokens(&both).is_none() && requests(&both, "headgate.jwt"));
+        let verifies = runs(&[("headgate.jwt", "new")]);
+        assert_eq!(versions(&verifies), None);
+        assert!(tokens(&verifies).is_some());
         // It runs the last good one while it refuses the new one, and nothing where it never had one.
         let refusal = Nacked {
             version: "new".to_owned(),

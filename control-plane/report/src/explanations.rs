@@ -421,6 +421,24 @@ pub const EXPLANATIONS: &[Explanation] = &[
         "Another tagging policy takes precedence for the same model.",
         "Remove one of the policies, or merge them.",
     ),
+    row(
+        reason::DUPLICATE_ISSUER,
+        WARNING_OR_ERROR,
+        "Two AuthenticationPolicies give one namespace the same issuer. One of them takes precedence.",
+        "Merge both into one provider, or remove one.",
+    ),
+    row(
+        reason::ANY_AUDIENCE,
+        INFO,
+        "An issuer in an AuthenticationPolicy has no `audiences`, so tokens that it made for other applications are accepted.",
+        "Write the `aud` of the tokens that are meant for the models.",
+    ),
+    row(
+        reason::NOT_IN_MESH,
+        WARNING,
+        "Proxies of a service mesh do not apply an AuthenticationPolicy.",
+        "For the mesh, write a RequestAuthentication and an AuthorizationPolicy of Istio. Keep the policy for listeners of Headgate, or remove it.",
+    ),
     // Proxies.
     row(
         reason::REFUSED,
@@ -541,7 +559,7 @@ pub const EXPLANATIONS: &[Explanation] = &[
     row(
         global::LEFT_OUT,
         ERROR,
-        "A model or bucket is excluded because proxies would reject it. Everything else is served.",
+        "A model, bucket or host is excluded because proxies would reject it. Everything else is served.",
         "Correct the object in the message.",
     ),
     row(
@@ -622,6 +640,12 @@ pub const CONDITIONS: &[ConditionExplanation] = &[
         "OverrideIgnored",
         "`override` counts in the root namespace only.",
         "Remove `override`, or move the policy to the root namespace.",
+    ),
+    condition(
+        "Accepted, Programmed",
+        "NotInMesh",
+        "Only proxies of a service mesh serve the models, and they do not apply the policy.",
+        "Write a RequestAuthentication and an AuthorizationPolicy of Istio instead.",
     ),
     condition("ResolvedRefs", "ResolvedRefs", "Every target exists.", NONE),
     condition(

@@ -1,5 +1,7 @@
 //! Actions of routes: a cluster, a direct response of Envoy, or a cluster that does not exist.
 
+use std::collections::HashMap;
+
 use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::header_value_option::HeaderAppendAction;
 use envoy_types::pb::envoy::config::core::v3::{DataSource, HeaderValue, HeaderValueOption};
@@ -15,8 +17,10 @@ use envoy_types::pb::envoy::config::route::v3::{
 };
 use envoy_types::pb::google::protobuf::{Any, BoolValue, Duration};
 use envoy_types::util::pack_any;
+use headgate_contract::names;
 use serde_json::Value;
 
+use crate::jwt;
 use crate::ordered::{OnMatch, extension};
 use crate::proto::{duration, uint};
 use crate::scope::Options;
@@ -66,6 +70,10 @@ pub(crate) fn missing_cluster() -> OnMatch {
 
 /// A direct response of Envoy in JSON, with these headers.
 pub(crate) fn direct_response(status: u32, body: &Value, headers: &[(&str, String)]) -> OnMatch {
+    to_route(direct(status, body, headers))
+}
+
+fn direct(status: u32, body: &Value, headers: &[(&str, String)]) -> Route {
     let json = [("content-type", "application/json".to_owned())];
     let headers = json.iter().chain(headers);
     let mut route = route(Action::DirectResponse(DirectResponseAction {
@@ -87,10 +95,15 @@ pub(crate) fn direct_response(status: u32, body: &Value, headers: &[(&str, Strin
             ..HeaderValueOption::default()
         })
         .collect();
-    OnMatch {
-        matcher: None,
-        action: Some(extension("route", pack_any(route))),
-    }
+    route
+}
+
+/// The direct response to a health check, with these headers. It needs no token: load balancers have none.
+pub(crate) fn healthy(headers: &[(&str, String)]) -> OnMatch {
+    let mut route = direct(200, &serde_json::json!({ "status": "ok" }), headers);
+    let config = (names::ECDS_JWT.to_owned(), jwt::disabled());
+    route.typed_per_filter_config = HashMap::from([config]);
+    to_route(route)
 }
 
 /// The error for a request that names no served model.
@@ -98,6 +111,14 @@ pub(crate) fn unknown_model() -> Value {
     error(
         "this model is not served here: GET /v1/models lists what is",
         "model_not_found",
+    )
+}
+
+/// The error for a request whose token `jwt_authn` refuses, for this reason.
+pub(crate) fn unauthenticated(reason: &str) -> Value {
+    error(
+        &format!("authentication failed: {reason}. Send a token of an issuer that is allowed here"),
+        "invalid_api_key",
     )
 }
 
@@ -124,9 +145,13 @@ fn error(message: &str, code: &str) -> Value {
 }
 
 fn action(action: Action) -> OnMatch {
+    to_route(route(action))
+}
+
+fn to_route(route: Route) -> OnMatch {
     OnMatch {
         matcher: None,
-        action: Some(extension("route", pack_any(route(action)))),
+        action: Some(extension("route", pack_any(route))),
     }
 }
 

@@ -102,7 +102,7 @@ fn of_version(
 }
 
 /// The fields that all clusters have in common.
-fn cluster(name: &str, options: &Options) -> Cluster {
+pub(crate) fn cluster(name: &str, options: &Options) -> Cluster {
     Cluster {
         name: name.to_owned(),
         // The slash ends the name for tag regexes: dots in versions break Envoy's default ones.
@@ -157,7 +157,7 @@ fn encode(cluster: Cluster, metadata: &Metadata, resolved: Option<LoadAssignment
 }
 
 /// Each address of a DNS name is an endpoint, as with `STRICT_DNS`.
-fn dns_cluster() -> DnsCluster {
+pub(crate) fn dns_cluster() -> DnsCluster {
     DnsCluster {
         respect_dns_ttl: true,
         // Without IPv6 connectivity, half of the endpoints would be unreachable.

@@ -15,6 +15,8 @@ mod clusters;
 mod cors;
 mod endpoints;
 mod filters;
+mod jwks;
+mod jwt;
 mod listener;
 mod listener_filters;
 mod listener_tls;
@@ -32,11 +34,9 @@ mod view;
 
 use std::sync::Arc;
 
-use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec};
-use headgate_model::{Plan, PolicyId};
-use headgate_xds::{Inconsistent, Origin, Resource, Snapshot};
-
-use view::Accepted;
+use headgate_contract::{AuthenticationPolicySpec, PolicySpec as _, TokenBucketPolicySpec};
+use headgate_model::{Plan, PolicyId, PolicyRevision};
+use headgate_xds::{Inconsistent, OriginObject, Resource, Snapshot};
 
 pub use cache::Cache;
 pub use filters::{FILTERS, Filter};
@@ -96,9 +96,16 @@ pub fn snapshot_with(
         .flat_map(|model| model.resources.iter().cloned())
         .collect();
     let (table, clusters) = cache.table(&accepted, options);
-    let origin = filter_origin(plan, scope, &rejected, cache, &accepted);
+    let (authentication, policies) = origins(plan, scope, &rejected);
+    let models = cache.models(&accepted);
+    let models = models.flat_map(|m| m.origins.filters.iter().cloned());
+    let origin = provenance::sorted(policies.into_iter().chain(models));
     resources.push(table);
     resources.extend(listener::all(scope, options).into_iter().map(Arc::new));
+    let jwks = jwks::clusters(&accepted, &authentication, options);
+    let filter = jwt::filter(&accepted).requiring(jwks.iter().map(|cluster| cluster.key().clone()));
+    let filter = filter.with_origin(provenance::sorted(authentication));
+    resources.extend(jwks.into_iter().chain([filter]).map(Arc::new));
     for filter in filters::all(&accepted, scope, options)? {
         let filter = filter.requiring_all(clusters.clone());
         resources.push(Arc::new(filter.with_origin(origin.clone())));
@@ -109,15 +116,13 @@ pub fn snapshot_with(
     })
 }
 
-/// The objects that a filter configuration is made from. A policy with a bucket that was left out is none of them: a proxy that
-/// accepts the configuration does not hold that policy.
-fn filter_origin(
+/// The policies from which the configurations are made: those of the authentication, and those of Headgate's filters. A policy with a
+/// part that was left out is none of them: a proxy that accepts the configuration does not hold that policy.
+fn origins(
     plan: &Plan,
     scope: &ScopeSpec,
     rejected: &[Rejected],
-    cache: &Cache,
-    accepted: &Accepted<'_>,
-) -> Origin {
+) -> (Vec<Arc<OriginObject>>, Vec<Arc<OriginObject>>) {
     let is_left_out = |id: &PolicyId| {
         rejected.iter().any(|rejected| match &rejected.what {
             LeftOut::Bucket { policy, .. } => {
@@ -133,7 +138,12 @@ fn filter_origin(
     };
     let policies = plan.policy_revisions.iter();
     let policies = policies.filter(|(id, _)| is_in_scope(id) && !is_left_out(id));
-    let policies = policies.map(|(id, revision)| Arc::new(provenance::policy(id, revision)));
-    let models = cache.models(accepted);
-    provenance::sorted(policies.chain(models.flat_map(|m| m.origins.filters.iter().cloned())))
+    let (authentication, filters): (Vec<_>, Vec<_>) =
+        policies.partition(|(id, _)| id.kind == AuthenticationPolicySpec::KIND);
+    let objects = |policies: Vec<(&PolicyId, &PolicyRevision)>| {
+        let policies = policies.into_iter();
+        let objects = policies.map(|(id, revision)| Arc::new(provenance::policy(id, revision)));
+        objects.collect()
+    };
+    (objects(authentication), objects(filters))
 }

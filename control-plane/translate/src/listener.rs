@@ -34,9 +34,11 @@ use envoy_types::util::pack_any;
 use headgate_contract::names;
 use headgate_xds::{Kind, Resource};
 use prost::Name;
+use serde_json::Value;
 
-use crate::actions::unknown_model;
+use crate::actions::{unauthenticated, unknown_model};
 use crate::cors;
+use crate::jwt;
 use crate::listener_filters;
 use crate::listener_tls::{self, ListenerTls};
 use crate::proto::{ads, duration, socket, uint};
@@ -161,8 +163,9 @@ fn connection_manager(scope: &ScopeSpec, options: &Options) -> HttpConnectionMan
     let client_certificates = tls
         .filter(|tls| tls.asks())
         .map(listener_filters::client_certificates);
-    // A preflight request of a browser is answered before anything is demanded of it.
-    let filters = [Some(cors::filter()), client_certificates];
+    // A preflight request of a browser is answered before anything is demanded of it. A token is demanded before Headgate's filter, which
+    // may take the tenant from it.
+    let filters = [Some(cors::filter()), client_certificates, Some(jwt::slot())];
     let filters = filters.into_iter().flatten();
     HttpConnectionManager {
         stat_prefix: names::LISTENER.to_owned(),
@@ -189,25 +192,32 @@ fn connection_manager(scope: &ScopeSpec, options: &Options) -> HttpConnectionMan
     }
 }
 
-/// Local replies: a request to the [missing cluster](crate::actions::missing_cluster) gets the same body as from the routes.
+/// Local replies with a body of the API: a request to the [missing cluster](crate::actions::missing_cluster) gets the same one as from the
+/// routes, and one that `jwt_authn` refuses gets Envoy's reason in it.
 fn local_replies() -> LocalReplyConfig {
     let no_cluster = AccessLogFilter {
         filter_specifier: Some(FilterSpecifier::ResponseFlagFilter(ResponseFlagFilter {
             flags: vec!["NC".to_owned()],
         })),
     };
-    let body = SubstitutionFormatString {
-        content_type: "application/json".to_owned(),
-        format: Some(text(&unknown_model().to_string())),
-        ..SubstitutionFormatString::default()
-    };
     LocalReplyConfig {
-        mappers: vec![ResponseMapper {
-            filter: Some(no_cluster),
-            body_format_override: Some(body),
-            ..ResponseMapper::default()
-        }],
+        mappers: vec![
+            mapper(no_cluster, &unknown_model()),
+            mapper(jwt::refusals(), &unauthenticated("%LOCAL_REPLY_BODY%")),
+        ],
         ..LocalReplyConfig::default()
+    }
+}
+
+fn mapper(filter: AccessLogFilter, body: &Value) -> ResponseMapper {
+    ResponseMapper {
+        filter: Some(filter),
+        body_format_override: Some(SubstitutionFormatString {
+            content_type: "application/json".to_owned(),
+            format: Some(text(&body.to_string())),
+            ..SubstitutionFormatString::default()
+        }),
+        ..ResponseMapper::default()
     }
 }
 

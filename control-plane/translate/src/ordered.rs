@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 
 use envoy_types::pb::envoy::config::core::v3::Locality;
 use envoy_types::pb::envoy::config::endpoint::v3::Endpoint;
+use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
+    JwtProvider, JwtRequirement,
+};
 use envoy_types::pb::google::protobuf::{Any, UInt32Value};
 use envoy_types::pb::xds::core::v3::TypedExtensionConfig;
 use envoy_types::pb::xds::r#type::matcher::v3::StringMatcher;
@@ -168,6 +171,24 @@ impl Metadata {
             )]),
         }
     }
+}
+
+/// The settings of filters in `envoy.config.route.v3.VirtualHost`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FilterConfigs {
+    #[prost(btree_map = "string, message", tag = "15")]
+    pub typed_per_filter_config: BTreeMap<String, Any>,
+}
+
+/// `envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication`.
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct JwtAuthentication {
+    #[prost(btree_map = "string, message", tag = "1")]
+    pub providers: BTreeMap<String, JwtProvider>,
+    #[prost(bool, tag = "4")]
+    pub bypass_cors_preflight: bool,
+    #[prost(btree_map = "string, message", tag = "5")]
+    pub requirement_map: BTreeMap<String, JwtRequirement>,
 }
 
 /// Appends `message`, encoded, as field `tag` of the message in `buffer`.

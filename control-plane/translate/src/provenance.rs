@@ -5,6 +5,7 @@
 //! | cluster, endpoints | the carrier that owns the version; of a model's own cluster the oldest carrier |
 //! | routes | per version the carrier that owns it, per model a `model` with its versions |
 //! | filter configuration | the policies, per model its oldest carrier, and a `model` with its weights |
+//! | configuration of `jwt_authn`, clusters of its keys | the policies of authentication |
 //!
 //! Invariant: equal revisions of an object mean that the resource takes the same from it.
 

@@ -5,24 +5,25 @@
 //! cluster, so a proxy without the filter, or with a filter of another push, still splits correctly and never routes to nothing.
 //! Weights are not in the table, so an edit of them never sends routes.
 //!
+//! Every virtual host names the requirement of its namespace for `jwt_authn`, so an edit of an AuthenticationPolicy sends no routes.
+//!
 //! If web pages may call, their requests also have a route before the model is known: see [`missing_cluster`].
-
-use std::collections::HashMap;
 
 use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
 use headgate_contract::{Cors, names};
 use headgate_model::PlannedModel;
 use headgate_xds::{Kind, Resource};
 use prost::Message;
-use serde_json::{Value, json};
 
 use crate::actions::{
-    direct_response, missing_cluster, refused_preflight, to_cluster, unknown_model, unknown_path,
+    direct_response, healthy, missing_cluster, refused_preflight, to_cluster, unknown_model,
+    unknown_path,
 };
 use crate::cors;
 use crate::endpoints::any_by_name;
+use crate::jwt;
 use crate::matching::{any_of, begins, first_of, is, is_present, nested, tree};
-use crate::ordered::{Matcher, OnMatch, Predicate, append};
+use crate::ordered::{FilterConfigs, Matcher, OnMatch, Predicate, append};
 use crate::scope::Options;
 use crate::view::{Accepted, View};
 
@@ -50,10 +51,14 @@ pub(crate) fn table(accepted: &Accepted<'_>, options: &Options) -> Resource {
         let mut host = VirtualHost {
             name: names::virtual_host(namespace),
             domains: domains.clone(),
-            typed_per_filter_config: HashMap::from_iter(policy),
             ..VirtualHost::default()
         }
         .encode_to_vec();
+        let requirement = (names::ECDS_JWT.to_owned(), jwt::of_namespace(namespace));
+        let filters = FilterConfigs {
+            typed_per_filter_config: policy.into_iter().chain([requirement]).collect(),
+        };
+        host.extend(filters.encode_to_vec());
         append(
             &mut host,
             MATCHER_TAG,
@@ -70,7 +75,10 @@ fn by_path(namespace: &str, view: &View<'_>, cors: Option<&Cors>, options: &Opti
     let models = nested(by_model(namespace, view, cors, options));
     first_of(
         [(any_of(served), models)],
-        readable_response(404, &unknown_path(), cors),
+        readable_response(
+            |headers| direct_response(404, &unknown_path(), headers),
+            cors,
+        ),
     )
 }
 
@@ -121,7 +129,7 @@ fn without_model(cors: Option<&Cors>) -> OnMatch {
             )),
         }
     };
-    let healthy = readable_response(200, &json!({ "status": "ok" }), cors);
+    let healthy = readable_response(healthy, cors);
     let cases = [
         (is_present(names::HEADER_MODEL), unknown()),
         (any_of(health().collect()), healthy),
@@ -131,13 +139,16 @@ fn without_model(cors: Option<&Cors>) -> OnMatch {
 
 /// A direct response that pages of allowed origins can read. A preflight that Envoy's CORS filter did not answer is refused, whatever
 /// the path. The CORS filter ignores direct responses, so the headers for the page are set here.
-fn readable_response(status: u32, body: &Value, cors: Option<&Cors>) -> OnMatch {
+fn readable_response(
+    response: impl Fn(&[(&str, String)]) -> OnMatch,
+    cors: Option<&Cors>,
+) -> OnMatch {
     let refused = direct_response(403, &refused_preflight(), &[]);
-    let plain = preflight_or(refused, direct_response(status, body, &[]));
+    let plain = preflight_or(refused, response(&[]));
     let Some(cors) = cors else {
         return plain;
     };
-    let readable = direct_response(status, body, &cors::response_headers(cors));
+    let readable = response(&cors::response_headers(cors));
     let for_page = preflight_or(missing_cluster(), readable);
     nested(first_of([(cors::allows_origin(cors), for_page)], plain))
 }

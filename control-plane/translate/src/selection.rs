@@ -65,6 +65,7 @@ pub(crate) fn select<'a>(
             models: BTreeMap::new(),
             buckets: Vec::new(),
             tagging: Vec::new(),
+            authentication: None,
         };
         if let Some(namespace) = plan.namespaces.get(name) {
             let mut reject = |what: LeftOut, reason: String| {
@@ -104,6 +105,7 @@ pub(crate) fn select<'a>(
                 }
             }
             view.tagging = namespace.config.tagging.iter().collect();
+            view.authentication = namespace.authentication.as_ref();
         }
         accepted.insert(name.as_str(), view);
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use headgate_contract::{BucketRule, ModelId, TagRule};
-use headgate_model::PlannedModel;
+use headgate_model::{Authentication, PlannedModel};
 
 /// The accepted part of one namespace.
 pub(crate) struct View<'a> {
@@ -11,6 +11,8 @@ pub(crate) struct View<'a> {
     pub(crate) models: BTreeMap<&'a ModelId, &'a PlannedModel>,
     pub(crate) buckets: Vec<&'a BucketRule>,
     pub(crate) tagging: Vec<&'a TagRule>,
+    /// `None`: anybody may send requests.
+    pub(crate) authentication: Option<&'a Authentication>,
 }
 
 /// The accepted part of each namespace of a scope, by namespace.

@@ -121,7 +121,15 @@ fn the_cors_filter_comes_before_headgates_so_error_responses_carry_its_headers()
         .iter()
         .map(|f| f.name.as_str())
         .collect();
-    assert_eq!(filters, ["envoy.filters.http.cors", "headgate", "router"]);
+    assert_eq!(
+        filters,
+        [
+            "envoy.filters.http.cors",
+            "headgate.jwt",
+            "headgate",
+            "router"
+        ]
+    );
     assert_eq!(policy(&[]), None, "without a policy it does nothing");
 }
 

@@ -260,7 +260,7 @@ fn the_role_of_a_scope_chooses_only_the_filter_of_its_listener() {
             panic!("a typed filter")
         };
         let manager = HttpConnectionManager::decode(any.value.as_slice()).unwrap();
-        manager.http_filters[1].name.clone()
+        manager.http_filters[2].name.clone()
     };
     assert_eq!(filter(&decides), "headgate");
     assert_eq!(filter(&follows), "headgate.follow");
@@ -384,7 +384,7 @@ fn an_invalid_or_foreign_host_is_left_out_and_reported() {
 fn an_empty_plan_still_has_a_listener_routes_and_filters() {
     let snapshot = translated(&[]);
     assert_eq!(snapshot.count(Kind::Listener), 1);
-    assert_eq!(snapshot.count(Kind::Extension), 6);
+    assert_eq!(snapshot.count(Kind::Extension), 7);
     let table: RouteConfiguration = decode(&snapshot, Kind::Route, names::ROUTE_CONFIG);
     assert_eq!(table.virtual_hosts.len(), 2);
 }

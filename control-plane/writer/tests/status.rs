@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use headgate_contract::{
-    ChargeAt, Condition, ConfigError, POLICY_DEFINITIONS, PolicySpec as _, TokenBucketPolicySpec,
+    ChargeAt, Condition, ConfigError, PolicyDefinition, PolicySpec as _, TokenBucketPolicySpec,
 };
 use headgate_kubernetes::policies::Controller;
 use headgate_kubernetes::policies::PolicyCache;
@@ -37,6 +37,7 @@ fn accepted(generation: i64) -> PolicyOutcome {
         accepted: holds(condition_reason::ACCEPTED, "applies to 1 model"),
         resolved: holds(condition_reason::RESOLVED, "all its targets exist"),
         at: None,
+        authenticates: false,
         namespaces: ["default".to_owned()].into(),
         unserved: BTreeSet::new(),
     }
@@ -179,6 +180,7 @@ fn outcomes() -> impl Strategy<Value = PolicyOutcome> {
                     message,
                 },
                 at: None,
+                authenticates: false,
                 namespaces: somewhere
                     .then(|| "default".to_owned())
                     .into_iter()
@@ -397,7 +399,7 @@ fn each_installation_reads_its_own_part_of_a_status() {
             ],
         },
     });
-    let definition = &POLICY_DEFINITIONS[0];
+    let definition = PolicyDefinition::find("TokenBucketPolicy").unwrap();
     for (name, reason, second) in [
         ("headgate.dev/headgate", Some("Own"), Some(1)),
         ("x.example/blue", Some("Blue"), Some(2)),
@@ -419,7 +421,8 @@ fn object(name: &str, generation: i64, spec: Value) -> StoredPolicy {
         "metadata": {"name": name, "namespace": "default", "generation": generation, "creationTimestamp": "2026-01-31T12:00:00Z"},
         "spec": spec,
     });
-    StoredPolicy::read(&POLICY_DEFINITIONS[0], &Controller::default(), &object).unwrap()
+    let definition = PolicyDefinition::find("TokenBucketPolicy").unwrap();
+    StoredPolicy::read(definition, &Controller::default(), &object).unwrap()
 }
 
 #[test]

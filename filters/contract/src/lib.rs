@@ -17,6 +17,8 @@ mod filter;
 mod hop;
 mod ids;
 mod json;
+mod jwks;
+mod jwt;
 mod max_tokens;
 pub mod names;
 pub mod pattern;
@@ -41,12 +43,14 @@ pub use error::ConfigError;
 pub use filter::{BucketRule, FilterConfig, NamespaceConfig, TagRule};
 pub use hop::{Bodies, ChargeAt, Role};
 pub use ids::{BucketName, HeaderName, InvalidId, ModelId, ObjectName, Version};
+pub use jwks::{InlineJwks, JwksUri};
+pub use jwt::{Jwks, JwtProvider, TokenHeader};
 pub use max_tokens::{DefaultMaxTokens, MAX_TOKENS};
 pub use plan::{CarrierShare, DarkCarrier, ModelPlan, Scale, VersionShare};
 pub use policy::{
-    AnyPolicySpec, Condition, ConditionStatus, ControllerStatus, HasSchema, POLICY_DEFINITIONS,
-    PolicyDefinition, PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetKind,
-    TargetRef, TokenBucketPolicySpec, TrafficTagPolicySpec,
+    AnyPolicySpec, AuthenticationPolicySpec, Condition, ConditionStatus, ControllerStatus,
+    HasSchema, POLICY_DEFINITIONS, PolicyDefinition, PolicyKind, PolicySpec, PolicyStatus,
+    Selector, Target, TargetKind, TargetRef, TokenBucketPolicySpec, TrafficTagPolicySpec,
 };
 pub use read::parse_json;
 pub use served_model::{OnBaseLost, ServedModelSpec};

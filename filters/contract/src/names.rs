@@ -107,6 +107,12 @@ pub const ECDS_FUSED_FOLLOW: &str = "headgate.follow";
 pub const ECDS_TRAFFIC_TAG_FOLLOW: &str = "headgate.traffic-tag.follow";
 /// ECDS name of the filter that only limits, on a hop that follows.
 pub const ECDS_TOKEN_BUCKET_FOLLOW: &str = "headgate.token-bucket.follow";
+/// ECDS name of Envoy's `jwt_authn`, in front of the filter that decides; also the filter's name, which virtual hosts use.
+pub const ECDS_JWT: &str = "headgate.jwt";
+/// Prefix of the name of a cluster from which proxies fetch the keys of an issuer: `jwks/https/HOST:PORT`.
+pub const JWKS_CLUSTER_PREFIX: &str = "jwks/";
+/// Metadata key of `jwt_authn` with the payload of the verified token.
+pub const JWT_PAYLOAD: &str = "headgate";
 /// Constant `vm_id`: the table of buckets lives under it and outlives configuration and code swaps.
 pub const VM_ID: &str = "headgate";
 /// Node metadata key with the `ip:port` on which a proxy wants its listener.

@@ -1,11 +1,12 @@
 //! Policies: the `spec` of each kind, its status, and the table of all kinds.
 //!
 //! ```text
-//! PolicySpec: TokenBucketPolicySpec, TrafficTagPolicySpec ──▶ PolicyDefinition: the table of kinds ──▶ parser, CRD, access table
-//!                                                    └──────▶ AnyPolicySpec: one map for policies of all kinds
+//! PolicySpec: TokenBucketPolicySpec, … ──▶ PolicyDefinition: the table of kinds ──▶ parser, CRD, access table
+//!                                     └──────▶ AnyPolicySpec: one map for policies of all kinds
 //! ```
 
 mod any;
+mod authentication;
 mod checks;
 mod definition;
 mod kind;
@@ -16,6 +17,7 @@ mod token_bucket;
 mod traffic_tag;
 
 pub use self::any::AnyPolicySpec;
+pub use self::authentication::AuthenticationPolicySpec;
 pub use self::definition::{POLICY_DEFINITIONS, PolicyDefinition};
 pub use self::kind::PolicyKind;
 pub use self::spec::{HasSchema, PolicySpec};

@@ -35,8 +35,8 @@ pub trait Host: Clock + Cells + Entropy {
     /// `connection.uri_san_peer_certificate`: the first URI among the subject alternative names of the client's certificate.
     fn peer_uri(&self) -> Option<String>;
 
-    /// `metadata.filter_metadata` → `envoy.filters.http.jwt_authn` → `headgate` → a claim at the top level. Text as it is, a
-    /// number as a double in 8 bytes, little-endian.
+    /// `metadata.filter_metadata` → `envoy.filters.http.jwt_authn` → `headgate`, or `payload` in a mesh of Istio → a claim at the
+    /// top level. Text as it is, a number as a double in 8 bytes, little-endian.
     fn jwt_claim(&self, name: &str) -> Option<Vec<u8>>;
 
     /// Bytes of all names and values of the current request headers.

@@ -94,8 +94,12 @@ impl Host for Call {
     }
 
     fn jwt_claim(&self, name: &str) -> Option<Vec<u8>> {
-        let claims = b"metadata\0filter_metadata\0envoy.filters.http.jwt_authn\0headgate\0";
-        abi::property(&[claims, name.as_bytes()].concat()).ok()
+        // Listeners of Headgate keep the payload under the first key, a RequestAuthentication of Istio under the second one.
+        let keys: [&[u8]; 2] = [b"headgate\0", b"payload\0"];
+        keys.into_iter().find_map(|key| {
+            let claims = b"metadata\0filter_metadata\0envoy.filters.http.jwt_authn\0";
+            abi::property(&[claims, key, name.as_bytes()].concat()).ok()
+        })
     }
 
     fn request_headers_size(&self) -> Option<u32> {

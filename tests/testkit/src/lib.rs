@@ -23,6 +23,7 @@
 //! | TLS in front of a server, with a certificate for any name | `CertificateAuthority::terminate_tls` | [`tls`] |
 //! | TLS in front of a client, with its certificate | `TlsOriginator::start` | [`tls_client`] |
 //! | X.509-SVIDs of a trust domain, in files as kubelet mounts them | `TrustDomainAuthority`, `SecretVolume` | [`svid`] |
+//! | JSON Web Tokens, and a server with the keys of their issuer | `TokenIssuer`, `KeyServer` | [`jwt`] |
 //! | any other child process, with its log | `Process::start` | [`process`] |
 //! | polling for a condition with a deadline | `eventually` | [`deadline`] |
 //! | free loopback ports; named pipes | `free_addr`; `make` | [`ports`], [`fifo`] |
@@ -37,6 +38,7 @@ pub mod client;
 pub mod deadline;
 pub mod envoy;
 pub mod fifo;
+pub mod jwt;
 pub mod kube;
 pub mod mock_model;
 pub mod ports;

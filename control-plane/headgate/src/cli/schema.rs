@@ -72,6 +72,8 @@ impl Default for RbacArgs {
 enum Document {
     /// JSON schema of the configuration of a filter.
     FilterConfig,
+    /// JSON schema of `spec` of an `AuthenticationPolicy`.
+    AuthenticationPolicy,
     /// JSON schema of `spec` of a `TokenBucketPolicy`.
     TokenBucketPolicy,
     /// JSON schema of `spec` of a `TrafficTagPolicy`.
@@ -113,6 +115,7 @@ impl SchemaArgs {
         }
         Ok(Printed::Schema(match self.document {
             Document::FilterConfig => SchemaOf::FilterConfig,
+            Document::AuthenticationPolicy => SchemaOf::AuthenticationPolicy,
             Document::TokenBucketPolicy => SchemaOf::TokenBucketPolicy,
             Document::TrafficTagPolicy => SchemaOf::TrafficTagPolicy,
             Document::ServedModel => SchemaOf::ServedModel,

@@ -1,7 +1,8 @@
 //! `headgate schema`: JSON schemas, references, CustomResourceDefinitions and RBAC manifests.
 
 use headgate_contract::{
-    FilterConfig, ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec,
+    AuthenticationPolicySpec, FilterConfig, ServedModelSpec, TokenBucketPolicySpec,
+    TrafficTagPolicySpec,
 };
 use headgate_core::metrics::{FAMILIES, MetricKind};
 use headgate_kubernetes::access::{self, Account, MeshAccess, Needs};
@@ -21,6 +22,7 @@ use crate::config::{Failure, RbacConfig, SchemaOf};
 pub(crate) fn run(document: &SchemaOf) -> Result<(), Failure> {
     let schema = match document {
         SchemaOf::FilterConfig => of::<FilterConfig>(),
+        SchemaOf::AuthenticationPolicy => of::<AuthenticationPolicySpec>(),
         SchemaOf::TokenBucketPolicy => of::<TokenBucketPolicySpec>(),
         SchemaOf::TrafficTagPolicy => of::<TrafficTagPolicySpec>(),
         SchemaOf::ServedModel => of::<ServedModelSpec>(),
@@ -29,6 +31,10 @@ pub(crate) fn run(document: &SchemaOf) -> Result<(), Failure> {
             let roots = [
                 ("TokenBucketPolicy `spec`", of::<TokenBucketPolicySpec>()),
                 ("TrafficTagPolicy `spec`", of::<TrafficTagPolicySpec>()),
+                (
+                    "AuthenticationPolicy `spec`",
+                    of::<AuthenticationPolicySpec>(),
+                ),
                 ("ServedModel `spec`", of::<ServedModelSpec>()),
                 ("Filter configuration", of::<FilterConfig>()),
                 ("Scope rules (`serve --scopes`)", scope_file_schema()),

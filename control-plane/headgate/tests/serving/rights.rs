@@ -129,6 +129,7 @@ async fn the_printed_rights_are_sufficient_and_a_missing_one_is_named() {
     .await;
     let another = cluster.serve_as(&account, "two", &more).await;
     let expected = [
+        "authenticationpolicies.headgate.dev/status: may not patch authenticationpolicies.headgate.dev/status in namespace default",
         "leases.coordination.k8s.io: may not create leases.coordination.k8s.io in namespace headgate-system",
         "leases.coordination.k8s.io: may not update leases.coordination.k8s.io in namespace headgate-system",
         "tokenbucketpolicies.headgate.dev/status: may not patch tokenbucketpolicies.headgate.dev/status in namespace default",

@@ -1,9 +1,11 @@
-//! Agreement of parser and API server: the parser accepts whatever the API server accepts, for generated policies and models.
+//! Agreement of parser and API server: the parser accepts whatever the API server accepts, for generated policies and models. What is in the
+//! text of `jwks.inline`, the parser alone can check, so it has good keys here.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use headgate_contract::{
-    PolicyDefinition, ServedModelSpec, TokenBucketPolicySpec, TrafficTagPolicySpec, parse_json,
+    AuthenticationPolicySpec, PolicyDefinition, ServedModelSpec, TokenBucketPolicySpec,
+    TrafficTagPolicySpec, parse_json,
 };
 use kube::Client;
 use proptest::prop_oneof;
@@ -48,6 +50,7 @@ fn parse<S: DeserializeOwned + Serialize>(spec: &Value) -> Result<Value, String>
 
 fn parse_kind(kind: &str, spec: &Value) -> Result<Value, String> {
     match kind {
+        "AuthenticationPolicy" => parse::<AuthenticationPolicySpec>(spec),
         "TokenBucketPolicy" => parse::<TokenBucketPolicySpec>(spec),
         "ServedModel" => parse::<ServedModelSpec>(spec),
         _ => parse::<TrafficTagPolicySpec>(spec),

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Map, Value, json};
 
+use crate::tokens::{authentication, paste_keys};
+use crate::values::{maybe, mostly, object};
+
 /// A kind and a spec of it: valid, or with a few edits.
 pub(crate) fn written() -> impl Strategy<Value = (&'static str, Value)> {
     let bucket = (
@@ -34,18 +37,15 @@ pub(crate) fn written() -> impl Strategy<Value = (&'static str, Value)> {
         3 => prop::collection::vec(edit(), 1..2),
         1 => prop::collection::vec(edit(), 2..3),
     ];
-    (prop_oneof![3 => buckets.boxed(), 2 => tags.boxed()], edits).prop_map(
-        |((kind, mut spec), edits)| {
-            for edit in edits {
-                edit.apply(&mut spec);
-            }
-            (kind, spec)
-        },
-    )
-}
-
-fn object(fields: Vec<(&'static str, Value)>) -> Map<String, Value> {
-    fields.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()
+    let authentication = authentication().prop_map(|spec| ("AuthenticationPolicy", spec));
+    let all = prop_oneof![3 => buckets.boxed(), 2 => tags.boxed(), 2 => authentication.boxed()];
+    (all, edits).prop_map(|((kind, mut spec), edits)| {
+        for edit in edits {
+            edit.apply(&mut spec);
+        }
+        paste_keys(&mut spec);
+        (kind, spec)
+    })
 }
 
 fn target() -> impl Strategy<Value = Map<String, Value>> {
@@ -144,25 +144,10 @@ fn number() -> impl Strategy<Value = Value> {
     .prop_map(|text| serde_json::from_str(&text).unwrap())
 }
 
-/// Mostly a valid text, sometimes an invalid one.
-fn mostly(
-    valid: Vec<&'static str>,
-    invalid: Vec<&'static str>,
-) -> impl Strategy<Value = &'static str> {
-    prop_oneof![12 => select(valid), 1 => select(invalid)]
-}
-
 /// Mostly a number within the limits.
 fn near(fits: impl Into<f64>) -> impl Strategy<Value = Value> {
     let fits = json!(fits.into());
     prop_oneof![14 => Just(fits), 1 => number()]
-}
-
-fn maybe(
-    name: &'static str,
-    value: impl Strategy<Value = Value>,
-) -> impl Strategy<Value = Option<(&'static str, Value)>> {
-    prop::option::weighted(0.4, value).prop_map(move |value| Some((name, value?)))
 }
 
 fn tokens() -> impl Strategy<Value = Value> {
@@ -459,6 +444,9 @@ fn edit() -> impl Strategy<Value = Edit> {
         ("value", json!("v")),
         ("header", json!("h")),
         ("Name", json!("x")),
+        ("required", json!(true)),
+        ("uri", json!("https://a/")),
+        ("issuer", json!("i")),
     ]);
     prop_oneof![
         4 => (any::<Index>(), odd).prop_map(|(at, value)| Edit::Replace(at, value)),

@@ -7,3 +7,5 @@ mod generate;
 mod kubectl;
 mod labels;
 mod served;
+mod tokens;
+mod values;

@@ -5,16 +5,17 @@ use headgate_contract::{BucketRule, ChargeAt, ModelId, NamespaceConfig, PolicySp
 use super::effective_items::EffectiveItems;
 use super::resolved::ResolvedPolicy;
 use super::typed::TypedPolicy;
-use crate::{Finding, Severity};
+use crate::{Authentication, Finding, Severity};
 
 /// The rules of a namespace.
 #[derive(Default)]
 pub(crate) struct Rules {
     pub(crate) buckets: Vec<BucketRule>,
     pub(crate) tagging: Vec<TagRule>,
+    pub(crate) authentication: Option<Authentication>,
 }
 
-/// A kind of policies that becomes rules of the filters.
+/// A kind of policies that becomes rules of the filters, or of the proxies themselves.
 ///
 /// A policy gives each of its models some items, such as buckets. For each item name, one policy takes precedence per model and
 /// version.
@@ -36,9 +37,12 @@ pub(crate) trait RulePolicy: PolicySpec {
     /// Severity and reason of the finding on an overridden item. `tie`: only age or name decided it.
     fn conflict(tie: bool) -> (Severity, &'static str);
 
-    /// A remark on a policy alone, whatever it targets.
-    fn advice(_policy: &TypedPolicy<'_, Self>) -> Option<Finding> {
-        None
+    /// If only the listeners that Headgate renders apply it, and not the proxies of a service mesh: what to do there.
+    const NOT_IN_MESH: Option<&'static str> = None;
+
+    /// Remarks on a policy alone, whatever it targets. `in_mesh`: there are proxies of a service mesh.
+    fn advice(_policy: &TypedPolicy<'_, Self>, _in_mesh: bool) -> Vec<Finding> {
+        Vec::new()
     }
 
     /// Adds the rules of a namespace. `policies`, `resolved` and `effective` have the same order, oldest policy first.
@@ -52,6 +56,9 @@ pub(crate) trait RulePolicy: PolicySpec {
 
     /// The models of each rule that a policy, as [`PolicyId::in_rules`](crate::PolicyId::in_rules) names it, has in a namespace. `None` is a
     /// rule for all models.
-    fn models_of_rules<'c>(config: &'c NamespaceConfig, policy: &str)
-    -> Vec<Option<&'c [ModelId]>>;
+    fn models_of_rules<'c>(
+        config: &'c NamespaceConfig,
+        authentication: Option<&'c Authentication>,
+        policy: &str,
+    ) -> Vec<Option<&'c [ModelId]>>;
 }

@@ -15,6 +15,8 @@ pub struct PolicyOutcome {
     pub resolved: PolicyCondition,
     /// The hop that runs its rules; `None`: every hop.
     pub at: Option<ChargeAt>,
+    /// Whether only proxies that verify tokens run it.
+    pub authenticates: bool,
     /// The namespaces whose filters get rules of it.
     pub namespaces: BTreeSet<String>,
     /// Namespaces to which it applies and that have no domain, so no proxy gets its rules.
@@ -50,6 +52,8 @@ pub mod condition_reason {
     pub const PARTLY_RESOLVED: &str = "TargetNotFound";
     /// Some targets are of a kind that cannot be read.
     pub const TARGET_UNREAD: &str = "TargetUnread";
+    /// Only proxies of a service mesh serve its models, and they do not apply it.
+    pub const NOT_IN_MESH: &str = "NotInMesh";
     /// The policy applies to no model.
     pub const MATCHES_NOTHING: &str = "MatchesNothing";
 }
@@ -64,6 +68,7 @@ impl PolicyOutcome {
             accepted: PolicyCondition::new(false, condition_reason::INVALID, error.to_string()),
             resolved: PolicyCondition::new(false, condition_reason::INVALID, unresolved),
             at: None,
+            authenticates: false,
             namespaces: BTreeSet::new(),
             unserved: BTreeSet::new(),
         }

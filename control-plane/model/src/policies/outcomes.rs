@@ -70,9 +70,11 @@ impl<S: RulePolicy> Outcomes<S> {
             let namespaces: BTreeSet<String> = active.map(|(name, _)| name.clone()).collect();
             let outcome = PolicyOutcome {
                 generation: policy.generation,
-                accepted: accepted::<S>(&policy, effective),
+                accepted: not_in_mesh::<S>(effective, registry)
+                    .unwrap_or_else(|| accepted::<S>(&policy, effective)),
                 resolved: resolved(&policy),
                 at: policy.at,
+                authenticates: S::NOT_IN_MESH.is_some(),
                 unserved: unserved(&policy, &namespaces, registry),
                 namespaces,
             };
@@ -163,6 +165,21 @@ fn accepted<S: RulePolicy>(
         return PolicyCondition::new(false, condition_reason::OVERRIDDEN, message);
     }
     PolicyCondition::new(true, reason, message)
+}
+
+/// The condition of a policy that only the listeners of Headgate apply, if none of them serves its namespaces.
+fn not_in_mesh<S: RulePolicy>(
+    effective: &[(String, EffectiveItems)],
+    registry: &Registry,
+) -> Option<PolicyCondition> {
+    let mut namespaces = effective.iter();
+    let has_domain = namespaces.any(|(namespace, _)| registry.has_domain(namespace));
+    let instead = S::NOT_IN_MESH.filter(|_| registry.needs_routes && !has_domain)?;
+    Some(PolicyCondition::new(
+        false,
+        condition_reason::NOT_IN_MESH,
+        instead,
+    ))
 }
 
 /// The namespaces without a domain to which a policy applies. Its own namespace is one of them if it matches nothing there, unless it is

@@ -12,7 +12,7 @@ use super::kind::{RulePolicy, Rules};
 use super::list::list;
 use super::resolved::ResolvedPolicy;
 use super::typed::TypedPolicy;
-use crate::{Finding, Severity, reason};
+use crate::{Authentication, Finding, Severity, reason};
 
 /// Buckets with a longer window than this get a remark, in seconds.
 const LONG_WINDOW: u64 = 3600;
@@ -43,26 +43,20 @@ impl RulePolicy for TokenBucketPolicySpec {
 
     /// The remark on buckets that fill slowly. A bucket lives in the memory of each proxy's Envoy. A restart hardly matters to a bucket
     /// that fills within minutes, but it does to a monthly budget.
-    fn advice(policy: &TypedPolicy<'_, Self>) -> Option<Finding> {
+    fn advice(policy: &TypedPolicy<'_, Self>, _in_mesh: bool) -> Vec<Finding> {
         let buckets = policy.spec.buckets.iter();
         let long: Vec<String> = buckets
             .filter_map(|b| Some(format!("{:?} ({})", b.name.as_str(), long_window(b)?)))
             .collect();
         if long.is_empty() {
-            return None;
+            return Vec::new();
         }
         let message = format!(
             "spec.buckets: these buckets take longer than an hour to fill: {}. Each proxy keeps its buckets in Envoy's memory: a restart \
              of Envoy loses them, and every tenant starts with a full bucket on that proxy",
             list(long.iter().map(String::as_str))
         );
-        Some(Finding {
-            object: policy.policy.id().into(),
-            reason: reason::LONG_WINDOW,
-            severity: Severity::Info,
-            origin: policy.policy.origin.clone(),
-            message,
-        })
+        vec![policy.finding(Severity::Info, reason::LONG_WINDOW, message)]
     }
 
     fn add_rules(
@@ -79,6 +73,7 @@ impl RulePolicy for TokenBucketPolicySpec {
 
     fn models_of_rules<'c>(
         config: &'c NamespaceConfig,
+        _authentication: Option<&'c Authentication>,
         policy: &str,
     ) -> Vec<Option<&'c [ModelId]>> {
         let rules = config.buckets.iter().filter(|rule| rule.policy == policy);

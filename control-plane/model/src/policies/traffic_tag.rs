@@ -10,7 +10,7 @@ use super::kind::{RulePolicy, Rules};
 use super::rank::Rank;
 use super::resolved::ResolvedPolicy;
 use super::typed::TypedPolicy;
-use crate::{Severity, reason};
+use crate::{Authentication, Severity, reason};
 
 impl RulePolicy for TrafficTagPolicySpec {
     const CONFLICT_FIX: &'static str = "One tagging applies per model";
@@ -41,6 +41,7 @@ impl RulePolicy for TrafficTagPolicySpec {
 
     fn models_of_rules<'c>(
         config: &'c NamespaceConfig,
+        _authentication: Option<&'c Authentication>,
         policy: &str,
     ) -> Vec<Option<&'c [ModelId]>> {
         let rules = config.tagging.iter().filter(|rule| rule.policy == policy);

@@ -22,7 +22,7 @@ pub fn findings() -> String {
     }
     out.push_str(
         "\n## Conditions\n\n\
-         The conditions in the status of a TokenBucketPolicy, a TrafficTagPolicy and a ServedModel have one of these reasons.\n\n\
+         The conditions in the status of an AuthenticationPolicy, a TokenBucketPolicy, a TrafficTagPolicy and a ServedModel have one of these reasons.\n\n\
          | condition | reason | cause | fix |\n|---|---|---|---|\n",
     );
     for row in CONDITIONS {

@@ -35,9 +35,13 @@ async fn a_missing_definition_is_reported_with_the_command_and_its_policies_appe
     let cluster = Cluster::without_policies(KubeOptions::default()).await;
     let mut source = Source::start(&cluster.client().await, quick()).await;
     let command = "headgate schema crds | kubectl apply --server-side -f -";
-    let both = [BUCKETS, "traffictagpolicies.headgate.dev"];
-    let both = both.map(|kind| format!("{kind}: {command}"));
-    assert_eq!(missing_kinds(&source.state()), both);
+    let all = [
+        "authenticationpolicies.headgate.dev",
+        BUCKETS,
+        "traffictagpolicies.headgate.dev",
+    ];
+    let all = all.map(|kind| format!("{kind}: {command}"));
+    assert_eq!(missing_kinds(&source.state()), all);
 
     cluster.define().await;
     cluster.apply(policy("fair", 1)).await;
@@ -134,6 +138,7 @@ async fn an_unreadable_policy_is_reported_and_blocks_nothing() {
     // As objects that were stored before the definition had a schema.
     let cluster = Cluster::without_policies(KubeOptions::default()).await;
     for (plural, kind) in [
+        ("authenticationpolicies", "AuthenticationPolicy"),
         ("tokenbucketpolicies", "TokenBucketPolicy"),
         ("traffictagpolicies", "TrafficTagPolicy"),
     ] {

@@ -10,7 +10,9 @@ mod matchers;
 mod yaml;
 
 use fixtures::{annotated, carrier, created, objects, policy, translated, unready, weighted};
-use headgate_contract::{TokenBucketPolicySpec, TrafficTagPolicySpec, names};
+use headgate_contract::{
+    AuthenticationPolicySpec, TokenBucketPolicySpec, TrafficTagPolicySpec, names,
+};
 use headgate_model::{Objects, Protocol};
 use headgate_xds::Kind;
 use serde_json::json;
@@ -19,9 +21,6 @@ use serde_json::json;
 #[track_caller]
 fn check(plan: &str, objects: &Objects, kinds: &[Kind]) {
     let snapshot = translated(objects);
-    let mut settings = insta::Settings::clone_current();
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
     for kind in kinds {
         let documents: Vec<String> = snapshot
             .of(*kind)
@@ -37,10 +36,16 @@ fn check(plan: &str, objects: &Objects, kinds: &[Kind]) {
             Kind::Extension => "filter",
             other => panic!("{other}"),
         };
-        settings.bind(|| {
-            insta::assert_snapshot!(format!("{plan}.{name}"), documents.join("---\n"));
-        });
+        compare(&format!("{plan}.{name}"), &documents.join("---\n"));
     }
+}
+
+#[track_caller]
+fn compare(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
 }
 
 #[test]
@@ -134,4 +139,29 @@ fn cors() {
         json!({"cors": {"allowOrigins": ["https://chat.example.com", "https://*.example.org"]}});
     objects.insert_policy(policy::<TrafficTagPolicySpec>("pages", spec));
     check("cors", &objects, &[Kind::Route]);
+}
+
+/// The filter of tokens, and the clusters for the keys.
+#[test]
+fn authentication() {
+    let mut objects = objects([carrier("v1", &["10.0.0.1:8000"])]);
+    let login = json!({"jwt": [
+        {"issuer": "https://login.example.com/", "audiences": ["models"],
+         "jwks": {"uri": "https://login.example.com/.well-known/jwks.json"}},
+        {"issuer": "https://kubernetes.default.svc", "jwks": {"uri": "http://10.0.0.9:8080/keys", "refresh": "1m"},
+         "fromHeaders": [{"name": "X-Token"}], "fromCookies": ["token"], "clockSkew": "10s", "forward": true},
+    ]});
+    let keys = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]});
+    let service = json!({"required": false, "jwt": [
+        {"issuer": "batch", "jwks": {"inline": keys.to_string()}},
+    ]});
+    objects.insert_policy(policy::<AuthenticationPolicySpec>("login", login));
+    objects.insert_policy(policy::<AuthenticationPolicySpec>("service", service));
+    let snapshot = translated(&objects);
+    let filter = snapshot.get(Kind::Extension, names::ECDS_JWT).unwrap();
+    compare("authentication.filter", &yaml::resource(filter));
+    let clusters = snapshot.of(Kind::Cluster);
+    let clusters = clusters.filter(|c| c.name().starts_with(names::JWKS_CLUSTER_PREFIX));
+    let clusters: Vec<String> = clusters.map(|c| yaml::resource(c)).collect();
+    compare("authentication.clusters", &clusters.join("---\n"));
 }

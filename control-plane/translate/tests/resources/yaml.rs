@@ -7,8 +7,12 @@ use envoy_types::pb::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use envoy_types::pb::envoy::config::listener::v3::Listener;
 use envoy_types::pb::envoy::config::route::v3::{Route, RouteConfiguration};
 use envoy_types::pb::envoy::extensions::access_loggers::file::v3::FileAccessLog;
+use envoy_types::pb::envoy::extensions::access_loggers::filters::cel::v3::ExpressionFilter;
 use envoy_types::pb::envoy::extensions::clusters::dns::v3::DnsCluster;
 use envoy_types::pb::envoy::extensions::filters::http::cors::v3::{Cors, CorsPolicy};
+use envoy_types::pb::envoy::extensions::filters::http::jwt_authn::v3::{
+    JwtAuthentication, PerRouteConfig,
+};
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
@@ -55,10 +59,13 @@ pub(crate) fn decode_any(type_url: &str, bytes: &[u8]) -> Value {
         "Cors" => decode::<Cors>(bytes),
         "CorsPolicy" => decode::<CorsPolicy>(bytes),
         "DnsCluster" => decode::<DnsCluster>(bytes),
+        "ExpressionFilter" => decode::<ExpressionFilter>(bytes),
         "FileAccessLog" => decode::<FileAccessLog>(bytes),
         "HttpConnectionManager" => decode::<HttpConnectionManager>(bytes),
         "HttpProtocolOptions" => decode::<HttpProtocolOptions>(bytes),
         "HttpRequestHeaderMatchInput" => decode::<HttpRequestHeaderMatchInput>(bytes),
+        "JwtAuthentication" => decode::<JwtAuthentication>(bytes),
+        "PerRouteConfig" => decode::<PerRouteConfig>(bytes),
         "Route" => decode::<Route>(bytes),
         "Router" => decode::<Router>(bytes),
         "StringValue" => decode::<StringValue>(bytes),

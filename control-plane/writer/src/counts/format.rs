@@ -43,6 +43,9 @@ struct Proxies {
     namespaces: Vec<String>,
     /// The buckets that they charge.
     charge: Vec<ChargeAt>,
+    /// Whether they verify tokens.
+    #[serde(default)]
+    authenticates: bool,
     connected: u32,
 }
 
@@ -188,6 +191,7 @@ pub fn render(counts: &ReplicaCounts) -> Result<String, FormatError> {
             .map(|(group, connected)| Proxies {
                 namespaces: group.namespaces.iter().cloned().collect(),
                 charge: group.charges_at.iter().copied().collect(),
+                authenticates: group.authenticates,
                 connected: *connected,
             })
             .collect(),
@@ -246,6 +250,7 @@ pub fn parse(text: &str) -> Result<ReplicaCounts, FormatError> {
                 let group = ProxyGroup {
                     namespaces: row.namespaces.into_iter().collect(),
                     charges_at: row.charge.into_iter().collect(),
+                    authenticates: row.authenticates,
                 };
                 (group, row.connected)
             })

@@ -115,6 +115,9 @@ fn programmed(outcome: &PolicyOutcome, counts: PolicyRollup) -> DesiredCondition
 
 fn no_proxies(outcome: &PolicyOutcome) -> &'static str {
     match outcome.at {
+        None if outcome.authenticates => {
+            "no proxy with the listener that Headgate renders is connected, or with the filter headgate.jwt in a listener of its own"
+        }
         None => "no proxy that serves its models is connected",
         Some(ChargeAt::Decide) => "no proxy that decides about its models and limits is connected",
         Some(ChargeAt::Inbound) => {

@@ -35,6 +35,7 @@ fn group(namespace: &str) -> ProxyGroup {
     ProxyGroup {
         namespaces: [namespace.to_owned()].into(),
         charges_at: [ChargeAt::Decide].into(),
+        authenticates: false,
     }
 }
 
@@ -111,6 +112,16 @@ fn only_proxies_that_charge_at_the_hop_of_a_policy_run_it() {
         assert_eq!(gateway.runs(&outcome(at)), expected, "{at:?}");
         assert!(!group("other").runs(&outcome(at)), "{at:?}");
     }
+    // A policy of authentication is for proxies that verify tokens.
+    let tokens = PolicyOutcome {
+        authenticates: true,
+        ..outcome(None)
+    };
+    let verifies = ProxyGroup {
+        authenticates: true,
+        ..group("default")
+    };
+    assert!(!gateway.runs(&tokens) && verifies.runs(&tokens));
 }
 
 fn any_counts() -> impl Strategy<Value = ReplicaCounts> {
@@ -118,6 +129,7 @@ fn any_counts() -> impl Strategy<Value = ReplicaCounts> {
     let at = prop_oneof![Just(ChargeAt::Decide), Just(ChargeAt::Inbound)];
     let at = proptest::collection::btree_set(at, 0..3);
     let group = (names, at).prop_map(|(namespaces, charges_at)| ProxyGroup {
+        authenticates: charges_at.len() == 1,
         namespaces,
         charges_at,
     });

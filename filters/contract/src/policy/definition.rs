@@ -3,11 +3,15 @@
 #[cfg(feature = "schema")]
 use schemars::{Schema, SchemaGenerator};
 
-use super::{AnyPolicySpec, PolicyKind, PolicySpec, TokenBucketPolicySpec, TrafficTagPolicySpec};
+use super::{
+    AnyPolicySpec, AuthenticationPolicySpec, PolicyKind, PolicySpec, TokenBucketPolicySpec,
+    TrafficTagPolicySpec,
+};
 use crate::{ConfigError, parse_json};
 
 /// Every kind of policies, in the order of their names.
-pub static POLICY_DEFINITIONS: [PolicyDefinition; 2] = [
+pub static POLICY_DEFINITIONS: [PolicyDefinition; 3] = [
+    PolicyDefinition::of::<AuthenticationPolicySpec>(),
     PolicyDefinition::of::<TokenBucketPolicySpec>(),
     PolicyDefinition::of::<TrafficTagPolicySpec>(),
 ];

@@ -6,6 +6,7 @@ use std::time::Duration;
 use headgate_testkit::client::{OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::envoy::{Envoy, EnvoyOptions};
+use headgate_testkit::jwt::{TokenIssuer, key_set};
 use headgate_testkit::ports::free_addr;
 use headgate_testkit::svid::{SecretVolume, Svid, SvidParams, TrustDomainAuthority};
 use headgate_testkit::testbed::{Manifest, Seed, Testbed, TestbedOptions};
@@ -330,4 +331,38 @@ async fn http3_is_offered_beside_it_with_the_same_demands() {
     let (_without, url) = http3_client(&listener, None).await;
     let reply = chat(url).await;
     assert_eq!(reply.status, 503, "{}", reply.text());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_demanded_over_http3_too() {
+    let door = Door::open(&["--http3=8443"]).await;
+    let issuer = TokenIssuer::new("https://issuer.test", "k1").unwrap();
+    let policy = json!({
+        "apiVersion": "headgate.dev/v1alpha1",
+        "kind": "AuthenticationPolicy",
+        "metadata": { "name": "login" },
+        "spec": { "jwt": [{ "issuer": "https://issuer.test", "jwks": { "inline": key_set(&[&issuer]) } }] },
+    });
+    let (_client, url) = http3_client(&door, None).await;
+    let chat = async |token: Option<&str>| {
+        let mut request = OpenAiRequest::chat("m").max_tokens(8);
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        door.testbed.client().send(request.to(&url)).await.unwrap()
+    };
+    assert_eq!(chat(None).await.status, 200);
+    let files = door.testbed.files();
+    files
+        .write_policy("login.yaml", &policy.to_string())
+        .unwrap();
+    let refused = eventually(SOON, "a refusal", async || {
+        let reply = chat(None).await;
+        (reply.status == 401).then_some(()).ok_or(reply.status)
+    });
+    refused.await.unwrap();
+    let token = issuer.token(&json!({})).unwrap();
+    let reply = chat(Some(&token)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(chat(Some("x.y.z")).await.status, 401);
 }

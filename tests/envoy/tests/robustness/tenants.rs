@@ -24,7 +24,8 @@ const FORGED: &str = "eyJhbGciOiAiRVMyNTYiLCAia2lkIjogImsxIiwgInR5cCI6ICJKV1QifQ
 /// SHA-256 of `sk-1`, as `sha256sum` prints it.
 const SK_1: &str = "0f2c10bf3d128c719c6bfa4ecbae94b7fceebaea6e4438fef38a90e5acc326f3";
 
-fn jwt_authn() -> Value {
+/// `key`: where the filter keeps the payload; a RequestAuthentication of Istio says `payload`.
+fn jwt_authn(key: &str) -> Value {
     json!({
         "name": "jwt",
         "typed_config": {
@@ -34,7 +35,7 @@ fn jwt_authn() -> Value {
                 "audiences": ["headgate"],
                 "local_jwks": { "inline_string": JWKS },
                 "from_headers": [{ "name": "x-token" }],
-                "payload_in_metadata": "headgate",
+                "payload_in_metadata": key,
             }},
             "rules": [{ "match": { "prefix": "/" }, "requires": { "requires_any": { "requirements": [
                 { "provider_name": "issuer" }, { "allow_missing": {} },
@@ -59,11 +60,15 @@ async fn claims_and_keys_name_tenants_with_their_own_budgets() {
     };
     let mut testbed = empty_testbed(1, 0, &policies("org"), &[]).await;
     declare(&mut testbed, "m", "v1", |manifest| manifest).await;
-    let address = free_addr().unwrap();
+    let [address, of_istio] = [free_addr().unwrap(), free_addr().unwrap()];
     let routes = json!({ "config_source": over_ads(), "route_config_name": "ai-model-route" });
-    let filters = vec![jwt_authn(), discovered("headgate")];
-    let own = listener("own", address, ("rds", routes), filters);
-    let _envoy = Envoy::start(proxy_with(&testbed, "own", &[own]))
+    let with_key = |name, address, key| {
+        let filters = vec![jwt_authn(key), discovered("headgate")];
+        listener(name, address, ("rds", routes.clone()), filters)
+    };
+    let own = with_key("own", address, "headgate");
+    let istio = with_key("istio", of_istio, "payload");
+    let _envoy = Envoy::start(proxy_with(&testbed, "own", &[own, istio]))
         .await
         .unwrap();
     let current = |s: &headgate_testkit::testbed::Status| s.proxy("own").is_some_and(|p| p.current);
@@ -123,5 +128,8 @@ async fn claims_and_keys_name_tenants_with_their_own_budgets() {
             (found == expected).then_some(()).ok_or(found.to_string())
         });
         told.await.unwrap();
+        let request = ask("spoofed", 50).header("x-token", TOKEN);
+        let request = request.to(&format!("http://{of_istio}"));
+        assert_eq!(tenant(&client.send(request).await.unwrap()), expected);
     }
 }

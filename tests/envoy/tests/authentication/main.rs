@@ -1,0 +1,8 @@
+//! Tokens of clients on the listener: an AuthenticationPolicy on a real Envoy.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod common;
+mod edits;
+mod keys;
+mod namespaces;
+mod tokens;
