@@ -1,13 +1,12 @@
 //! Plans → objects → steps, against an API server that stores what is written.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use headgate_contract::Version;
 use headgate_model::{
     Carrier, CarrierKey, CarrierMesh, HostRules, LabelKeys, MeshPort, MeshService, ModelRecord,
-    Objects, Observed, Plan, Planned, Pod, Registry, Scales, plan,
+    Objects, Plan, Pod, Registry, Scales, plan,
 };
 use serde_json::{Value, json};
 
@@ -20,7 +19,7 @@ use crate::stored::{Stored, StoredObject};
 
 const LINGER: Duration = Duration::from_secs(60);
 
-pub(crate) fn options() -> Options {
+fn options() -> Options {
     Options {
         clients: [("istio-system".to_owned(), vec!["*".to_owned()])].into(),
         gateways: [("istio-system".to_owned(), vec!["*".to_owned()])].into(),
@@ -39,7 +38,7 @@ pub(crate) fn options() -> Options {
 }
 
 /// A Deployment of model `llama` with one pod behind these Services.
-pub(crate) fn deployment(name: &str, version: &str, services: &[&str]) -> Carrier {
+fn deployment(name: &str, version: &str, services: &[&str]) -> Carrier {
     let service = |name: &&str| MeshService {
         name: (*name).to_owned(),
         ports: vec![MeshPort {
@@ -96,7 +95,7 @@ fn weighted(mut carrier: Carrier, weight: &str) -> Carrier {
 
 /// A cluster: the objects, what the API server has of Istio, and the writer.
 #[derive(Default)]
-pub(crate) struct World {
+struct World {
     objects: Objects,
     stored: Stored,
     ages: Ages,
@@ -105,7 +104,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn with(carriers: impl IntoIterator<Item = Carrier>) -> Self {
+    fn with(carriers: impl IntoIterator<Item = Carrier>) -> Self {
         let mut world = Self::default();
         world.declare(carriers);
         world
@@ -119,17 +118,6 @@ impl World {
         let registry = Registry::build(&self.objects, &LabelKeys::default());
         let registry = registry.in_mesh(options().hosts, true);
         plan(&registry, &self.objects, &Scales::default())
-    }
-
-    /// The plan with its objects, as the writer receives them.
-    pub(crate) fn planned(&self) -> Planned {
-        Planned {
-            plan: Arc::new(self.plan()),
-            observed: Arc::new(Observed {
-                objects: self.objects.clone(),
-                ..Observed::default()
-            }),
-        }
     }
 
     fn desired(&self) -> Desired {

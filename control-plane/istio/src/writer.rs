@@ -85,7 +85,6 @@ pub async fn write(mut writer: Writer) {
     let mut ages = Ages::default();
     let mut attempts: BTreeMap<(IstioKind, ObjectKey), (Value, Duration)> = BTreeMap::new();
     let mut next: Option<Duration> = None;
-    let mut latest = None;
     writer.plans.mark_changed();
     loop {
         let wait = async {
@@ -111,17 +110,17 @@ pub async fn write(mut writer: Writer) {
         let (Some(plan), Some(stored)) = (plan, stored) else {
             continue;
         };
-        let desired = desired_of(&mut latest, &plan, &writer.options);
+        let desired = desired(&plan.plan, &plan.observed.objects, &writer.options);
         let now = started.elapsed();
         let steps = ages.steps(&Input {
-            desired,
+            desired: &desired,
             stored: &stored,
             objects: &plan.observed.objects,
             options: &writer.options,
             linger: writer.linger,
             now,
         });
-        writer.publish(desired, &stored, &steps, leads);
+        writer.publish(&desired, &stored, &steps, leads);
         next = steps.next;
         if !leads || writer.mode == Mode::Watch {
             continue;
@@ -130,21 +129,6 @@ pub async fn write(mut writer: Writer) {
         next = next.into_iter().chain(due.next).min();
         writer.perform(due.writes).await;
     }
-}
-
-/// The objects that `plan` needs. They are computed once for each plan: the writer wakes up much more often, for stored objects,
-/// the lease, and due writes. `latest` holds its plan, so no other plan can have the same address.
-fn desired_of<'a>(
-    latest: &'a mut Option<(Arc<Planned>, Desired)>,
-    plan: &Arc<Planned>,
-    options: &Options,
-) -> &'a Desired {
-    let known = latest.take().filter(|(of, _)| Arc::ptr_eq(of, plan));
-    let known = known.unwrap_or_else(|| {
-        let desired = desired(&plan.plan, &plan.observed.objects, options);
-        (plan.clone(), desired)
-    });
-    &latest.insert(known).1
 }
 
 /// The writes to perform now.
@@ -296,34 +280,5 @@ impl Writer {
             plural: kind.plural().to_owned(),
         };
         Api::namespaced_with(self.client.clone(), namespace, &resource)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tests::{World, deployment, options};
-
-    #[test]
-    fn the_objects_are_computed_once_for_each_plan() {
-        let without = Arc::new(World::with([]).planned());
-        let with = Arc::new(World::with([deployment("a", "v1", &["a"])]).planned());
-        let fresh = |plan: &Planned| desired(&plan.plan, &plan.observed.objects, &options());
-        assert_ne!(fresh(&without), fresh(&with));
-        let mut latest = None;
-        for plan in [&without, &with, &without, &with] {
-            assert_eq!(*desired_of(&mut latest, plan, &options()), fresh(plan));
-        }
-        // With other options the objects would differ if they were computed again.
-        let nobody = Options {
-            clients: BTreeMap::new(),
-            gateways: BTreeMap::new(),
-            ..options()
-        };
-        assert_eq!(*desired_of(&mut latest, &with, &nobody), fresh(&with));
-        assert_ne!(
-            desired(&with.plan, &with.observed.objects, &nobody),
-            fresh(&with)
-        );
     }
 }
