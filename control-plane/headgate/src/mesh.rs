@@ -58,6 +58,7 @@ pub(crate) fn options(
     Ok(Options {
         clients: audience(clients),
         gateways: audience(gateways),
+        root_namespace: input.istio.root_namespace.clone(),
         client_labels: client_labels.clone(),
         gateway_labels: gateway_labels.clone(),
         hosts: host_rules(input)?,

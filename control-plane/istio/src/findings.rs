@@ -1,4 +1,4 @@
-//! Findings on versions that a mesh cannot route to, and on routes of other people.
+//! Findings on versions that a mesh cannot route to, and on names that are taken.
 
 use headgate_contract::{ModelId, Version};
 use headgate_model::{CarrierKey, Finding, Severity, Subject, reason};
@@ -59,7 +59,7 @@ pub(crate) fn without_route(
             ),
         ),
         Problem::NoLabels(service) => (
-            format!("its pods have no labels of their own behind Service {service}"),
+            format!("no label distinguishes its pods from the other pods of Service {service}"),
             format!("give them the label {version_key}={version} in the pod template"),
         ),
     };
@@ -81,8 +81,8 @@ pub(crate) fn without_route(
 pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
     let kind = kind.as_str();
     let message = format!(
-        "{kind} {key} exists and is not of this installation of Headgate, so it is not written, and the versions that need it get no requests \
-         from proxies of the mesh: delete it: kubectl delete {} {} -n {}",
+        "{kind} {key} exists and belongs to someone else, so Headgate does not change it. The versions that need it get no requests from \
+         proxies of the mesh. Delete it: kubectl delete {} {} -n {}",
         kind.to_ascii_lowercase(),
         key.name,
         key.namespace
@@ -90,23 +90,7 @@ pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
     on(kind, key, Severity::Error, reason::MESH_NAME_TAKEN, message)
 }
 
-/// The finding on a `VirtualService` that splits a host of models.
-pub(crate) fn split(service: &ObjectKey, rule: &ObjectKey) -> Finding {
-    let message = format!(
-        "VirtualService {service} splits the requests of a host of models ({rule}). The routes of versions come first, so its weights apply to \
-         requests without a model only: set weights by labels, or remove them: kubectl edit virtualservice {} -n {}",
-        service.name, service.namespace
-    );
-    on(
-        "VirtualService",
-        service,
-        Severity::Info,
-        reason::SPLIT_ELSEWHERE,
-        message,
-    )
-}
-
-fn on(
+pub(crate) fn on(
     kind: &str,
     key: &ObjectKey,
     severity: Severity,

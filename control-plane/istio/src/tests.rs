@@ -1,9 +1,11 @@
 //! Plans → objects → steps, against an API server that stores what is written.
 
+mod conflicts;
 mod default_config;
 mod objects;
 mod steps;
 mod targets;
+mod virtual_services;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -28,6 +30,7 @@ fn options() -> Options {
     Options {
         clients: [("istio-system".to_owned(), vec!["*".to_owned()])].into(),
         gateways: [("istio-system".to_owned(), vec!["*".to_owned()])].into(),
+        root_namespace: "istio-system".to_owned(),
         client_labels: BTreeMap::new(),
         gateway_labels: BTreeMap::new(),
         hosts: HostRules {

@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use crate::desired::desired;
-use crate::findings::{split, taken};
+use crate::findings::taken;
+use crate::foreign_findings::{conflict, services};
 use crate::manifest::{IstioKind, manifest};
 use crate::object::{Desired, ObjectKey};
 use crate::options::Options;
@@ -173,22 +174,9 @@ impl Writer {
     fn publish(&self, desired: &Desired, stored: &Stored, steps: &Steps, leads: bool) {
         let mut findings = desired.findings.clone();
         findings.extend(steps.taken.iter().map(|(kind, key)| taken(*kind, key)));
-        let hosts: BTreeMap<&str, &ObjectKey> = desired
-            .rules
-            .iter()
-            .map(|(key, rule)| (rule.host.as_str(), key))
-            .collect();
-        for (service, splits) in &stored.splits {
-            let domain = self
-                .options
-                .hosts
-                .cluster_domain
-                .as_deref()
-                .unwrap_or_default();
-            let names = splits.iter().map(|split| split.full_name(service, domain));
-            let ours = names.filter_map(|name| hosts.get(name.as_str()).copied());
-            findings.extend(ours.map(|rule| split(service, rule)));
-        }
+        findings.extend(steps.conflicts.iter().map(conflict));
+        let domain = self.options.cluster_domain();
+        findings.extend(services(&stored.services, desired, domain));
         findings.sort();
         findings.dedup();
         let state = MeshState {

@@ -152,3 +152,25 @@ fn an_object_of_another_person_is_never_written() {
     let touches = |write: &Write| matches!(write, Write::Apply(_, of, _) | Write::Delete(_, of, _) if *of == key);
     assert!(!steps.writes.iter().any(touches));
 }
+
+#[test]
+fn a_version_whose_rule_somebody_deleted_leaves_the_plan_though_its_routes_exist() {
+    let mut world = two_versions();
+    world.route_all();
+    let rule = ObjectKey {
+        namespace: "models".to_owned(),
+        name: "headgate-llama".to_owned(),
+    };
+    let place = (IstioKind::DestinationRule, rule);
+    let deleted = world.stored.objects.remove(&place).unwrap();
+    assert_eq!(world.routed(), Vec::<String>::new());
+    assert_eq!(world.routes().len(), 2, "the routes are still there");
+    world.stored.objects.insert(place, deleted);
+    assert_eq!(
+        world.routed(),
+        Vec::<String>::new(),
+        "proxies may not have the subsets yet"
+    );
+    world.pass(SETTLE);
+    assert_eq!(world.routed(), ["v1", "v2.0"]);
+}

@@ -61,7 +61,7 @@ fn a_version_that_no_service_can_reach_is_a_finding_and_is_never_routed() {
         (missed, "selects only a part"),
         (headless, "headless"),
         (tcp, "port 80"),
-        (unlabelled, "no labels of their own"),
+        (unlabelled, "no label distinguishes"),
     ] {
         let mut world = World::with([deployment("v1", "v1", &["llama"]), weighted(canary, "20")]);
         let findings = world.desired().findings;
