@@ -72,7 +72,8 @@ pub(crate) fn without_route(
         severity: Severity::Warning,
         origin: String::new(),
         message: format!(
-            "version {version} gets no requests from proxies of the mesh: {why}. To change that: {fix}"
+            "proxies of the mesh cannot send requests to version {version} alone: {why}. It takes no sessions there; if it is the base, its \
+             requests go where your own routes send them, without a version. To change that: {fix}"
         ),
     }
 }

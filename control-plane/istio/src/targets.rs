@@ -174,7 +174,7 @@ fn name_subsets(services: &mut BTreeMap<String, Host>) {
     for host in services.values_mut().filter(|host| host.models.len() > 1) {
         for ((id, version), subset) in &mut host.versions {
             if let Some((name, _)) = subset {
-                *name = names::subset(&format!("{id}.{version}"));
+                *name = names::shared_subset(id.as_str(), version.as_str());
             }
         }
     }

@@ -46,7 +46,8 @@ pub const EXPLANATIONS: &[Explanation] = &[
     row(
         reason::NO_MESH_ROUTE,
         WARNING,
-        "No Service selects all pods of a version, or the Service is headless or not for HTTP, so proxies of the mesh cannot be routed to it.",
+        "No Service selects all pods of a version and those alone by a subset, or the Service is headless or not for HTTP, so proxies of the mesh \
+         cannot be routed to it. A canary takes no sessions there, and requests of a base go on without a version.",
         "Change the Service or the labels of the pods as the message says.",
     ),
     row(
