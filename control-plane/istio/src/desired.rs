@@ -12,7 +12,7 @@ use crate::default_config::default_config;
 use crate::findings::without_route;
 use crate::object::{Context, Desired, Insertion, ObjectKey, Route, Routes, Rule, VirtualHost};
 use crate::options::{Audience, Options};
-use crate::targets::{Host, Hosts, Target, hosts, labelled_models, model_key};
+use crate::targets::{Host, Hosts, Target, hosts, model_key};
 
 /// The objects that a plan needs.
 #[must_use]
@@ -21,21 +21,12 @@ pub fn desired(plan: &Plan, objects: &Objects, options: &Options) -> Desired {
     let all: BTreeMap<&String, Hosts> = plan
         .namespaces
         .iter()
-        .map(|(namespace, planned)| {
-            let hosts = hosts(planned, objects, options);
-            let labelled = labelled_models(planned, objects);
-            (
-                namespace,
-                hosts.with_model_labels(&labelled, &options.keys.model),
-            )
-        })
+        .map(|(namespace, planned)| (namespace, hosts(namespace, planned, objects, options)))
         .collect();
     for (namespace, hosts) in &all {
         for (id, version, problem) in &hosts.problems {
-            let key = &options.keys.version;
-            desired
-                .findings
-                .push(without_route(namespace, id, version, problem, key));
+            let finding = without_route(namespace, id, version, problem, &options.keys);
+            desired.findings.push(finding);
         }
         add_rules(&mut desired, namespace, hosts, options);
         for client in seeing(&options.clients, namespace) {

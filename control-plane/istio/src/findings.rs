@@ -1,7 +1,7 @@
 //! Findings on versions that a mesh cannot route to, and on names that are taken.
 
-use headgate_contract::{ModelId, Version};
-use headgate_model::{CarrierKey, Finding, Severity, Subject, reason};
+use headgate_contract::{ModelId, Version, names};
+use headgate_model::{CarrierKey, Finding, LabelKeys, Severity, Subject, reason};
 
 use crate::manifest::IstioKind;
 use crate::object::ObjectKey;
@@ -19,6 +19,10 @@ pub(crate) enum Problem {
     NotHttp(String, u16),
     /// Its pods have no labels in common that other pods behind this Service lack.
     NoLabels(String),
+    /// No port of this Service leads to the port on which its pods serve.
+    NoPort(String),
+    /// This carrier, which is no Service, lists its endpoints in an annotation.
+    Declared(CarrierKey),
 }
 
 /// The finding on a version without a route.
@@ -27,7 +31,7 @@ pub(crate) fn without_route(
     id: &ModelId,
     version: &Version,
     problem: &Problem,
-    version_key: &str,
+    keys: &LabelKeys,
 ) -> Finding {
     let (why, fix) = match problem {
         Problem::NoService => (
@@ -58,9 +62,29 @@ pub(crate) fn without_route(
                 "name the port http, or set its appProtocol to http: kubectl edit service {service} -n {namespace}"
             ),
         ),
+        Problem::NoPort(service) => (
+            format!("no port of Service {service} leads to the port on which they serve"),
+            format!("add a port for it: kubectl edit service {service} -n {namespace}"),
+        ),
+        Problem::Declared(carrier) => (
+            format!(
+                "the endpoints of {} {} are those of its annotation {}, which istiod does not know",
+                carrier.kind,
+                carrier.name,
+                names::ANNOTATION_ENDPOINTS
+            ),
+            format!(
+                "move the labels and annotations of Headgate to a Service without a selector, with an EndpointSlice of these endpoints: \
+                 kubectl get {} {} -n {namespace} -o yaml",
+                carrier.kind, carrier.name
+            ),
+        ),
         Problem::NoLabels(service) => (
             format!("no label distinguishes its pods from the other pods of Service {service}"),
-            format!("give them the label {version_key}={version} in the pod template"),
+            format!(
+                "give them the labels {}={version} and {}={id} in the pod template, and the pods of the other versions theirs",
+                keys.version, keys.model
+            ),
         ),
     };
     Finding {

@@ -27,6 +27,7 @@ mod object;
 mod options;
 pub mod steps;
 mod stored;
+mod subset_labels;
 mod targets;
 mod virtual_service;
 mod watch;

@@ -77,6 +77,7 @@ fn deployment(name: &str, version: &str, services: &[&str]) -> Carrier {
         unready_reasons: Vec::new(),
         mesh: CarrierMesh {
             selector: [("app".to_owned(), name.to_owned())].into(),
+            pods: BTreeSet::new(),
             labels_model: false,
             services: services.iter().map(service).collect(),
         },
