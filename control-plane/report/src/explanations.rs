@@ -86,8 +86,8 @@ pub const EXPLANATIONS: &[Explanation] = &[
     row(
         reason::HOST_REFUSED,
         WARNING,
-        "`spec.hosts` of a ServedModel has a host that no domain of its namespace contains.",
-        "Start the control plane with a `--domain` for it, or remove the host.",
+        "`spec.hosts` of a ServedModel has a host that no domain of its namespace contains, that another namespace owns, or that names a Service.",
+        "Start the control plane with a `--domain` for it, or remove the host. The host of a Service can only be removed.",
     ),
     // Labels and versions.
     row(
