@@ -1,7 +1,7 @@
 //! The next writes, and the versions that are routed: desired objects, stored objects and time → steps.
 //!
 //! An addition takes two phases: the subset, then, once it has existed for [`SETTLE`], its route. A removal takes them in reverse: the
-//! version leaves the plan, its route stays for the linger time, and its subset for [`SETTLE`] after that. istiod pushes clusters and
+//! version leaves the plan, its route stays for the linger time and until all proxies have acknowledged that, and its subset for [`SETTLE`] after that. istiod pushes clusters and
 //! routes separately, and a route to a cluster that a proxy does not have yet is a 503.
 //!
 //! A version is routed only while all proxies of the mesh have its subsets: a `DestinationRule` of another person may hide them, and a
@@ -14,12 +14,12 @@ mod writes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use headgate_model::{Objects, RoutedVersions};
+use headgate_model::{ModelKey, Objects, RoutedVersions};
 use serde_json::Value;
 
 use crate::conflicts::{Conflict, Conflicts, conflicts};
 use crate::manifest::IstioKind;
-use crate::object::{Desired, Needs, ObjectKey, RouteKey, SubsetKey};
+use crate::object::{Desired, Needs, ObjectKey, RouteKey, SubsetKey, model_of};
 use crate::options::Options;
 use crate::stored::{RouteTo, Stored};
 
@@ -27,6 +27,9 @@ use crate::stored::{RouteTo, Stored};
 pub const SETTLE: Duration = Duration::from_secs(2);
 /// The shortest time between two changes of the default configuration of a filter: each one is a new listener.
 pub const DEFAULT_CONFIG_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How many times the linger time a route waits for proxies to acknowledge that its version left the plan.
+pub const LONGEST_LINGER: u32 = 10;
 
 /// A write.
 #[derive(Debug, Clone, PartialEq)]
@@ -48,6 +51,8 @@ pub struct Steps {
     pub taken: BTreeSet<(IstioKind, ObjectKey)>,
     /// What rules of other people change for the desired ones.
     pub conflicts: BTreeSet<Conflict>,
+    /// The models whose routes go although some proxies have not acknowledged that their versions left the plan.
+    pub overdue: BTreeSet<ModelKey>,
     /// When to decide again without a change.
     pub next: Option<Duration>,
 }
@@ -80,14 +85,21 @@ pub struct Input<'a> {
     pub options: &'a Options,
     /// How long a route stays after its version left the plan.
     pub linger: Duration,
+    /// The models whose plan some proxies have not acknowledged.
+    pub unacknowledged: &'a BTreeSet<ModelKey>,
     /// A clock that only goes forward.
     pub now: Duration,
 }
 
 impl Input<'_> {
-    /// Until when a route stays that has not been desired since `since`.
-    fn lingers_until(&self, since: Duration) -> Duration {
-        since + self.linger
+    /// Until when a route stays that has not been desired since `since`: a proxy that has not acknowledged the plan may still pick its
+    /// version.
+    fn lingers_until(&self, route: &RouteKey, since: Duration) -> Duration {
+        let model = model_of(route);
+        match model.is_some_and(|model| self.unacknowledged.contains(&model)) {
+            true => since + self.linger * LONGEST_LINGER,
+            false => since + self.linger,
+        }
     }
 }
 
@@ -168,8 +180,8 @@ impl Ages {
             .values()
             .chain(self.routes.values())
             .map(|since| *since + SETTLE);
-        let lingers = self.unwanted.values();
-        let lingers = lingers.map(|since| input.lingers_until(*since));
+        let lingers = self.unwanted.iter();
+        let lingers = lingers.map(|(route, since)| input.lingers_until(route, *since));
         let unused = self.unused.values().map(|since| *since + SETTLE);
         let next = settles
             .chain(lingers)

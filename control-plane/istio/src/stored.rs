@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::host_rule::HostRule;
 use crate::manifest::{CONTROLLER, IstioKind, MANAGED_BY};
-use crate::object::{ObjectKey, RouteKey, SubsetKey, VirtualHost};
+use crate::object::{ObjectKey, ROUTE_PREFIX, RouteKey, SubsetKey, VirtualHost};
 use crate::virtual_service::VirtualService;
 
 /// The objects that Headgate, or a person on its behalf, wrote, and what objects of other people change for them.
@@ -91,9 +91,6 @@ impl StoredObject {
         routes.collect()
     }
 }
-
-/// The prefix of the names of version routes.
-const ROUTE_PREFIX: &str = "headgate/";
 
 /// Where a stored version route leads.
 #[derive(Debug, Clone, PartialEq, Eq)]

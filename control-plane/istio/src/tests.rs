@@ -10,10 +10,10 @@ mod virtual_services;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use headgate_contract::Version;
+use headgate_contract::{ModelId, Version};
 use headgate_model::{
-    Carrier, CarrierKey, CarrierMesh, HostRules, LabelKeys, MeshPort, MeshService, ModelRecord,
-    Objects, Plan, Pod, Registry, Scales, plan,
+    Carrier, CarrierKey, CarrierMesh, HostRules, LabelKeys, MeshPort, MeshService, ModelKey,
+    ModelRecord, Objects, Plan, Pod, Registry, Scales, plan,
 };
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ use crate::desired::desired;
 use crate::manifest::{IstioKind, manifest};
 use crate::object::{Desired, ObjectKey};
 use crate::options::Options;
-use crate::steps::{Ages, DEFAULT_CONFIG_INTERVAL, Input, SETTLE, Steps, Write};
+use crate::steps::{Ages, DEFAULT_CONFIG_INTERVAL, Input, LONGEST_LINGER, SETTLE, Steps, Write};
 use crate::stored::{Stored, StoredObject};
 
 const LINGER: Duration = Duration::from_secs(60);
@@ -108,6 +108,7 @@ struct World {
     objects: Objects,
     stored: Stored,
     ages: Ages,
+    unacknowledged: BTreeSet<ModelKey>,
     now: Duration,
     revision: u64,
 }
@@ -142,6 +143,7 @@ impl World {
             objects: &self.objects,
             options: &options(),
             linger: LINGER,
+            unacknowledged: &self.unacknowledged,
             now: self.now,
         });
         for (model, routed) in &steps.routed {

@@ -10,7 +10,7 @@ use crate::conflicts::export_to;
 use crate::default_config::{same_but_default_config, served_models};
 use crate::envoy_filter::{switch, version_route};
 use crate::manifest::{IstioKind, SELECTOR, insertion_spec, patches_spec, rule_spec, selector};
-use crate::object::{ObjectKey, RouteKey, Routes, Rule, VirtualHost};
+use crate::object::{ObjectKey, RouteKey, Routes, Rule, VirtualHost, model_of};
 use crate::stored::StoredObject;
 
 impl Ages {
@@ -93,7 +93,7 @@ impl Ages {
         for key in keys {
             let wanted = input.desired.routes.get(key);
             let stored = own(IstioKind::EnvoyFilter, key, input);
-            let patches = self.patches(key, wanted, stored, input);
+            let patches = self.patches(key, wanted, stored, input, steps);
             // Routes that linger apply where they applied.
             let selector = match wanted {
                 Some(wanted) => selector(wanted.context, input.options),
@@ -121,13 +121,18 @@ impl Ages {
         wanted: Option<&Routes>,
         stored: Option<&StoredObject>,
         input: &Input<'_>,
+        steps: &mut Steps,
     ) -> Vec<Value> {
         let mut routes: BTreeMap<VirtualHost, BTreeMap<String, Value>> = BTreeMap::new();
         for ((host, name), patch) in stored.map(StoredObject::routes).unwrap_or_default() {
             let route: RouteKey = (key.clone(), host.clone(), name.clone());
             let since = self.unwanted.get(&route);
-            if since.is_none_or(|since| input.lingers_until(*since) > input.now) {
+            if since.is_none_or(|since| input.lingers_until(&route, *since) > input.now) {
                 routes.entry(host).or_default().insert(name, patch.clone());
+            } else if let Some(model) = model_of(&route)
+                && input.unacknowledged.contains(&model)
+            {
+                steps.overdue.insert(model);
             }
         }
         let context = wanted.map(|wanted| wanted.context);

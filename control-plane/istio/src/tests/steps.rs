@@ -94,6 +94,40 @@ fn a_removed_version_keeps_its_route_for_the_linger_time_and_its_subset_for_long
 }
 
 #[test]
+fn a_route_stays_until_all_proxies_have_acknowledged_that_its_version_left_the_plan() {
+    let model = (
+        "models".to_owned(),
+        ModelId::try_from("llama".to_owned()).unwrap(),
+    );
+    for acknowledged in [true, false] {
+        let mut world = two_versions();
+        world.route_all();
+        world.unacknowledged.insert(model.clone());
+        world.unacknowledged.insert((
+            "other".to_owned(),
+            ModelId::try_from("llama".to_owned()).unwrap(),
+        ));
+        world.declare([deployment("v1", "v1", &["llama"])]);
+        let removed_at = world.now;
+        world.settle();
+        world.now = removed_at + LINGER * LONGEST_LINGER - Duration::from_millis(1);
+        world.settle();
+        assert_eq!(world.routes().len(), 2);
+        assert_eq!(world.decide().overdue, BTreeSet::new());
+        let bound = removed_at + LINGER * LONGEST_LINGER;
+        if acknowledged {
+            world.unacknowledged.remove(&model);
+        } else {
+            assert_eq!(world.decide().next, Some(bound));
+            world.now = bound;
+            assert_eq!(world.decide().overdue, [model.clone()].into());
+        }
+        world.settle();
+        assert_eq!(world.routes().len(), 1);
+    }
+}
+
+#[test]
 fn a_removed_service_leaves_no_object_behind() {
     let mut world = two_versions();
     world.route_all();
