@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use headgate_istio::{Audience, MeshState, Mode, Options, StoredObjects, Writer, watch, write};
+use headgate_istio::{
+    MeshState, Mode, Options, ProxyNamespaces, StoredObjects, Writer, watch, write,
+};
 use headgate_kubernetes::Client;
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::health::WatchHealth;
@@ -49,7 +51,7 @@ pub(crate) fn options(
         xds_service,
         ..
     } = &input.istio;
-    let audience = |namespaces: &[String]| -> Audience {
+    let audience = |namespaces: &[String]| -> ProxyNamespaces {
         let namespaces = namespaces.iter().map(|namespace| {
             // Objects of the root namespace apply to proxies of all namespaces.
             let of = Some(namespace.as_str()).filter(|_| *namespace != input.istio.root_namespace);

@@ -11,7 +11,7 @@ use headgate_model::{Labels, Objects, Plan};
 use crate::default_config::default_config;
 use crate::findings::without_route;
 use crate::object::{Context, Desired, Insertion, ObjectKey, Route, Routes, Rule, VirtualHost};
-use crate::options::{Audience, Options};
+use crate::options::{Options, ProxyNamespaces};
 use crate::targets::{Host, Hosts, Target, hosts, model_key};
 
 /// The objects that a plan needs.
@@ -42,7 +42,10 @@ pub fn desired(plan: &Plan, objects: &Objects, options: &Options) -> Desired {
 }
 
 /// The namespaces of an audience whose proxies may see a namespace of models.
-fn seeing<'a>(audience: &'a Audience, namespace: &'a str) -> impl Iterator<Item = &'a String> {
+fn seeing<'a>(
+    audience: &'a ProxyNamespaces,
+    namespace: &'a str,
+) -> impl Iterator<Item = &'a String> {
     let seeing = audience
         .iter()
         .filter(move |(_, seen)| matches_any(seen, namespace));

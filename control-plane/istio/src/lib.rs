@@ -8,8 +8,8 @@
 //!                                                                └─▶ routed versions ──▶ status of the ServedModel ──▶ plan
 //! ```
 //!
-//! A version is routed once its subset and its route have existed for [`SETTLE`](steps::SETTLE), whoever wrote them. Proxies of the mesh
-//! get routed versions only.
+//! A version is routed once its subset and its route have existed for [`SETTLE`](steps::SETTLE), whoever wrote them, and while no
+//! `DestinationRule` of another person hides the subset (`conflicts`). Proxies of the mesh get routed versions only.
 //!
 //! Invariant: no route names a subset that proxies may not know yet, and a weight never changes an object. The decisions (`targets`,
 //! `desired`, `steps`) are pure; `watch` and `writer` perform them.
@@ -42,7 +42,7 @@ pub use desired::desired;
 pub use host_rule::HostRule;
 pub use manifest::IstioKind;
 pub use object::{Desired, ObjectKey};
-pub use options::{Audience, Options, XdsService};
+pub use options::{Options, ProxyNamespaces, XdsService};
 pub use stored::{Stored, StoredObject};
 pub use virtual_service::VirtualService;
 pub use watch::{StoredObjects, watch};

@@ -9,15 +9,15 @@ use headgate_model::{HostRules, LabelKeys, Labels};
 use crate::object::Context;
 
 /// The namespaces of proxies, each with patterns of the namespaces of models that its proxies may see.
-pub type Audience = BTreeMap<String, Vec<String>>;
+pub type ProxyNamespaces = BTreeMap<String, Vec<String>>;
 
 /// Settings of the rendered objects.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Namespaces of sidecars that call models. An object in Istio's root namespace applies to the whole mesh.
-    pub clients: Audience,
+    pub clients: ProxyNamespaces,
     /// Namespaces of ingress gateways.
-    pub gateways: Audience,
+    pub gateways: ProxyNamespaces,
     /// Istio's root namespace.
     pub root_namespace: String,
     /// Labels of the pods whose sidecars run the filter; empty for all pods of the namespaces.

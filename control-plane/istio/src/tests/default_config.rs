@@ -46,6 +46,21 @@ fn the_first_version_of_a_model_is_in_the_default_configuration_at_once() {
 }
 
 #[test]
+fn the_first_route_of_a_model_is_in_the_default_configuration_at_once() {
+    let mut world = two_versions();
+    let unrouted = |world: &World| {
+        let filters = world.stored.of(IstioKind::EnvoyFilter);
+        let mut specs = filters.map(|(_, filter)| filter.spec.to_string());
+        specs.any(|spec| spec.contains("unrouted"))
+    };
+    world.settle();
+    assert!(unrouted(&world));
+    world.route_all();
+    assert!(world.now < DEFAULT_CONFIG_INTERVAL);
+    assert!(!unrouted(&world));
+}
+
+#[test]
 fn the_default_configuration_has_the_base_alone() {
     let world = two_versions();
     let desired = world.desired();
