@@ -45,7 +45,7 @@ pub(crate) fn with_routes(plan: &ModelPlan, routed: &BTreeSet<Version>) -> Model
         true => plan.clone(),
         false => gated,
     };
-    gated.unrouted = waiting(&gated, routed);
+    gated.unrouted = waiting(&gated, routed).into_iter().collect();
     gated
 }
 
@@ -156,7 +156,7 @@ mod tests {
             ..ModelPlan::default()
         };
         let without = |list: &[usize]| ModelPlan {
-            unrouted: routed(list.iter().copied()),
+            unrouted: routed(list.iter().copied()).into_iter().collect(),
             ..plan.clone()
         };
         assert_eq!(with_routes(&plan, &routed([])), without(&[0, 1]));

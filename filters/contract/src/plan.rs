@@ -1,7 +1,5 @@
 //! The live plan as a filter sees it: for each model its names, versions, percents, replicas and scale.
 
-use std::collections::BTreeSet;
-
 use serde::{Deserialize, Serialize};
 
 use crate::max_tokens::{DefaultMaxTokens, MAX_TOKENS};
@@ -31,7 +29,7 @@ pub struct ModelPlan {
     pub dark: Vec<DarkCarrier>,
     /// Versions that the proxy cannot send requests to alone, because it has no route for them. A session of one goes on without a version,
     /// where the proxy's other routes lead. A pin of one is refused as not ready.
-    pub unrouted: BTreeSet<Version>,
+    pub unrouted: Vec<Version>,
     /// Where sessions of the base go while it has no ready endpoint, or cannot be reached.
     pub on_base_lost: OnBaseLost,
     /// The `max_tokens` of a request that names none.
@@ -116,7 +114,6 @@ impl ModelPlan {
 mod raw {
     use super::{CarrierShare, DarkCarrier, Decimal, DefaultMaxTokens, MAX_TOKENS, OnBaseLost};
     use serde::{Deserialize, Serialize};
-    use std::collections::BTreeSet;
 
     #[derive(Serialize, Deserialize)]
     #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -134,8 +131,8 @@ mod raw {
         dark: Vec<DarkCarrier>,
         /// Versions that the proxy cannot send requests to alone, because it has no route for them. A session of one goes on without a
         /// version, where the proxy's other routes lead. A pin of one is refused as not ready. Default none.
-        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-        unrouted: BTreeSet<crate::Version>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unrouted: Vec<crate::Version>,
         /// Where sessions of the base go while it has no ready endpoint, or cannot be reached. `release`: to the dark
         /// carriers with `standsIn`, else to the canaries. `hold`: nowhere. Without a ready endpoint of a `base` that is listed, new
         /// sessions get 503; pins still reach their version. Excludes `standsIn`. Default `release`.
