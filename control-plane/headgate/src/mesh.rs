@@ -1,14 +1,18 @@
 //! Wiring of Istio: the settings of its objects, and the task that decides and writes them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use headgate_istio::{Audience, MeshState, Mode, Options, StoredObjects, Writer, watch, write};
+use headgate_istio::{
+    MeshState, Mode, Options, ProxyNamespaces, StoredObjects, Writer, watch, write,
+};
 use headgate_kubernetes::Client;
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::health::WatchHealth;
-use headgate_model::{HostRules, RoutedVersions};
+use headgate_model::{HostRules, ModelKey, Plan, RoutedVersions, weights_revision};
 use headgate_publisher::ScopeRules;
 use headgate_translate::Code;
+use headgate_writer::WeightCounts;
 use tokio::sync::watch::{Receiver, Sender};
 
 use crate::config::{InputConfig, IstioConfig, IstioMode, ServeConfig};
@@ -47,7 +51,7 @@ pub(crate) fn options(
         xds_service,
         ..
     } = &input.istio;
-    let audience = |namespaces: &[String]| -> Audience {
+    let audience = |namespaces: &[String]| -> ProxyNamespaces {
         let namespaces = namespaces.iter().map(|namespace| {
             // Objects of the root namespace apply to proxies of all namespaces.
             let of = Some(namespace.as_str()).filter(|_| *namespace != input.istio.root_namespace);
@@ -58,6 +62,7 @@ pub(crate) fn options(
     Ok(Options {
         clients: audience(clients),
         gateways: audience(gateways),
+        root_namespace: input.istio.root_namespace.clone(),
         client_labels: client_labels.clone(),
         gateway_labels: gateway_labels.clone(),
         hosts: host_rules(input)?,
@@ -139,6 +144,7 @@ impl Mesh {
     pub(crate) async fn run(
         self,
         plans: Plans,
+        weights: Receiver<Option<Arc<WeightCounts>>>,
         leading: Receiver<bool>,
         linger: std::time::Duration,
         faults: Faults,
@@ -148,6 +154,7 @@ impl Mesh {
             options: self.options,
             mode: self.mode,
             linger,
+            unacknowledged: unacknowledged(plans.clone(), weights),
             plans,
             stored: self.stored.stored(),
             leading,
@@ -156,6 +163,50 @@ impl Mesh {
         };
         write(writer).await;
     }
+}
+
+/// The models whose weights some proxies of any replica do not have as they are in the plan.
+fn unacknowledged(
+    mut plans: Plans,
+    mut weights: Receiver<Option<Arc<WeightCounts>>>,
+) -> Receiver<Arc<BTreeSet<ModelKey>>> {
+    let (sender, models) = tokio::sync::watch::channel(Arc::default());
+    tokio::spawn(async move {
+        loop {
+            let plan = plans.borrow_and_update().clone();
+            let counts = weights.borrow_and_update().clone();
+            if let (Some(planned), Some(counts)) = (plan, counts) {
+                let lagging = lagging(&planned.plan, &counts);
+                sender.send_if_modified(|before| {
+                    let changed = **before != lagging;
+                    if changed {
+                        *before = Arc::new(lagging);
+                    }
+                    changed
+                });
+            }
+            let changed = tokio::select! {
+                changed = plans.changed() => changed,
+                changed = weights.changed() => changed,
+            };
+            if changed.is_err() {
+                return;
+            }
+        }
+    });
+    models
+}
+
+fn lagging(plan: &Plan, counts: &WeightCounts) -> BTreeSet<ModelKey> {
+    let models = plan.namespaces.iter().flat_map(|(namespace, planned)| {
+        let models = planned.models.iter();
+        models.map(move |(id, model)| ((namespace.clone(), id.clone()), model))
+    });
+    let lagging = models.filter(|(key, model)| {
+        let (held, connected) = counts.proxies(key, &weights_revision(model));
+        held < connected
+    });
+    lagging.map(|(key, _)| key).collect()
 }
 
 /// The namespaces whose objects are read; empty for all.
@@ -167,4 +218,53 @@ fn watched(input: &InputConfig) -> Vec<String> {
         namespaces.extend(input.istio.gateways.iter().cloned());
     }
     namespaces
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use headgate_contract::ModelId;
+    use headgate_model::{NamespacePlan, PlannedModel, ProxyGroup, ReplicaCounts};
+
+    use super::*;
+
+    #[test]
+    fn a_model_is_unacknowledged_while_a_proxy_of_any_replica_has_other_weights() {
+        let key: ModelKey = (
+            "models".to_owned(),
+            ModelId::try_from("llama".to_owned()).unwrap(),
+        );
+        let planned = PlannedModel::default();
+        let revision = weights_revision(&planned);
+        let models = [(key.1.clone(), planned)].into();
+        let namespace = NamespacePlan {
+            models,
+            ..NamespacePlan::default()
+        };
+        let plan = Plan {
+            namespaces: [(key.0.clone(), namespace)].into(),
+            ..Plan::default()
+        };
+        let replica = |connected: u32, held: u32| {
+            let group = ProxyGroup {
+                namespaces: ["models".to_owned()].into(),
+                ..ProxyGroup::default()
+            };
+            ReplicaCounts {
+                proxies: [(group, connected)].into(),
+                models: [(key.clone(), [(revision.clone(), held)].into())].into(),
+                ..ReplicaCounts::default()
+            }
+        };
+        for (replicas, expected) in [
+            (vec![], false),
+            (vec![replica(2, 2)], false),
+            (vec![replica(2, 2), replica(3, 3)], false),
+            (vec![replica(2, 2), replica(3, 2)], true),
+            (vec![replica(1, 0)], true),
+        ] {
+            let lagging = lagging(&plan, &WeightCounts::of(&replicas));
+            assert_eq!(lagging.contains(&key), expected, "{replicas:?}");
+        }
+    }
 }

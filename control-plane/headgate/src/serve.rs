@@ -109,7 +109,8 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     let mesh_state = mesh.as_ref().map(Mesh::state);
     if let (Some(mesh), Some(writer)) = (mesh, &writer) {
         let plans = replica_writer::plans(published.clone());
-        tokio::spawn(mesh.run(plans, writer.leading(), config.linger, faults.clone()));
+        let (weights, leading) = (writer.weights(), writer.leading());
+        tokio::spawn(mesh.run(plans, weights, leading, config.linger, faults.clone()));
     }
     door.follow(&scopes, &faults);
     admin_door.follow(&faults);

@@ -66,6 +66,7 @@ fn base_alone(model: &PlannedModel) -> ModelPlan {
     ModelPlan {
         names: plan.names.clone(),
         default_max_tokens: plan.default_max_tokens,
+        unrouted: plan.unrouted.clone(),
         base,
         ..ModelPlan::default()
     }
@@ -83,9 +84,10 @@ fn alone(carrier: &str, versions: &[VersionShare]) -> CarrierShare {
     }
 }
 
-/// The models to which the default configuration of an insertion can send requests: those with a version. A proxy that starts without the
-/// control plane refuses the requests of others, so a model that gets its first version does not wait.
-pub(crate) fn served_models(spec: &Value) -> BTreeSet<(String, ModelId)> {
+/// The models to which the default configuration of an insertion can send requests, and whether by their version. A proxy that starts
+/// without the control plane refuses the requests of others, so a model that gets its first version, or the first one with a route, does
+/// not wait.
+pub(crate) fn served_models(spec: &Value) -> BTreeSet<(String, ModelId, bool)> {
     let text = spec
         .pointer(DEFAULT_CONFIG)
         .and_then(|default| default.pointer("/config/configuration/value"))
@@ -94,11 +96,13 @@ pub(crate) fn served_models(spec: &Value) -> BTreeSet<(String, ModelId)> {
     let namespaces = config.into_iter().flat_map(|config| config.namespaces);
     let models = namespaces.flat_map(|(namespace, config)| {
         let models = config.models.into_iter();
-        let served = models.filter(|(_, model)| {
-            let mut carriers = model.base.iter();
-            carriers.any(|carrier| !carrier.versions.is_empty())
-        });
-        served.map(move |(id, _)| (namespace.clone(), id))
+        models.flat_map(move |(id, model)| {
+            let versions = model.versions();
+            let routed = versions.map(|share| !model.unrouted.contains(&share.version));
+            let routed: BTreeSet<bool> = routed.collect();
+            let of = |routed| (namespace.clone(), id.clone(), routed);
+            routed.into_iter().map(of).collect::<Vec<_>>()
+        })
     });
     models.collect()
 }

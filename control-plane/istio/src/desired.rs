@@ -11,8 +11,8 @@ use headgate_model::{Labels, Objects, Plan};
 use crate::default_config::default_config;
 use crate::findings::without_route;
 use crate::object::{Context, Desired, Insertion, ObjectKey, Route, Routes, Rule, VirtualHost};
-use crate::options::{Audience, Options};
-use crate::targets::{Host, Hosts, Target, hosts, labelled_models, model_key};
+use crate::options::{Options, ProxyNamespaces};
+use crate::targets::{Host, Hosts, Target, hosts, model_key};
 
 /// The objects that a plan needs.
 #[must_use]
@@ -21,21 +21,12 @@ pub fn desired(plan: &Plan, objects: &Objects, options: &Options) -> Desired {
     let all: BTreeMap<&String, Hosts> = plan
         .namespaces
         .iter()
-        .map(|(namespace, planned)| {
-            let hosts = hosts(planned, objects, options);
-            let labelled = labelled_models(planned, objects);
-            (
-                namespace,
-                hosts.with_model_labels(&labelled, &options.keys.model),
-            )
-        })
+        .map(|(namespace, planned)| (namespace, hosts(namespace, planned, objects, options)))
         .collect();
     for (namespace, hosts) in &all {
         for (id, version, problem) in &hosts.problems {
-            let key = &options.keys.version;
-            desired
-                .findings
-                .push(without_route(namespace, id, version, problem, key));
+            let finding = without_route(namespace, id, version, problem, &options.keys);
+            desired.findings.push(finding);
         }
         add_rules(&mut desired, namespace, hosts, options);
         for client in seeing(&options.clients, namespace) {
@@ -51,7 +42,10 @@ pub fn desired(plan: &Plan, objects: &Objects, options: &Options) -> Desired {
 }
 
 /// The namespaces of an audience whose proxies may see a namespace of models.
-fn seeing<'a>(audience: &'a Audience, namespace: &'a str) -> impl Iterator<Item = &'a String> {
+fn seeing<'a>(
+    audience: &'a ProxyNamespaces,
+    namespace: &'a str,
+) -> impl Iterator<Item = &'a String> {
     let seeing = audience
         .iter()
         .filter(move |(_, seen)| matches_any(seen, namespace));

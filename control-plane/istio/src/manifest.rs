@@ -1,5 +1,7 @@
 //! The manifests of the desired objects.
 
+use std::collections::BTreeSet;
+
 use headgate_contract::names;
 use serde_json::{Value, json};
 
@@ -24,7 +26,7 @@ pub enum IstioKind {
 impl IstioKind {
     /// The name of the kind.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::DestinationRule => "DestinationRule",
             Self::EnvoyFilter => "EnvoyFilter",
@@ -68,11 +70,15 @@ pub(crate) fn manifest(kind: IstioKind, key: &ObjectKey, spec: &Value, options: 
     })
 }
 
-/// The `spec` of a `DestinationRule`.
-pub(crate) fn rule_spec(rule: &Rule) -> Value {
+/// The `spec` of a `DestinationRule`. Without `export_to` it is for all namespaces, unless the mesh has another default.
+pub(crate) fn rule_spec(rule: &Rule, export_to: &BTreeSet<String>) -> Value {
     let subsets = rule.subsets.iter();
     let subsets = subsets.map(|(name, labels)| json!({ "name": name, "labels": labels }));
-    json!({ "host": rule.host, "subsets": subsets.collect::<Vec<_>>() })
+    let mut spec = json!({ "host": rule.host, "subsets": subsets.collect::<Vec<_>>() });
+    if !export_to.is_empty() {
+        spec["exportTo"] = json!(export_to);
+    }
+    spec
 }
 
 /// The patches of a virtual host: the switch, then the routes.
@@ -115,7 +121,7 @@ impl Desired {
     #[must_use]
     pub fn manifests(&self, options: &Options) -> Vec<Value> {
         let rules = self.rules.iter().map(|(key, rule)| {
-            let spec = rule_spec(rule);
+            let spec = rule_spec(rule, &BTreeSet::new());
             manifest(IstioKind::DestinationRule, key, &spec, options)
         });
         let envoy_filter = |key, spec: Value| manifest(IstioKind::EnvoyFilter, key, &spec, options);

@@ -112,3 +112,13 @@ pub struct Needs {
 
 /// A route in an `EnvoyFilter`.
 pub(crate) type RouteKey = (ObjectKey, VirtualHost, String);
+
+/// The model of a route: the namespace is the end of the name of the object, the id is in the name of the route.
+pub(crate) fn model_of((object, _, name): &RouteKey) -> Option<ModelKey> {
+    let (_, namespace) = object.name.rsplit_once('.')?;
+    let (id, _) = name.strip_prefix(ROUTE_PREFIX)?.rsplit_once('/')?;
+    Some((namespace.to_owned(), ModelId::try_from(id.to_owned()).ok()?))
+}
+
+/// The prefix of the names of version routes: `headgate/MODEL/VERSION`.
+pub(crate) const ROUTE_PREFIX: &str = "headgate/";

@@ -1,4 +1,4 @@
-//! The watch of Istio's objects: the ones that are Headgate's, and the hosts that other people's `VirtualService`s split.
+//! The watch of Istio's objects: the ones that are Headgate's, and what other people's rules and `VirtualService`s change for them.
 //!
 //! Invariant: nothing is published until each kind has listed once, or cannot be read. While the API server is away, the last objects
 //! stay.
@@ -20,9 +20,11 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::host_rule::HostRule;
 use crate::manifest::IstioKind;
 use crate::object::ObjectKey;
-use crate::stored::{Split, Stored, StoredObject};
+use crate::stored::{Stored, StoredObject};
+use crate::virtual_service::VirtualService;
 
 /// Capacity of the channel to the reducer. When it is full, the watches wait.
 const QUEUE: usize = 1024;
@@ -68,7 +70,8 @@ struct Object {
 enum Content {
     Own(StoredObject),
     Foreign,
-    VirtualService(Vec<Split>),
+    ForeignRule(HostRule),
+    VirtualService(Option<VirtualService>),
 }
 
 impl Object {
@@ -82,8 +85,12 @@ impl Object {
             name: text("/metadata/name", "name")?,
         };
         let content = match kind {
-            Kind::VirtualService => Content::VirtualService(Split::all(object)),
-            Kind::Of(_) => StoredObject::read(object).map_or(Content::Foreign, Content::Own),
+            Kind::VirtualService => Content::VirtualService(VirtualService::read(object)),
+            Kind::Of(kind) => match (StoredObject::read(object), kind) {
+                (Some(own), _) => Content::Own(own),
+                (None, IstioKind::DestinationRule) => Content::ForeignRule(HostRule::read(object)),
+                (None, IstioKind::EnvoyFilter) => Content::Foreign,
+            },
         };
         Ok(Self { key, content })
     }
@@ -224,8 +231,12 @@ impl Reducer {
             (Kind::Of(kind), Content::Foreign) => {
                 self.stored.foreign.insert((kind, object.key));
             }
-            (_, Content::VirtualService(splits)) if !splits.is_empty() => {
-                self.stored.splits.insert(object.key, splits);
+            (Kind::Of(kind), Content::ForeignRule(rule)) => {
+                self.stored.foreign.insert((kind, object.key.clone()));
+                self.stored.foreign_rules.insert(object.key, rule);
+            }
+            (_, Content::VirtualService(Some(service))) => {
+                self.stored.services.insert(object.key, service);
             }
             _ => {}
         }
@@ -233,11 +244,13 @@ impl Reducer {
 
     fn remove(&mut self, kind: Kind, key: &ObjectKey) {
         match kind {
-            Kind::VirtualService => _ = self.stored.splits.remove(key),
+            Kind::VirtualService => _ = self.stored.services.remove(key),
             Kind::Of(kind) => {
                 let place = (kind, key.clone());
                 self.stored.objects.remove(&place);
-                self.stored.foreign.remove(&place);
+                if self.stored.foreign.remove(&place) && kind == IstioKind::DestinationRule {
+                    self.stored.foreign_rules.remove(key);
+                }
             }
         }
     }
@@ -249,7 +262,7 @@ impl Reducer {
             elsewhere || listed.contains(key)
         };
         match id.kind {
-            Kind::VirtualService => self.stored.splits.retain(|key, _| stays(key)),
+            Kind::VirtualService => self.stored.services.retain(|key, _| stays(key)),
             Kind::Of(kind) => {
                 self.stored
                     .objects
@@ -257,6 +270,9 @@ impl Reducer {
                 self.stored
                     .foreign
                     .retain(|(of, key)| *of != kind || stays(key));
+                if kind == IstioKind::DestinationRule {
+                    self.stored.foreign_rules.retain(|key, _| stays(key));
+                }
             }
         }
     }

@@ -338,8 +338,11 @@ impl MeshStand {
         let chat = OpenAiRequest::chat("llama3-70b").header("host", "ai.example.com");
         let (gateway, http_route) = (chat.to(&self.ingress()), chat.to(&self.http_route()));
         for request in [sidecar, gateway, http_route] {
-            let is_tagged =
-                |reply: &Reply| reply.is_success() && reply.header("x-model-version").is_some();
+            // The answer names the version that served before requests have one.
+            let is_tagged = |reply: &Reply| {
+                let body = reply.json().ok().filter(|_| reply.is_success());
+                body.is_some_and(|body| body["mock"]["headers"]["x-model-version"].is_string())
+            };
             self.until("a tagged response", || request.clone(), is_tagged)
                 .await?;
         }

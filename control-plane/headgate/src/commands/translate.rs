@@ -41,7 +41,8 @@ pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
     let prints_mesh = input.istio.mode.is_some();
     let registry = Registry::build(&observed.objects, &input.labels)
         .with_root_namespace(input.root_namespace.as_deref())
-        .in_mesh(mesh::host_rules(input)?, prints_mesh);
+        // The printed objects have every route.
+        .in_mesh(mesh::host_rules(input)?, false);
     // As after a start: the first sample of readiness counts at once.
     let scales = ScaleDamper::default().observe(&registry.readiness(), tick(Duration::ZERO));
     let plan = plan(&registry, &observed.objects, &scales);
