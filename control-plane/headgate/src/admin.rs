@@ -37,7 +37,7 @@ use tokio::sync::watch;
 
 use crate::logging::LogLevel;
 
-pub(crate) use self::listener::{AdminDoor, Client};
+pub(crate) use self::listener::{AdminPort, Client};
 pub(crate) use self::observe::observe;
 pub(crate) use self::problem_log::log_problems;
 

@@ -1,12 +1,13 @@
 //! Plain configuration of every command. The command line fills it; nothing else knows `clap`.
 
+mod bootstrap;
 mod identity;
+mod listener;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use headgate_identity::{ListenerFileOptions, SpiffeId, TrustDomain};
 use headgate_istio::XdsService;
 use headgate_kubernetes::access::MeshAccess;
 use headgate_kubernetes::kinds::Kind;
@@ -14,9 +15,10 @@ use headgate_kubernetes::policies::Controller;
 use headgate_model::{LabelKeys, Labels};
 use headgate_report::output::Format;
 use headgate_source::cluster::AllowedEndpoint;
-use headgate_translate::{ClientCertificates, Http3};
 
-pub(crate) use self::identity::{AdminConfig, AdmissionConfig, IdentityConfig, TransportConfig};
+pub(crate) use self::bootstrap::{BootstrapConfig, ProxyIdentity, ServerNames, XdsTarget};
+pub(crate) use self::identity::{AdminConfig, IdentityConfig, RuleSourceConfig, TransportConfig};
+pub(crate) use self::listener::{ListenerSource, ListenerTlsConfig};
 
 /// An error that ends a command: one line that names the flag or file, and the fix.
 pub(crate) type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -65,28 +67,6 @@ pub(crate) struct InputConfig {
     pub listener_tls: Option<ListenerTlsConfig>,
     /// Istio.
     pub istio: IstioConfig,
-}
-
-/// TLS of the listener of proxies.
-#[derive(Debug, Clone)]
-pub(crate) struct ListenerTlsConfig {
-    /// Where the certificate comes from.
-    pub source: ListenerSource,
-    /// The demand on clients.
-    pub clients: ClientCertificates,
-    /// Trust domains of clients, as given.
-    pub trust_domains: Vec<TrustDomain>,
-    /// HTTP/3.
-    pub http3: Option<Http3>,
-}
-
-/// Where the certificate of the listener comes from.
-#[derive(Debug, Clone)]
-pub(crate) enum ListenerSource {
-    /// Files.
-    Files(ListenerFileOptions),
-    /// The SPIRE agent of each proxy.
-    Agent,
 }
 
 /// The objects of Istio.
@@ -231,66 +211,6 @@ pub(crate) struct WriterConfig {
     pub replica_address: Option<IpAddr>,
     /// Name of this installation.
     pub controller: Controller,
-}
-
-/// `headgate bootstrap`.
-#[derive(Debug, Clone)]
-pub(crate) struct BootstrapConfig {
-    /// How the proxy authenticates itself and the control plane.
-    pub identity: ProxyIdentity,
-    /// The xDS port.
-    pub xds: XdsTarget,
-    /// Node id.
-    pub node_id: Option<String>,
-    /// Node cluster.
-    pub node_cluster: Option<String>,
-    /// Listen address for traffic.
-    pub listen: Option<SocketAddr>,
-    /// Address of Envoy's admin interface.
-    pub envoy_admin: SocketAddr,
-    /// Directory to write to; `None` for standard output.
-    pub output: Option<PathBuf>,
-    /// Format of the files.
-    pub format: Format,
-}
-
-/// How a proxy authenticates itself and the control plane.
-#[derive(Debug, Clone)]
-pub(crate) enum ProxyIdentity {
-    /// Not at all: plaintext.
-    None,
-    /// With certificates from files.
-    Files {
-        /// Directory with `tls.crt`, `tls.key` and `ca.crt`.
-        certificates: PathBuf,
-        /// What the certificate of the control plane must have.
-        names: ServerNames,
-    },
-    /// With certificates from a SPIRE agent.
-    Spiffe {
-        /// Path of its socket.
-        socket: String,
-        /// SPIFFE id of the control plane.
-        server: SpiffeId,
-    },
-}
-
-/// Names in the certificate of the control plane.
-#[derive(Debug, Clone)]
-pub(crate) struct ServerNames {
-    /// SPIFFE id.
-    pub id: Option<SpiffeId>,
-    /// DNS name.
-    pub dns: Option<String>,
-}
-
-/// Address of an xDS port.
-#[derive(Debug, Clone)]
-pub(crate) struct XdsTarget {
-    /// IP address or DNS name.
-    pub host: String,
-    /// Port.
-    pub port: u16,
 }
 
 /// `headgate validate`.

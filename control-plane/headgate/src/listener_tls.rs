@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use headgate_identity::listener::ListenerState;
-use headgate_identity::{ListenerCertificates, ListenerFiles};
+use headgate_identity::{ListenerFiles, ListenerPem};
 use headgate_kubernetes::faults::{FaultPlace, Faults};
 use headgate_publisher::SnapshotStore;
-use headgate_translate::{ListenerCertificates as Source, ListenerSecrets, ListenerTls};
+use headgate_translate::{ListenerCertificateSource as Source, ListenerSecrets, ListenerTls};
 use tokio::sync::watch;
 
 use crate::config::{Failure, ListenerSource, ListenerTlsConfig};
@@ -17,12 +17,12 @@ use crate::config::{Failure, ListenerSource, ListenerTlsConfig};
 const CERTIFICATE: &str = "certificate of the listener";
 
 /// The settings and the files.
-pub(crate) struct ListenerDoor {
+pub(crate) struct ListenerTlsSource {
     tls: Option<ListenerTls>,
     files: Option<ListenerFiles>,
 }
 
-impl ListenerDoor {
+impl ListenerTlsSource {
     /// Reads the files for the first time.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl ListenerDoor {
     }
 }
 
-fn secrets(certificates: &ListenerCertificates) -> ListenerSecrets {
+fn secrets(certificates: &ListenerPem) -> ListenerSecrets {
     ListenerSecrets {
         chain: certificates.chain.clone(),
         key: certificates.key.clone(),

@@ -5,7 +5,6 @@ mod cli;
 mod commands;
 mod config;
 mod domains;
-mod door;
 mod listen;
 mod listener_tls;
 mod logging;
@@ -18,6 +17,7 @@ mod serve;
 mod shutdown;
 mod source;
 mod translation;
+mod xds_port;
 
 use std::process::ExitCode;
 

@@ -19,7 +19,7 @@ use crate::config::{InputConfig, IstioConfig, IstioMode, ServeConfig};
 use crate::domains::domains;
 use crate::replica_writer::Plans;
 
-/// The rules of hosts; none without `--istio`: a filter with hosts leaves virtual hosts of any other name alone.
+/// The rules of hosts. Without `--istio` there are none, because a filter with hosts ignores every other virtual host.
 ///
 /// # Errors
 /// Two namespaces have the same domain.

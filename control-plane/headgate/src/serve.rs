@@ -9,11 +9,10 @@ use headgate_writer::Writer;
 use headgate_xds::XdsServer;
 use tokio::sync::oneshot;
 
-use crate::admin::{Admin, AdminDoor, Client, StatusAges, log_problems, observe};
+use crate::admin::{Admin, AdminPort, Client, StatusAges, log_problems, observe};
 use crate::config::{Failure, ServeConfig};
-use crate::door::Door;
 use crate::listen::bind;
-use crate::listener_tls::ListenerDoor;
+use crate::listener_tls::ListenerTlsSource;
 use crate::logging::LogLevel;
 use crate::mesh::{self, Mesh};
 use crate::modules::ModuleWatcher;
@@ -21,6 +20,7 @@ use crate::replica_writer;
 use crate::shutdown::Shutdown;
 use crate::source::Source;
 use crate::translation;
+use crate::xds_port::XdsPort;
 use headgate_publisher::Publisher;
 use headgate_publisher::ScopeRules;
 use headgate_publisher::SnapshotStore;
@@ -41,7 +41,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     let input = &config.input;
     let modules = ModuleWatcher::new(&input.wasm, &input.delivery)?;
     let first = modules.offered().borrow().module.clone();
-    let listener = ListenerDoor::open(input.listener_tls.as_ref())?;
+    let listener = ListenerTlsSource::open(input.listener_tls.as_ref())?;
     let options = translation::options(input, first, config.linger, listener.tls())?;
     let namespaces: Vec<String> = options.domains.keys().cloned().collect();
     let rules = ScopeRules {
@@ -49,8 +49,8 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         ..ScopeRules::loopback(namespaces.clone(), input.listen)
     };
     let timeout = config.handshake_timeout;
-    let mut door = Door::open(&config.identity, rules, timeout)?;
-    let mut admin_door = AdminDoor::open(&config.admin, timeout)?;
+    let mut xds_port = XdsPort::open(&config.identity, rules, timeout)?;
+    let mut admin_port = AdminPort::open(&config.admin, timeout)?;
     let xds_listener = bind("--xds-address", config.xds_address).await?;
     let admin_listener = bind("--admin-address", config.admin.address).await?;
 
@@ -61,7 +61,7 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     let source = Source::start(input, &config.writer.controller).await?;
     let own = config.writer.lease_namespace.as_deref();
     source.review(input, own, config.admin.tokens);
-    let rules = door.rules();
+    let rules = xds_port.rules();
     let mesh = match source.api() {
         Some((client, health)) => Mesh::start(config, &options.module, &rules, client, health)?,
         None => None,
@@ -112,13 +112,13 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         let (weights, leading) = (writer.weights(), writer.leading());
         tokio::spawn(mesh.run(plans, weights, leading, config.linger, faults.clone()));
     }
-    door.follow(&scopes, &faults);
-    admin_door.follow(&faults);
+    xds_port.follow(&scopes, &faults);
+    admin_port.follow(&faults);
     listener.follow(scopes.clone(), faults.clone());
     let ages = StatusAges::default();
     let metrics = Metrics::new(ages.started)
         .counting(Port::Xds, server.refusals())
-        .counting(Port::Admin, admin_door.refusals());
+        .counting(Port::Admin, admin_port.refusals());
     let metrics = Arc::new(metrics);
     let admin = Admin {
         published,
@@ -129,9 +129,9 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         keys: input.labels.clone(),
         ages,
         log_level,
-        identity: door.identity(),
+        identity: xds_port.identity(),
         tokens: source.token_reviewer().filter(|_| config.admin.tokens),
-        admin_identity: admin_door.identity(),
+        admin_identity: admin_port.identity(),
         identities: config.admin.identities.clone(),
         scopes,
         fleet: server.fleet(),
@@ -160,11 +160,11 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
         .router()
         .into_make_service_with_connect_info::<Client>();
     let (drained, served) = oneshot::channel::<()>();
-    let admin = axum::serve(admin_door.listen(admin_listener)?, pages)
+    let admin = axum::serve(admin_port.listen(admin_listener)?, pages)
         .with_graceful_shutdown(async move { drop(served.await) });
     let xds = async {
         let until = shutdown.clone().wait_started();
-        let served = door.serve(&server, xds_listener, until).await;
+        let served = xds_port.serve(&server, xds_listener, until).await;
         drop(drained);
         served
     };

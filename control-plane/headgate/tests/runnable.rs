@@ -68,7 +68,7 @@ impl Host for Proxy {
         None
     }
 
-    fn istio(&self, _: headgate_core::host::Istio<'_>) -> Option<String> {
+    fn istio(&self, _: headgate_core::host::IstioProperty<'_>) -> Option<String> {
         None
     }
 

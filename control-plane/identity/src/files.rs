@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use spiffe::TrustDomain;
 use tokio::sync::watch;
@@ -17,10 +16,7 @@ use crate::certificate::spiffe_id;
 use crate::server_identity::{
     ClientCertificates, Credentials, IdentityError, PortTls, ServerIdentity, TrustBundles, publish,
 };
-use crate::settled::Settled;
-
-/// Time between two reads.
-pub(crate) const CHECK_EVERY: Duration = Duration::from_millis(500);
+use crate::stable::{Stable, follow};
 
 /// The files, and the trust domains that are allowed.
 #[derive(Debug, Clone)]
@@ -39,7 +35,7 @@ pub struct FileOptions {
 #[derive(Debug)]
 pub struct CertificateFiles {
     options: FileOptions,
-    content: Settled<Result<Content, String>>,
+    content: Stable<Result<Content, String>>,
     identity: watch::Sender<ServerIdentity>,
 }
 
@@ -64,7 +60,7 @@ impl CertificateFiles {
         publish(&sender, options.tls, Ok(identity));
         Ok(Self {
             options,
-            content: Settled::new(content),
+            content: Stable::new(content),
             identity: sender,
         })
     }
@@ -75,23 +71,12 @@ impl CertificateFiles {
     }
 
     /// Reads the files again and again until the last subscriber is dropped.
-    pub async fn run(mut self) {
-        loop {
-            tokio::select! {
-                () = self.identity.closed() => return,
-                () = tokio::time::sleep(CHECK_EVERY) => self.check(),
-            }
-        }
-    }
-
-    fn check(&mut self) {
-        if let Some(content) = self.content.read(Content::read(&self.options)) {
-            publish(
-                &self.identity,
-                self.options.tls,
-                identity(&self.options, content),
-            );
-        }
+    pub async fn run(self) {
+        let options = &self.options;
+        let read = || Content::read(options);
+        let sender = &self.identity;
+        let apply = |content: &_| publish(sender, options.tls, identity(options, content));
+        follow(self.content, sender, read, apply).await;
     }
 }
 
@@ -115,7 +100,7 @@ impl Content {
 pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|error| {
         format!(
-            "{flag}: cannot read {}: {error}; create the file, or name another place",
+            "{flag}: cannot read {}: {error}; create the file, or set {flag} to another path",
             path.display()
         )
     })

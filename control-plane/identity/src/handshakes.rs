@@ -59,7 +59,7 @@ pub fn tls(
     identity: watch::Receiver<ServerIdentity>,
     options: HandshakeOptions,
 ) -> impl Stream<Item = io::Result<Authenticated>> + Send {
-    let door = Door {
+    let listener = TlsListener {
         listener,
         identity,
         options,
@@ -67,14 +67,14 @@ pub fn tls(
         under_way: BTreeMap::new(),
         log: RefusalLog::default(),
     };
-    stream::unfold(door, |mut door| async {
-        let connection = door.next().await;
-        Some((Ok(connection), door))
+    stream::unfold(listener, |mut listener| async {
+        let connection = listener.next().await;
+        Some((Ok(connection), listener))
     })
 }
 
 /// A listener and its handshakes. Dropping it ends them.
-struct Door {
+struct TlsListener {
     listener: TcpListener,
     identity: watch::Receiver<ServerIdentity>,
     options: HandshakeOptions,
@@ -91,7 +91,7 @@ struct Failure {
     detail: String,
 }
 
-impl Door {
+impl TlsListener {
     /// The next connection whose handshake succeeds.
     async fn next(&mut self) -> Authenticated {
         loop {

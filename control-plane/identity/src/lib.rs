@@ -22,14 +22,14 @@ pub mod handshakes;
 pub mod listener;
 mod refusal_log;
 pub mod server_identity;
-pub mod settled;
+pub mod stable;
 mod verifier;
 pub mod workload_api;
 
 pub use self::client::{ClientOptions, ExpectedServer, client_config};
 pub use self::files::{CertificateFiles, FileOptions};
 pub use self::handshakes::{Authenticated, HandshakeOptions, tls};
-pub use self::listener::{ListenerCertificates, ListenerFileOptions, ListenerFiles};
+pub use self::listener::{ListenerFileOptions, ListenerFiles, ListenerPem};
 pub use self::server_identity::{
     ClientCertificates, IdentityError, PortTls, Problem, ServerIdentity, TrustBundles,
 };

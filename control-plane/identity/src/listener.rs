@@ -18,9 +18,9 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::certificate::{not_after, spiffe_id};
-use crate::files::{CHECK_EVERY, certificates, read};
+use crate::files::{certificates, read};
 use crate::server_identity::{IdentityError, Problem};
-use crate::settled::Settled;
+use crate::stable::{Stable, follow};
 
 /// The files.
 #[derive(Debug, Clone)]
@@ -39,7 +39,7 @@ pub struct ListenerFileOptions {
 
 /// A certificate with its key, and the bundles of the allowed trust domains, in PEM.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ListenerCertificates {
+pub struct ListenerPem {
     /// The certificate and those of intermediate authorities.
     pub chain: Vec<u8>,
     /// The private key.
@@ -50,9 +50,9 @@ pub struct ListenerCertificates {
     pub not_after: i64,
 }
 
-impl fmt::Debug for ListenerCertificates {
+impl fmt::Debug for ListenerPem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ListenerCertificates")
+        f.debug_struct("ListenerPem")
             .field("not_after", &self.not_after)
             .finish_non_exhaustive()
     }
@@ -62,7 +62,7 @@ impl fmt::Debug for ListenerCertificates {
 #[derive(Debug, Clone)]
 pub struct ListenerState {
     /// The last good certificates.
-    pub certificates: Arc<ListenerCertificates>,
+    pub certificates: Arc<ListenerPem>,
     /// Why the files as they are now are not in effect, if so.
     pub problem: Option<Problem>,
 }
@@ -71,7 +71,7 @@ pub struct ListenerState {
 #[derive(Debug)]
 pub struct ListenerFiles {
     options: ListenerFileOptions,
-    content: Settled<Result<Content, String>>,
+    content: Stable<Result<Content, String>>,
     state: watch::Sender<ListenerState>,
 }
 
@@ -99,7 +99,7 @@ impl ListenerFiles {
         let certificates = parse(&options, &content).map_err(IdentityError)?;
         Ok(Self {
             options,
-            content: Settled::new(content),
+            content: Stable::new(content),
             state: watch::Sender::new(ListenerState {
                 certificates: Arc::new(certificates),
                 problem: None,
@@ -113,38 +113,32 @@ impl ListenerFiles {
     }
 
     /// Reads the files again and again until the last subscriber is dropped.
-    pub async fn run(mut self) {
-        loop {
-            tokio::select! {
-                () = self.state.closed() => return,
-                () = tokio::time::sleep(CHECK_EVERY) => self.check(),
-            }
-        }
+    pub async fn run(self) {
+        let options = &self.options;
+        let read = || Content::read(options);
+        let apply = |content: &_| publish(&self.state, parse(options, content));
+        follow(self.content, &self.state, read, apply).await;
     }
+}
 
-    fn check(&mut self) {
-        let Some(content) = self.content.read(Content::read(&self.options)) else {
-            return;
-        };
-        let parsed = parse(&self.options, content);
-        self.state.send_modify(|state| match parsed {
-            Ok(certificates) => {
-                tracing::info!(
-                    not_after = certificates.not_after,
-                    "the TLS certificate of the listener is in effect"
-                );
-                *state = ListenerState {
-                    certificates: Arc::new(certificates),
-                    problem: None,
-                };
-            }
-            Err(message) => {
-                let before = state.problem.as_ref();
-                let since = before.map_or_else(SystemTime::now, |before| before.since);
-                state.problem = Some(Problem { message, since });
-            }
-        });
-    }
+fn publish(state: &watch::Sender<ListenerState>, parsed: Result<ListenerPem, String>) {
+    state.send_modify(|state| match parsed {
+        Ok(certificates) => {
+            tracing::info!(
+                not_after = certificates.not_after,
+                "the TLS certificate of the listener is in effect"
+            );
+            *state = ListenerState {
+                certificates: Arc::new(certificates),
+                problem: None,
+            };
+        }
+        Err(message) => {
+            let before = state.problem.as_ref();
+            let since = before.map_or_else(SystemTime::now, |before| before.since);
+            state.problem = Some(Problem { message, since });
+        }
+    });
 }
 
 impl Content {
@@ -165,7 +159,7 @@ impl Content {
 fn parse(
     options: &ListenerFileOptions,
     content: &Result<Content, String>,
-) -> Result<ListenerCertificates, String> {
+) -> Result<ListenerPem, String> {
     let content = content.as_ref().map_err(Clone::clone)?;
     let fault = |name: &str, why: &str| {
         let path = options.directory.join(name);
@@ -227,7 +221,7 @@ fn parse(
             bundles.len()
         ));
     }
-    Ok(ListenerCertificates {
+    Ok(ListenerPem {
         chain: content.certificate.clone(),
         key: content.key.clone(),
         bundles,

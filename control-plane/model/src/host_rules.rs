@@ -21,7 +21,7 @@ impl HostRules {
         Some(format!("{service}.{namespace}.svc.{domain}"))
     }
 
-    /// The namespace whose domain contains a host; the longest domain decides, as in Envoy.
+    /// The namespace whose domain contains a host. As in Envoy, an exact domain wins, then the longest wildcard.
     pub(crate) fn owner(&self, host: &str) -> Option<&str> {
         let domains = self.domains.iter().flat_map(|(namespace, domains)| {
             let domains = domains.iter().filter(|domain| contains(domain, host));

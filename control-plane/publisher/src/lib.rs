@@ -22,7 +22,7 @@ pub use self::modules::{ModuleProblem, Offered};
 pub use self::publisher::{Published, Publisher, tick};
 pub use self::replica_counts::count_proxies;
 pub use self::scopes::{
-    Admission, FlagRules, Match, MetadataMatch, Patterns, RuleRole, ScopeRule, ScopeRules,
+    FlagRules, Match, MetadataMatch, Patterns, RuleRole, RuleSource, ScopeRule, ScopeRules,
     parse_scope_file, scope_file_schema,
 };
 pub use self::snapshots::SnapshotStore;

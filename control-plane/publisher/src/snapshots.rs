@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use headgate_model::Plan;
 use headgate_translate::{
-    Cache, Code, ListenerCertificates, ListenerSecrets, Options, Rejected, ScopeSpec,
+    Cache, Code, ListenerCertificateSource, ListenerSecrets, Options, Rejected, ScopeSpec,
     TranslateError, Translated, snapshot_with,
 };
 use headgate_xds::{Peer, PermissionDenied, Scope, Snapshot, SnapshotProvider};
@@ -127,7 +127,7 @@ impl SnapshotStore {
         let mut builder = self.builder();
         if let Some(tls) = &mut builder.options.listener_tls {
             tls.trust_domains = secrets.bundles.keys().cloned().collect();
-            tls.source = ListenerCertificates::Ads(secrets);
+            tls.source = ListenerCertificateSource::Ads(secrets);
         }
         self.rebuild(&mut builder)
     }

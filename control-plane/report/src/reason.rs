@@ -35,7 +35,7 @@ pub const NO_DOMAIN: &str = "NoDomain";
 pub const REPLICAS_DIFFER: &str = "ReplicasDiffer";
 
 /// Reasons that concern every model: files, modules, the source and its permissions, a failed translation,
-/// the door of proxies.
+/// the xDS port.
 pub(super) const CONCERNING_ALL: [&str; 13] = [
     FILE,
     MODULE,

@@ -13,12 +13,12 @@ mod actions;
 mod cache;
 mod clusters;
 mod cors;
-mod door;
 mod endpoints;
 mod filters;
 mod jwks;
 mod jwt;
 mod listener;
+mod listener_filters;
 mod listener_tls;
 mod matching;
 mod ordered;
@@ -41,7 +41,7 @@ use headgate_xds::{Inconsistent, OriginObject, Resource, Snapshot};
 pub use cache::Cache;
 pub use filters::{FILTERS, Filter};
 pub use listener_tls::{
-    ClientCertificates, Http3, ListenerCertificates, ListenerSecrets, ListenerTls,
+    ClientCertificates, Http3, ListenerCertificateSource, ListenerSecrets, ListenerTls,
 };
 pub use provenance::variants;
 pub use scope::{Code, Options, ScopeSpec};

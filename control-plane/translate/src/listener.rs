@@ -38,8 +38,8 @@ use serde_json::Value;
 
 use crate::actions::{unauthenticated, unknown_model};
 use crate::cors;
-use crate::door;
 use crate::jwt;
+use crate::listener_filters;
 use crate::listener_tls::{self, ListenerTls};
 use crate::proto::{ads, duration, socket, uint};
 use crate::scope::{Options, ScopeSpec};
@@ -73,7 +73,7 @@ fn tcp(scope: &ScopeSpec, options: &Options) -> Resource {
         transport = Some(transport_socket("tls", pack_any(context)));
         if let Some(http3) = tls.http3 {
             // First, so that replies of every other filter have the header.
-            let offer = door::alt_svc(http3, scope.listen.port());
+            let offer = listener_filters::alt_svc(http3, scope.listen.port());
             manager.http_filters.insert(0, offer);
         }
     }
@@ -160,10 +160,12 @@ fn connection_manager(scope: &ScopeSpec, options: &Options) -> HttpConnectionMan
     // HTTP/2 windows are between 64 KiB - 1 and 2^31 - 1 bytes.
     let window = buffers(options).clamp(65_535, i32::MAX.unsigned_abs());
     let tls = options.listener_tls.as_ref();
-    let admission = tls.filter(|tls| tls.asks()).map(door::admission);
+    let client_certificates = tls
+        .filter(|tls| tls.asks())
+        .map(listener_filters::client_certificates);
     // A preflight request of a browser is answered before anything is demanded of it. A token is demanded before Headgate's filter, which
     // may take the tenant from it.
-    let filters = [Some(cors::filter()), admission, Some(jwt::slot())];
+    let filters = [Some(cors::filter()), client_certificates, Some(jwt::slot())];
     let filters = filters.into_iter().flatten();
     HttpConnectionManager {
         stat_prefix: names::LISTENER.to_owned(),

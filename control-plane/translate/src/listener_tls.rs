@@ -33,8 +33,8 @@ use crate::proto::ads;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
     /// Where the certificate and the bundles come from.
-    pub source: ListenerCertificates,
-    /// The demand on clients.
+    pub source: ListenerCertificateSource,
+    /// Whether clients present certificates.
     pub clients: ClientCertificates,
     /// Trust domains whose client certificates are allowed; not empty if clients are asked for one, and exactly one with
     /// [`ClientCertificates::Request`].
@@ -45,14 +45,14 @@ pub struct ListenerTls {
 
 /// Where the certificate and the bundles of the listener come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ListenerCertificates {
+pub enum ListenerCertificateSource {
     /// This server.
     Ads(Arc<ListenerSecrets>),
     /// The SPIRE agent of the proxy, by the cluster [`names::AGENT_CLUSTER`] of its bootstrap.
     Agent,
 }
 
-/// The demand on the certificates of clients.
+/// Whether clients present certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClientCertificates {
     /// Clients are not asked for one.
@@ -99,7 +99,7 @@ impl ListenerTls {
 
 /// The secrets that a listener needs of this server.
 pub(crate) fn secrets(tls: &ListenerTls) -> Vec<Resource> {
-    let ListenerCertificates::Ads(secrets) = &tls.source else {
+    let ListenerCertificateSource::Ads(secrets) = &tls.source else {
         return Vec::new();
     };
     let certificate = Type::TlsCertificate(TlsCertificate {
@@ -149,11 +149,13 @@ fn validation(tls: &ListenerTls, secrets: &ListenerSecrets) -> CertificateValida
 /// The TLS context of the listener. `alpn`: its protocols; none for QUIC, which names its own.
 pub(crate) fn context(tls: &ListenerTls, alpn: &[&str]) -> DownstreamTlsContext {
     let (certificate, clients) = match &tls.source {
-        ListenerCertificates::Ads(_) => (
+        ListenerCertificateSource::Ads(_) => (
             sds(names::SECRET_CERTIFICATE, ads()),
             sds(names::SECRET_CLIENTS, ads()),
         ),
-        ListenerCertificates::Agent => (sds("default", agent()), sds(&agent_bundle(tls), agent())),
+        ListenerCertificateSource::Agent => {
+            (sds("default", agent()), sds(&agent_bundle(tls), agent()))
+        }
     };
     DownstreamTlsContext {
         require_client_certificate: Some(BoolValue {

@@ -124,7 +124,7 @@ fn a_condition_keeps_its_time_until_its_status_changes() {
 }
 
 #[test]
-fn a_policy_with_buckets_tells_how_many_proxies_spend_them_apart() {
+fn the_condition_of_a_policy_says_how_many_proxies_have_their_own_buckets() {
     let outcome = |at| PolicyOutcome { at, ..accepted(1) };
     let apart = "spent apart by 3 proxies: each has its own buckets";
     for at in [ChargeAt::Decide, ChargeAt::Inbound] {

@@ -112,16 +112,22 @@ async fn filter_of(stream: &mut DeltaStream) -> String {
     String::from_utf8(body).unwrap()
 }
 
+/// A stream for each of two identities on one connection. Each gets the filter of its own identity.
+async fn blue_and_green(channel: &Channel) -> (DeltaStream, DeltaStream) {
+    let mut blue = open(channel, Some(&by(BLUE))).await.unwrap();
+    let mut green = open(channel, Some(&by(GREEN))).await.unwrap();
+    assert_eq!(filter_of(&mut blue).await, BLUE);
+    assert_eq!(filter_of(&mut green).await, GREEN);
+    (blue, green)
+}
+
 #[tokio::test]
 async fn each_stream_of_a_shared_connection_has_the_identity_of_its_own_request() {
     let provider = ByIdentity::allowing(&[BLUE, GREEN]);
     let server = server(&provider);
     let mut network = Network::serve(&server);
     let channel = network.connect(None).await;
-    let mut blue = open(&channel, Some(&by(BLUE))).await.unwrap();
-    let mut green = open(&channel, Some(&by(GREEN))).await.unwrap();
-    assert_eq!(filter_of(&mut blue).await, BLUE);
-    assert_eq!(filter_of(&mut green).await, GREEN);
+    let _streams = blue_and_green(&channel).await;
     // An element that a client wrote itself comes before the one of the proxy.
     let forged = format!("{},{}", by(GREEN), by(BLUE));
     let mut forger = open(&channel, Some(&forged)).await.unwrap();
@@ -163,10 +169,7 @@ async fn a_change_of_the_rules_ends_the_streams_that_are_no_longer_allowed() {
     let server = server(&provider);
     let mut network = Network::serve(&server);
     let channel = network.connect(None).await;
-    let mut blue = open(&channel, Some(&by(BLUE))).await.unwrap();
-    let mut green = open(&channel, Some(&by(GREEN))).await.unwrap();
-    assert_eq!(filter_of(&mut blue).await, BLUE);
-    assert_eq!(filter_of(&mut green).await, GREEN);
+    let (mut blue, green) = blue_and_green(&channel).await;
     provider.allow(&[GREEN]);
     let status = end(&mut blue.1).await;
     assert_eq!(status.code(), Code::PermissionDenied);

@@ -210,7 +210,7 @@ mod raw {
         version_label: String,
         /// The models of each namespace. The virtual host tells which one a request belongs to: `model-serving/NAMESPACE`, else its
         /// name without the port among the `hosts`, else for `inbound|…` the namespace of the proxy's pod in an Istio mesh. A request
-        /// of another virtual host passes untouched. One namespace without `hosts` has every virtual host.
+        /// of another virtual host passes unchanged. If there is only one namespace and it has no `hosts`, all virtual hosts belong to it.
         namespaces: BTreeMap<String, NamespaceConfig>,
     }
 

@@ -13,7 +13,8 @@ pub struct Tagging {
     /// The sources of the tenant's name: the first one that a request has. Default `header:x-tenant-id`.
     #[serde(deserialize_with = "crate::tenant::sources")]
     pub tenant_from: Vec<TenantSource>,
-    /// In the role `follow`: the hops before whose header `x-headgate-tenant` is believed. Default none: the tenant comes from `tenantFrom`.
+    /// In the role `follow`: the previous hops from which the header `x-headgate-tenant` is accepted. Default none: the tenant comes from
+    /// `tenantFrom`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trusted_hops: Vec<TrustedHop>,
     /// The keys that keep a session on its version: the first one that a request has. Without any, the pick is random.

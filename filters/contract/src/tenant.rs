@@ -1,4 +1,4 @@
-//! The tenant of a request: the sources of its name, and the hops before whose word is taken.
+//! The tenant of a request: the sources of its name, and the previous hops whose tag is trusted.
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -27,7 +27,7 @@ pub enum TenantSource {
     Header(HeaderName),
 }
 
-/// The hops before whose tenant header is believed: clients with a SPIFFE id that matches, or all.
+/// The previous hops from which the tenant header is accepted: clients with a SPIFFE id that matches, or all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum TrustedHop {

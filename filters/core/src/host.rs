@@ -6,7 +6,7 @@ use crate::ports::{Cells, Clock, Entropy};
 
 /// A property that a proxy of an Istio mesh has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Istio<'a> {
+pub enum IstioProperty<'a> {
     /// `xds.upstream_host_metadata` → `filter_metadata` → `istio` → `workload`, of the endpoint that answered:
     /// `workload;namespace;canonical service;canonical revision;cluster`.
     Workload,
@@ -30,7 +30,7 @@ pub trait Host: Clock + Cells + Entropy {
     fn served_version(&self) -> Option<String>;
 
     /// A property that a proxy of an Istio mesh has.
-    fn istio(&self, property: Istio<'_>) -> Option<String>;
+    fn istio(&self, property: IstioProperty<'_>) -> Option<String>;
 
     /// `connection.uri_san_peer_certificate`: the first URI among the subject alternative names of the client's certificate.
     fn peer_uri(&self) -> Option<String>;

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 
 use headgate_contract::{ModelPlan, VersionShare};
 
-use crate::host::{Host, Istio};
+use crate::host::{Host, IstioProperty};
 
 /// This proxy's pod in an Istio mesh. It does not change, so each property is read once.
 #[derive(Debug, Default)]
@@ -17,17 +17,17 @@ pub(crate) struct OwnPod {
 impl OwnPod {
     /// Its namespace.
     pub(crate) fn namespace(&self, host: &dyn Host) -> Option<&str> {
-        read_once(&self.namespace, host, Istio::NodeNamespace)
+        read_once(&self.namespace, host, IstioProperty::NodeNamespace)
     }
 
     /// Its version, by the label with this key.
     pub(crate) fn version(&self, host: &dyn Host, label: &str) -> Option<&str> {
-        read_once(&self.version, host, Istio::NodeLabel(label))
+        read_once(&self.version, host, IstioProperty::NodeLabel(label))
     }
 
     /// Its workload.
     pub(crate) fn workload(&self, host: &dyn Host) -> Option<&str> {
-        read_once(&self.workload, host, Istio::NodeWorkload)
+        read_once(&self.workload, host, IstioProperty::NodeWorkload)
     }
 }
 
@@ -35,7 +35,7 @@ impl OwnPod {
 fn read_once<'a>(
     cell: &'a OnceCell<Option<String>>,
     host: &dyn Host,
-    property: Istio<'_>,
+    property: IstioProperty<'_>,
 ) -> Option<&'a str> {
     cell.get_or_init(|| host.istio(property)).as_deref()
 }

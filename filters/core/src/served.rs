@@ -9,7 +9,7 @@ use headgate_contract::names;
 
 use crate::compiled::{Compiled, Model};
 use crate::decision::Ticket;
-use crate::host::{Host, Istio};
+use crate::host::{Host, IstioProperty};
 use crate::vm::Vm;
 
 /// The version that served an answer of the upstream; `None` if nothing tells it.
@@ -22,7 +22,7 @@ pub(crate) fn version(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Option<Rc<st
 
 #[inline(never)]
 fn version_in_mesh(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Option<Rc<str>> {
-    let subset = host.istio(Istio::Subset).unwrap_or_default();
+    let subset = host.istio(IstioProperty::Subset).unwrap_or_default();
     version_in_plan(ticket, vm, host, &subset).or_else(|| {
         // The version that was picked may have left the plan since. Its subset proves that it served.
         let picked = ticket.version.as_ref();
@@ -34,7 +34,7 @@ fn version_in_mesh(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Option<Rc<str>>
 fn version_in_plan(ticket: &Ticket, vm: &Vm, host: &dyn Host, subset: &str) -> Option<Rc<str>> {
     let config = vm.config.as_ref()?;
     let model = config.namespace(&ticket.namespace)?.model(&ticket.model)?;
-    let endpoint = host.istio(Istio::Workload).unwrap_or_default();
+    let endpoint = host.istio(IstioProperty::Workload).unwrap_or_default();
     if let Some(version) = of_endpoint(model, &ticket.namespace, &endpoint) {
         return Some(version.into());
     }

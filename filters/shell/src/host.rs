@@ -5,7 +5,7 @@
 use std::cell::{OnceCell, RefCell};
 
 use headgate_core::effects::Reply;
-use headgate_core::host::{Host, Istio};
+use headgate_core::host::{Host, IstioProperty};
 use headgate_core::metrics::{Metric, MetricKind};
 use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
 use headgate_drive::{Actions, Message, Refused, Severity, Stats};
@@ -75,13 +75,15 @@ impl Host for Call {
         text(b"xds\0upstream_host_metadata\0filter_metadata\0headgate\0version")
     }
 
-    fn istio(&self, property: Istio<'_>) -> Option<String> {
+    fn istio(&self, property: IstioProperty<'_>) -> Option<String> {
         text(match property {
-            Istio::Workload => b"xds\0upstream_host_metadata\0filter_metadata\0istio\0workload",
-            Istio::Subset => b"xds\0cluster_metadata\0filter_metadata\0istio\0subset",
-            Istio::NodeNamespace => b"xds\0node\0metadata\0NAMESPACE",
-            Istio::NodeWorkload => b"xds\0node\0metadata\0WORKLOAD_NAME",
-            Istio::NodeLabel(key) => {
+            IstioProperty::Workload => {
+                b"xds\0upstream_host_metadata\0filter_metadata\0istio\0workload"
+            }
+            IstioProperty::Subset => b"xds\0cluster_metadata\0filter_metadata\0istio\0subset",
+            IstioProperty::NodeNamespace => b"xds\0node\0metadata\0NAMESPACE",
+            IstioProperty::NodeWorkload => b"xds\0node\0metadata\0WORKLOAD_NAME",
+            IstioProperty::NodeLabel(key) => {
                 return text(&[b"xds\0node\0metadata\0LABELS\0", key.as_bytes()].concat());
             }
         })

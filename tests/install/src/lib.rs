@@ -126,7 +126,7 @@ pub fn documents(yaml: &str) -> Vec<Value> {
 
 /// `Kind namespace/name`.
 #[must_use]
-pub fn identity(object: &Value) -> String {
+pub fn object_key(object: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let metadata = &object["metadata"];
     format!(
@@ -137,17 +137,17 @@ pub fn identity(object: &Value) -> String {
     )
 }
 
-/// Objects by [`identity`].
+/// Objects by [`object_key`].
 ///
 /// # Panics
 /// If two have the same.
 #[must_use]
-pub fn by_identity(objects: Vec<Value>) -> BTreeMap<String, Value> {
+pub fn by_key(objects: Vec<Value>) -> BTreeMap<String, Value> {
     let mut map = BTreeMap::new();
     for object in objects {
-        let identity = identity(&object);
-        assert!(!map.contains_key(&identity), "{identity} twice");
-        map.insert(identity, object);
+        let key = object_key(&object);
+        assert!(!map.contains_key(&key), "{key} twice");
+        map.insert(key, object);
     }
     map
 }

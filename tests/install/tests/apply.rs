@@ -8,7 +8,7 @@ use headgate_testkit::deadline::eventually;
 use headgate_testkit::kube::Kubectl;
 use headgate_tests_install::cluster::start;
 use headgate_tests_install::{
-    COMPONENTS, OVERLAYS, documents, identity, kustomize, overlay, with_components,
+    COMPONENTS, OVERLAYS, documents, kustomize, object_key, overlay, with_components,
 };
 use serde_json::Value;
 use tokio::sync::Mutex;
@@ -89,7 +89,7 @@ async fn resource_versions(kubectl: &Kubectl, directory: &Path) -> Vec<String> {
     // The API server writes namespaces and ConfigMaps of its own accord, which has no generation.
     let stable = items.iter().filter(|o| o["kind"] != "Namespace");
     stable
-        .map(|object| format!("{} {}", identity(object), version(object)))
+        .map(|object| format!("{} {}", object_key(object), version(object)))
         .collect()
 }
 

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use headgate_tests_install::{
-    COMPONENTS, OVERLAYS, by_identity, documents, kustomize, output, overlay, program, repository,
-    text, with_components,
+    COMPONENTS, OVERLAYS, by_key, documents, kustomize, output, overlay, program, repository, text,
+    with_components,
 };
 use serde_json::{Map, Value};
 
@@ -134,7 +134,7 @@ fn walk(value: &mut Value) {
 }
 
 fn objects(yaml: &str) -> BTreeMap<String, Value> {
-    by_identity(documents(yaml).into_iter().map(normalized).collect())
+    by_key(documents(yaml).into_iter().map(normalized).collect())
 }
 
 fn assert_same(directory: &Path, values: &[&str]) {
@@ -144,8 +144,8 @@ fn assert_same(directory: &Path, values: &[&str]) {
     let found = objects(&output(&mut template("headgate", values)));
     let names = |map: &BTreeMap<String, Value>| map.keys().cloned().collect::<BTreeSet<_>>();
     assert_eq!(names(&found), names(&expected), "{values:?}");
-    for (identity, object) in &expected {
-        assert_eq!(&found[identity], object, "{values:?}: {identity}");
+    for (key, object) in &expected {
+        assert_eq!(&found[key], object, "{values:?}: {key}");
     }
 }
 
@@ -400,10 +400,10 @@ fn every_version_is_that_of_the_workspace() {
         .find_map(|line| line.strip_prefix("ENVOY_VERSION="))
         .unwrap();
     for name in OVERLAYS {
-        for (identity, object) in objects(&kustomize(&overlay(name))) {
+        for (key, object) in objects(&kustomize(&overlay(name))) {
             assert_eq!(
                 object["metadata"]["labels"]["app.kubernetes.io/version"], version,
-                "{identity}"
+                "{key}"
             );
             let containers = &object["spec"]["template"]["spec"]["containers"];
             for container in containers.as_array().into_iter().flatten() {
@@ -413,7 +413,7 @@ fn every_version_is_that_of_the_workspace() {
                     "auto".to_owned(),
                 ];
                 let image = container["image"].as_str().unwrap();
-                assert!(known.contains(&image.to_owned()), "{identity}: {image}");
+                assert!(known.contains(&image.to_owned()), "{key}: {image}");
             }
         }
     }

@@ -13,7 +13,7 @@ use headgate_testkit::ports::free_port;
 use headgate_testkit::process::{Process, ProcessOptions};
 use headgate_testkit::testbed::{Testbed, TestbedOptions, artifacts};
 use headgate_tests_install::{
-    ENVOY_STATISTICS, by_identity, documents, kustomize, output, overlay, text,
+    ENVOY_STATISTICS, by_key, documents, kustomize, output, overlay, text,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -32,7 +32,7 @@ struct Pod {
 
 impl Pod {
     fn of(overlay_name: &str, xds: SocketAddr) -> Self {
-        let objects = by_identity(documents(&kustomize(&overlay(overlay_name))));
+        let objects = by_key(documents(&kustomize(&overlay(overlay_name))));
         let deployment = &objects["Deployment headgate-system/headgate-envoy"];
         let pod = &deployment["spec"]["template"]["spec"];
         let config = pod["volumes"][0]["configMap"]["name"].as_str().unwrap();

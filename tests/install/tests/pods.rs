@@ -3,14 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use headgate_meshkit::pods::{Image, Images, ProcessRunner, Processes};
+use headgate_meshkit::pods::{Image, Images, ProcessCluster};
 use headgate_testkit::client::{HttpClient, HttpRequest};
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{EmptyRuntime, Kube, Kubelet};
+use headgate_testkit::kube::Kube;
 use headgate_testkit::measured;
 use headgate_testkit::testbed::artifacts;
 use headgate_tests_install::cluster;
@@ -26,10 +27,14 @@ const SOON: Duration = Duration::from_secs(60);
 const NAMESPACE: &str = "headgate-system";
 const PROGRAM: &str = "/usr/local/bin/headgate";
 
-struct Cluster {
-    kube: Kube,
-    processes: Processes,
-    _kubelet: Kubelet,
+struct Cluster(ProcessCluster);
+
+impl Deref for Cluster {
+    type Target = ProcessCluster;
+
+    fn deref(&self) -> &ProcessCluster {
+        &self.0
+    }
 }
 
 /// A cluster that runs the image of the control plane. The pods of gateways count as ready at once.
@@ -40,14 +45,7 @@ async fn start() -> Cluster {
         .with_file("/wasm", wasm.parent().unwrap())
         .with_user(65532);
     let images = Images::default().with("headgate/headgate", headgate);
-    let runner = ProcessRunner::new(&kube, images, EmptyRuntime::default()).unwrap();
-    let processes = runner.processes();
-    let kubelet = runner.start(&kube);
-    Cluster {
-        kube,
-        processes,
-        _kubelet: kubelet,
-    }
+    Cluster(ProcessCluster::start(kube, images).unwrap())
 }
 
 impl Cluster {

@@ -1,13 +1,14 @@
 //! The kubelet that runs pods as processes: what a Deployment says is what happens.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use std::ops::Deref;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use headgate_meshkit::pods::{Image, Images, ProcessRunner, Processes};
+use headgate_meshkit::pods::{Image, Images, ProcessCluster};
 use headgate_testkit::client::{HttpClient, HttpRequest};
 use headgate_testkit::deadline::eventually;
-use headgate_testkit::kube::{EmptyRuntime, Kube, KubeOptions, Kubelet};
+use headgate_testkit::kube::{Kube, KubeOptions};
 use headgate_testkit::measured;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -16,10 +17,14 @@ use serde_json::{Value, json};
 const SOON: Duration = Duration::from_secs(60);
 const SERVER: &str = "/usr/local/bin/test-server";
 
-struct Cluster {
-    kube: Kube,
-    processes: Processes,
-    _kubelet: Kubelet,
+struct Cluster(ProcessCluster);
+
+impl Deref for Cluster {
+    type Target = ProcessCluster;
+
+    fn deref(&self) -> &ProcessCluster {
+        &self.0
+    }
 }
 
 /// An API whose pods run: `test/server` and `test/etcd` as processes.
@@ -31,14 +36,7 @@ async fn start() -> Cluster {
     let images = Images::default()
         .with("test/server", server)
         .with("test/etcd", etcd);
-    let runner = ProcessRunner::new(&kube, images, EmptyRuntime::default()).unwrap();
-    let processes = runner.processes();
-    let kubelet = runner.start(&kube);
-    Cluster {
-        kube,
-        processes,
-        _kubelet: kubelet,
-    }
+    Cluster(ProcessCluster::start(kube, images).unwrap())
 }
 
 impl Cluster {

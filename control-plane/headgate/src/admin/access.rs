@@ -112,7 +112,7 @@ impl Inner {
         let token = token.ok_or_else(|| unauthenticated("a token"))?;
         let verdict = tokens.review(token, &verb, path).await.map_err(|error| {
             let why = format!(
-                "the Kubernetes API does not check the token: {error}; the right to ask it is printed by `headgate schema rbac --admin-tokens`"
+                "the Kubernetes API cannot check the token: {error}; apply the output of `headgate schema rbac --admin-tokens`, or use a client on loopback"
             );
             Refused::new(StatusCode::SERVICE_UNAVAILABLE, why)
         })?;

@@ -31,13 +31,13 @@ const IN_STATUS: InStatus = InStatus {
 };
 
 /// The transport of the admin port.
-pub(crate) struct AdminDoor {
+pub(crate) struct AdminPort {
     /// `None` for plaintext.
     certificate: Option<PortCertificate>,
     options: HandshakeOptions,
 }
 
-impl AdminDoor {
+impl AdminPort {
     /// Reads the certificate for the first time.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ Examples:
     --xds headgate.headgate-system.svc:18000 --output /etc/envoy
   headgate bootstrap --identity spiffe --spiffe-socket /run/spire/agent.sock \\
     --server-id spiffe://example.org/ns/headgate-system/sa/headgate --xds headgate.headgate-system.svc:18000
-Proxies of Istio have the bootstrap of their mesh: they need none of these.")]
+Istio proxies get their bootstrap from Istio and do not need this command.")]
 pub(crate) struct BootstrapArgs {
     /// How the proxy authenticates itself and the control plane.
     #[arg(long, value_enum, default_value_t = IdentityKind::None)]
@@ -104,8 +104,13 @@ impl BootstrapArgs {
             .iter()
             .find(|(f, is_given)| *is_given && !allowed.contains(f))
         {
+            let kind = match self.identity {
+                IdentityKind::None => "none",
+                IdentityKind::Files => "files",
+                IdentityKind::Spiffe => "spiffe",
+            };
             return Err(format!(
-                "{flag} does not apply to this --identity: remove it, or choose another --identity"
+                "{flag} does not apply to --identity {kind}: remove it, or choose another --identity"
             ));
         }
         let identity = match self.identity {

@@ -7,7 +7,7 @@ use headgate_identity::{FileOptions, PortTls, TrustDomain};
 use headgate_publisher::FlagRules;
 use ipnet::IpNet;
 
-use crate::config::{AdmissionConfig, IdentityConfig, TransportConfig};
+use crate::config::{IdentityConfig, RuleSourceConfig, TransportConfig};
 use crate::names::parse_namespace;
 
 /// TLS of the xDS port, and which proxies may connect.
@@ -97,7 +97,7 @@ impl IdentityArgs {
                 Vec::new()
             },
             trusted_forwarders: self.trust_xfcc_from.clone(),
-            admission: self.admission()?,
+            rules: self.rules()?,
         })
     }
 
@@ -139,7 +139,7 @@ impl IdentityArgs {
         }
     }
 
-    fn admission(&self) -> Result<AdmissionConfig, String> {
+    fn rules(&self) -> Result<RuleSourceConfig, String> {
         let flags = [
             ("--allow-identity", self.allow_identities.is_empty()),
             ("--allow-node", self.allow_nodes.is_empty()),
@@ -160,8 +160,8 @@ impl IdentityArgs {
             );
         }
         Ok(match &self.scopes {
-            Some(file) => AdmissionConfig::File(file.clone()),
-            None => AdmissionConfig::Flags(FlagRules {
+            Some(file) => RuleSourceConfig::File(file.clone()),
+            None => RuleSourceConfig::Flags(FlagRules {
                 allow: self.allow_nodes.clone(),
                 allow_identities: self.allow_identities.clone(),
                 follow: self.follow_nodes.clone(),

@@ -26,8 +26,9 @@ pub(crate) struct ListenerArgs {
     /// proxy needs the cluster of the agent, as `headgate bootstrap --identity spiffe` writes it.
     #[arg(long, env = "HEADGATE_LISTENER_SPIFFE")]
     listener_spiffe: bool,
-    /// Certificates of clients: `none` asks for none, `request` verifies one if the client has it, `require` refuses clients without
-    /// one. A certificate needs exactly one URI, a SPIFFE id of an allowed trust domain, verified by the bundle of that trust domain.
+    /// Client certificates. `none`: clients are not asked for one. `request`: optional, verified if present. `require`: clients without
+    /// one cannot connect. A certificate needs exactly one URI, a SPIFFE id of an allowed trust domain, verified by the bundle of that
+    /// trust domain.
     #[arg(
         long,
         value_name = "MODE",
@@ -38,12 +39,12 @@ pub(crate) struct ListenerArgs {
     /// PEM bundle that verifies the clients of another trust domain, with --listener-tls. Repeatable.
     #[arg(long = "listener-trust-bundle", value_name = "TRUST_DOMAIN=FILE", value_parser = parse_bundle)]
     listener_trust_bundles: Vec<(TrustDomain, PathBuf)>,
-    /// Trust domains of clients. The default with --listener-tls is the one of `tls.crt` and those of --listener-trust-bundle; needed
-    /// with --listener-spiffe. With `request` it is one.
+    /// Trust domains of clients. Default with --listener-tls: that of `tls.crt` and those of --listener-trust-bundle. Required with
+    /// --listener-spiffe if clients present certificates. With `--listener-client-certificates request`, exactly one.
     #[arg(long, value_name = "TRUST_DOMAIN,…", value_delimiter = ',', value_parser = parse_trust_domain, env = "HEADGATE_LISTENER_TRUST_DOMAINS")]
     listener_trust_domains: Vec<TrustDomain>,
-    /// Offer HTTP/3 on the UDP port with the number of the listener's port, with the same certificates. PORT is what clients reach, for
-    /// `alt-svc`, if it is another one.
+    /// Also serve HTTP/3, on the UDP port with the same number as the TCP port of the listener and with the same certificates. PORT
+    /// (1–65535): the port that responses advertise in `alt-svc`, if clients reach another one.
     #[arg(
         long,
         value_name = "PORT",
@@ -55,14 +56,14 @@ pub(crate) struct ListenerArgs {
     http3: Option<u16>,
 }
 
-/// The demand on the certificates of clients.
+/// Whether clients present certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Clients {
     /// Clients are not asked for one.
     None,
-    /// One is verified if the client has it.
+    /// Optional; verified if present.
     Request,
-    /// Clients without one are refused.
+    /// Clients without one cannot connect.
     Require,
 }
 

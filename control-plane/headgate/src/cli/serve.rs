@@ -34,7 +34,8 @@ pub(crate) struct ServeArgs {
     /// Identity of proxies.
     #[command(flatten)]
     identity: IdentityArgs,
-    /// How long a cluster stays after the last route to it is removed, in seconds (2–3600).
+    /// How long a cluster stays after the last route to it is removed, in seconds (2–3600). With --istio, also how long the route of a
+    /// removed version stays.
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(2..=3600))]
     linger: u64,
     /// Interval of the load reports of a proxy, in seconds (1–60). They show which versions the proxy cannot connect to. The bootstrap
@@ -45,18 +46,19 @@ pub(crate) struct ServeArgs {
     /// all at once. During the drain /readyz answers 503 and new proxies are rejected. A second SIGTERM, or SIGINT, ends the process at once.
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600), env = "HEADGATE_DRAIN_TIME")]
     drain_time: u64,
-    /// Connections that may be open on the xDS port. A new one beyond it is closed, counted as `connection_limit` and logged.
+    /// Largest number of open connections on the xDS port (at least 1). Further ones are closed, counted as `connection_limit` and logged.
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = parse_limit)]
     max_connections: usize,
-    /// Connections that may be open on the xDS port for one identity; for one address, if the connection has no identity. All proxies
-    /// behind one sidecar have its address. A new one beyond it is closed, counted as `peer_connection_limit` and logged.
+    /// Largest number of open connections on the xDS port for each identity, or for each IP address if the connection has no identity (at
+    /// least 1). All proxies behind one sidecar share its address. Further connections are closed, counted as `peer_connection_limit`
+    /// and logged.
     #[arg(long, value_name = "NUMBER", default_value_t = 2_000, value_parser = parse_limit)]
     max_connections_per_peer: usize,
-    /// Streams that may be open on one connection of the xDS port. Clients that need more open another connection.
+    /// Largest number of open streams on each connection of the xDS port (at least 1). Clients that need more open another connection.
     #[arg(long, value_name = "NUMBER", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..))]
     max_streams: u32,
-    /// Streams that may be open on the xDS port for one identity, over all its connections; 0 for no limit. A proxy has one or two. A new
-    /// one beyond it ends with RESOURCE_EXHAUSTED, is counted as `identity_stream_limit` and logged.
+    /// Largest number of open streams on the xDS port for each identity, over all its connections; 0 for no limit. A proxy has one or two.
+    /// Further streams end with RESOURCE_EXHAUSTED, are counted as `identity_stream_limit` and logged.
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000)]
     max_streams_per_identity: usize,
     /// Longest TLS handshake of a connection to the xDS port or the admin port, in seconds (1–300). A slower one is closed, counted as

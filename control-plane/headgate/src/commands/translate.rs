@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::admin::resources;
 use crate::config::{Failure, TranslateConfig};
-use crate::listener_tls::ListenerDoor;
+use crate::listener_tls::ListenerTlsSource;
 use crate::mesh;
 use crate::modules;
 use crate::source;
@@ -35,7 +35,7 @@ pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
         ));
         modules::without_code()
     });
-    let listener = ListenerDoor::open(input.listener_tls.as_ref())?;
+    let listener = ListenerTlsSource::open(input.listener_tls.as_ref())?;
     let linger = Duration::from_secs(60);
     let options = translation::options(input, module, linger, listener.tls())?;
     let prints_mesh = input.istio.mode.is_some();

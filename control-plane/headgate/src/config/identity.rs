@@ -32,7 +32,7 @@ pub(crate) struct IdentityConfig {
     /// Addresses of proxies that forward the identity of others.
     pub trusted_forwarders: Vec<IpNet>,
     /// The rules.
-    pub admission: AdmissionConfig,
+    pub rules: RuleSourceConfig,
 }
 
 impl IdentityConfig {
@@ -55,7 +55,7 @@ pub(crate) enum TransportConfig {
 
 /// Where the scope rules come from.
 #[derive(Debug, Clone)]
-pub(crate) enum AdmissionConfig {
+pub(crate) enum RuleSourceConfig {
     /// Flags.
     Flags(FlagRules),
     /// A file.

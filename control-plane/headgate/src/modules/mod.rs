@@ -1,7 +1,9 @@
 //! The wasm module for the proxies: a file with its SHA-256 in its name, or its bytes.
 //!
 //! Envoy loads a module again only if its path changes, so a new module gets a new name. The named copy is in the directory of the
-//! original, or already on the proxies; old copies stay, because a proxy may still load one. While serving, [`watch`] detects that the module was replaced.
+//! original, or already on the proxies. Old copies stay, because a proxy may still load one.
+//!
+//! While serving, [`watch`] detects that the module was replaced.
 
 mod completeness;
 mod watch;

@@ -41,7 +41,7 @@ pub(crate) const NODE_METADATA: [&str; 5] = [
 
 /// Where the rules come from.
 #[derive(Debug, Clone)]
-pub enum Admission {
+pub enum RuleSource {
     /// Flags.
     Flags(FlagRules),
     /// The file of `--scopes`; the first rule that matches decides.
@@ -52,7 +52,7 @@ pub enum Admission {
 #[derive(Debug, Clone)]
 pub struct ScopeRules {
     /// The rules.
-    pub admission: Admission,
+    pub source: RuleSource,
     /// Whether the transport gives every proxy an identity, so that one without is refused.
     pub has_identities: bool,
     /// Trust domains whose identities are allowed; empty if the transport alone decides.
@@ -83,7 +83,7 @@ impl ScopeRules {
     #[must_use]
     pub fn loopback(namespaces: Vec<String>, listen: SocketAddr) -> Self {
         Self {
-            admission: Admission::Flags(FlagRules::default()),
+            source: RuleSource::Flags(FlagRules::default()),
             has_identities: false,
             trust_domains: Vec::new(),
             namespaces,
@@ -95,9 +95,9 @@ impl ScopeRules {
     /// Patterns of the namespaces that proxies in a namespace of a mesh may see; `None`: proxies of any namespace.
     #[must_use]
     pub fn seen_in_mesh(&self, namespace: Option<&str>) -> Vec<String> {
-        match &self.admission {
-            Admission::Flags(flags) => flags.seen_by_any(),
-            Admission::File(rules) => {
+        match &self.source {
+            RuleSource::Flags(flags) => flags.seen_by_any(),
+            RuleSource::File(rules) => {
                 let fitting = rules
                     .iter()
                     .filter(|rule| rule.matches.may_fit_namespace(namespace));
@@ -113,9 +113,9 @@ impl ScopeRules {
     pub fn scope(&self, peer: &Peer) -> Result<ScopeSpec, PermissionDenied> {
         let identity = self.identity(peer)?;
         let identity = identity.as_ref();
-        let grant = match &self.admission {
-            Admission::Flags(flags) => flags.grant(peer, identity, &self.namespaces)?,
-            Admission::File(rules) => self.first_match(rules, peer, identity)?,
+        let grant = match &self.source {
+            RuleSource::Flags(flags) => flags.grant(peer, identity, &self.namespaces)?,
+            RuleSource::File(rules) => self.first_match(rules, peer, identity)?,
         };
         Ok(ScopeSpec {
             follow: grant.follow,
@@ -130,18 +130,18 @@ impl ScopeRules {
     /// # Errors
     /// A message that names the flag and the fix.
     pub fn check(&self) -> Result<(), String> {
-        match &self.admission {
-            Admission::Flags(flags) if !self.mesh => flags.check(&self.namespaces),
-            Admission::Flags(_) | Admission::File(_) => Ok(()),
+        match &self.source {
+            RuleSource::Flags(flags) if !self.mesh => flags.check(&self.namespaces),
+            RuleSource::Flags(_) | RuleSource::File(_) => Ok(()),
         }
     }
 
     /// Whether a proxy without an identity is refused.
     fn requires_identity(&self) -> bool {
         self.has_identities
-            || match &self.admission {
-                Admission::Flags(flags) => !flags.allow_identities.is_empty(),
-                Admission::File(rules) => rules.iter().any(|r| r.matches.requires_identity()),
+            || match &self.source {
+                RuleSource::Flags(flags) => !flags.allow_identities.is_empty(),
+                RuleSource::File(rules) => rules.iter().any(|r| r.matches.requires_identity()),
             }
     }
 

@@ -16,7 +16,7 @@ fn own(list: &[&str]) -> Vec<String> {
 fn flags(flags: FlagRules) -> ScopeRules {
     let listen = "127.0.0.1:10000".parse().unwrap();
     ScopeRules {
-        admission: Admission::Flags(flags),
+        source: RuleSource::Flags(flags),
         ..ScopeRules::loopback(own(&["a", "b", "c"]), listen)
     }
 }
@@ -24,7 +24,7 @@ fn flags(flags: FlagRules) -> ScopeRules {
 fn file(yaml: &str) -> ScopeRules {
     let served = own(&["a", "b", "c"]);
     ScopeRules {
-        admission: Admission::File(parse_scope_file(yaml, Some(&served)).unwrap()),
+        source: RuleSource::File(parse_scope_file(yaml, Some(&served)).unwrap()),
         ..flags(FlagRules::default())
     }
 }

@@ -86,7 +86,7 @@ async fn receive_reports<S: SnapshotProvider>(
     };
     tokio::select! {
         ended = reports => ended,
-        status = scope_changes.leave(server, &peer, &scope) => Err(status),
+        status = scope_changes.until_changed(server, &peer, &scope) => Err(status),
     }
 }
 

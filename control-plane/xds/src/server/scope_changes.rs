@@ -19,7 +19,7 @@ impl ScopeChanges {
     }
 
     /// Waits until `peer` has another scope than `scope`, or may have nothing. Returns the status that ends its stream.
-    pub(super) async fn leave<S: SnapshotProvider>(
+    pub(super) async fn until_changed<S: SnapshotProvider>(
         &mut self,
         server: &XdsServer<S>,
         peer: &Peer,

@@ -95,7 +95,7 @@ async fn serve_admitted<P: Wire, S: SnapshotProvider>(
         Box::pin(stream.receive::<P>(bytes, move || Ok(request))).await?;
         tokio::select! {
             ended = stream.run::<P>(inbound, &mut snapshots, outbound) => ended,
-            status = scope_changes.leave(server, &peer, &scope) => Err(status),
+            status = scope_changes.until_changed(server, &peer, &scope) => Err(status),
         }
     };
     let ended = until_drained(server, Some(id), Box::pin(events)).await;

@@ -81,8 +81,9 @@ struct Raw {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_TENANT_RULES), extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::EACH_ONCE]))))]
     tenant_from: Option<Vec<TenantSource>>,
-    /// For proxies with the role `follow`: the hops before whose header `x-headgate-tenant` is believed, by the SPIFFE id of their certificate;
-    /// `*` matches any characters. `any`: whoever can connect. For all others, the tenant comes from `tenantFrom`. Default none.
+    /// For proxies with the role `follow`: patterns of the SPIFFE ids of previous hops. The header `x-headgate-tenant` is accepted only from
+    /// these hops. `*` matches any characters; `any` accepts the header from every client. For all others, the tenant comes from
+    /// `tenantFrom`. Default none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(length(max = MAX_TENANT_RULES)))]
     trusted_hops: Vec<TrustedHop>,

@@ -1,7 +1,7 @@
-//! The tenant of a request: what a trusted hop before says, else the first source that the request has.
+//! The tenant of a request: the tag of a trusted previous hop, else the first source in `tenantFrom` that the request has.
 //!
 //! Invariant: of what a client can write, only the sources `header:NAME` and `apiKeySha256` count; a hop that follows and does not
-//! trust the one before replaces its tag.
+//! trust the previous one replaces its tag.
 
 use std::borrow::Cow;
 use std::rc::Rc;

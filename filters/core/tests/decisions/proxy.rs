@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use headgate_core::effects::{Effect, Flow, Reply, Step};
 use headgate_core::headers::Headers;
-use headgate_core::host::{Host, Istio};
+use headgate_core::host::{Host, IstioProperty};
 use headgate_core::ports::{CasMismatch, Cells, Clock, Entropy};
 use headgate_core::stream::Stream;
 use headgate_core::vm::{Stages, Vm};
@@ -107,7 +107,7 @@ impl Host for MemoryHost {
     fn served_version(&self) -> Option<String> {
         self.served.borrow().clone()
     }
-    fn istio(&self, property: Istio<'_>) -> Option<String> {
+    fn istio(&self, property: IstioProperty<'_>) -> Option<String> {
         self.istio.borrow().get(&format!("{property:?}")).cloned()
     }
     fn peer_uri(&self) -> Option<String> {

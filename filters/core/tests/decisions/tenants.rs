@@ -1,4 +1,4 @@
-//! The tenant: the order of its sources, what a client can and cannot write, and whose word a hop that follows takes.
+//! The tenant: the order of its sources, what a client can forge, and which hops a following hop trusts.
 
 use headgate_core::effects::{Effect, Flow};
 

@@ -138,7 +138,7 @@ impl Host for Recorder {
     fn served_version(&self) -> Option<String> {
         Some("v1".into())
     }
-    fn istio(&self, _: headgate_core::host::Istio<'_>) -> Option<String> {
+    fn istio(&self, _: headgate_core::host::IstioProperty<'_>) -> Option<String> {
         None
     }
     fn peer_uri(&self) -> Option<String> {

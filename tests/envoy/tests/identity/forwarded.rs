@@ -86,7 +86,7 @@ struct Setup {
     testbed: Testbed,
     a: TrustDomainAuthority,
     dir: tempfile::TempDir,
-    door: SocketAddr,
+    inbound: SocketAddr,
     _sidecar: Envoy,
 }
 
@@ -99,15 +99,15 @@ async fn setup() -> Setup {
     let args = ["--trust-xfcc-from", "127.0.0.0/8", "--scopes", scopes];
     let testbed = testbed(&["blue", "green"], &args.map(str::to_owned)).await;
     let files = volume(dir.path(), "server", &a, SERVER, a.pem());
-    let door = free_addr().unwrap();
-    let bootstrap = sidecar(door, testbed.addresses().xds, &files);
+    let inbound = free_addr().unwrap();
+    let bootstrap = sidecar(inbound, testbed.addresses().xds, &files);
     let options = EnvoyOptions::new(bootstrap.to_string());
     Setup {
         _sidecar: Envoy::start(options).await.unwrap(),
         testbed,
         a,
         dir,
-        door,
+        inbound,
     }
 }
 
@@ -115,7 +115,7 @@ impl Setup {
     async fn proxy(&self, id: &str, path: &str) -> Proxy {
         let files = volume(self.dir.path(), id, &self.a, path, self.a.pem());
         let server = format!("spiffe://a.test{SERVER}");
-        start_with_files(&self.testbed, id, files.path(), &server, self.door).await
+        start_with_files(&self.testbed, id, files.path(), &server, self.inbound).await
     }
 }
 
@@ -211,7 +211,7 @@ async fn a_proxy_that_writes_the_header_itself_keeps_its_own_identity() {
         format!("spiffe://a.test{SERVER}"),
         setup.dir.path().join("spoof-bootstrap"),
     );
-    let (certificates, xds) = (files.path().to_str().unwrap(), setup.door.to_string());
+    let (certificates, xds) = (files.path().to_str().unwrap(), setup.inbound.to_string());
     let args = [
         "--identity",
         "files",

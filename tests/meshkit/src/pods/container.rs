@@ -16,9 +16,9 @@ use tokio::sync::{oneshot, watch};
 
 use super::error::Unable;
 use super::exec::Exec;
+use super::expansion::PodAddress;
 use super::probes::{Probes, http};
 use super::root::Privileges;
-use super::words::PodAddress;
 
 /// Interval between two looks at a process.
 const LOOK: Duration = Duration::from_millis(20);

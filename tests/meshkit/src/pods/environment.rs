@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::{Container, EnvVar, EnvVarSource, ObjectFieldSel
 use kube::ResourceExt as _;
 
 use super::error::Unable;
+use super::expansion::{PodAddress, expand, on_pod_address};
 use super::objects::Objects;
-use super::words::{PodAddress, expand, on_pod_address};
 
 /// Directories of programs, for commands without a slash.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/";

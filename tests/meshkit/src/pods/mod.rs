@@ -15,10 +15,12 @@
 //! Invariant: only loopback addresses; no mount is visible outside of a container; processes end with the [`Kubelet`].
 
 mod atomic;
+mod cluster;
 mod container;
 mod environment;
 mod error;
 mod exec;
+mod expansion;
 mod health;
 mod images;
 mod injection;
@@ -28,7 +30,6 @@ mod probes;
 mod root;
 mod status;
 mod volumes;
-mod words;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -44,6 +45,7 @@ use kube::ResourceExt as _;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+pub use self::cluster::ProcessCluster;
 pub use self::images::{Image, Images};
 pub use self::injection::{Injected, Injecting, Injector};
 

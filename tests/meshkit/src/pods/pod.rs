@@ -17,13 +17,13 @@ use super::atomic;
 use super::container::{ContainerState, Life, Phase, Prepare, Restart, Runnable, States};
 use super::environment::environment;
 use super::error::Unable;
+use super::expansion::{PodAddress, expand, on_pod_address};
 use super::images::Image;
 use super::objects::Objects;
 use super::probes::Probes;
 use super::root::{Mount, Privileges, Root};
 use super::status::StatusWriter;
 use super::volumes::{self, CREDENTIALS, CREDENTIALS_VOLUME, Volumes};
-use super::words::{PodAddress, expand, on_pod_address};
 
 /// Default of `terminationGracePeriodSeconds`.
 const GRACE: i64 = 30;

@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 
 use super::error::Unable;
 use super::exec::Exec;
+use super::expansion::PodAddress;
 use super::health::{Serving, serving};
-use super::words::PodAddress;
 
 /// How to ask once.
 #[derive(Debug, Clone)]

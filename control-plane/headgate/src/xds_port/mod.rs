@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use headgate_identity::{HandshakeOptions, PortTls, ServerIdentity, tls};
 use headgate_kubernetes::faults::{FaultPlace, Faults};
-use headgate_publisher::{Admission, ScopeRules, SnapshotStore};
+use headgate_publisher::{RuleSource, ScopeRules, SnapshotStore};
 use headgate_xds::XdsServer;
 use headgate_xds::connection::tcp;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::scope_file::ScopeFile;
-use crate::config::{AdmissionConfig, Failure, IdentityConfig};
+use crate::config::{Failure, IdentityConfig, RuleSourceConfig};
 use crate::port_certificate::{InStatus, PortCertificate};
 
 /// Problems of the certificate.
@@ -30,7 +30,7 @@ const IN_STATUS: InStatus = InStatus {
 };
 
 /// The transport and the rules, as they are at the start.
-pub(crate) struct Door {
+pub(crate) struct XdsPort {
     /// `None` for plaintext.
     certificate: Option<PortCertificate>,
     handshake_timeout: Duration,
@@ -38,7 +38,7 @@ pub(crate) struct Door {
     rules: ScopeRules,
 }
 
-impl Door {
+impl XdsPort {
     /// Reads certificates and rules for the first time. `rules` has the namespaces and the listen address.
     ///
     /// # Errors
@@ -58,12 +58,12 @@ impl Door {
                 .collect(),
             ..rules
         };
-        let (rules, scope_file) = match &config.admission {
-            AdmissionConfig::Flags(flags) => {
-                let admission = Admission::Flags(flags.clone());
-                (ScopeRules { admission, ..base }, None)
+        let (rules, scope_file) = match &config.rules {
+            RuleSourceConfig::Flags(flags) => {
+                let source = RuleSource::Flags(flags.clone());
+                (ScopeRules { source, ..base }, None)
             }
-            AdmissionConfig::File(path) => {
+            RuleSourceConfig::File(path) => {
                 let file = ScopeFile::open(path, base)?;
                 (file.rules(), Some(file))
             }

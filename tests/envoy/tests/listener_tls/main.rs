@@ -33,15 +33,15 @@ spec:
 ";
 
 /// A control plane whose listener has a certificate, one Envoy, and the authority of everybody.
-struct Door {
+struct ListenerTestbed {
     testbed: Testbed,
     authority: TrustDomainAuthority,
     files: SecretVolume,
     _dir: tempfile::TempDir,
 }
 
-impl Door {
-    async fn open(args: &[&str]) -> Self {
+impl ListenerTestbed {
+    async fn start(args: &[&str]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let authority = TrustDomainAuthority::new("a.test").unwrap();
         let mut files = SecretVolume::new(dir.path().join("tls")).unwrap();
@@ -106,10 +106,10 @@ fn tenant(reply: &Reply) -> Option<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tenants_by_certificate_spend_their_own_budgets_whatever_headers_say() {
-    let door = Door::open(&["--listener-client-certificates", "require"]).await;
-    let [alice, bob] = ["alice", "bob"].map(|account| door.client(account));
-    let first = door.chat(Some(&alice)).await.unwrap();
+async fn a_client_certificate_determines_the_tenant_and_headers_do_not() {
+    let listener = ListenerTestbed::start(&["--listener-client-certificates", "require"]).await;
+    let [alice, bob] = ["alice", "bob"].map(|account| listener.client(account));
+    let first = listener.chat(Some(&alice)).await.unwrap();
     assert_eq!(
         tenant(&first).as_deref(),
         Some("spiffe://a.test/ns/apps/sa/alice")
@@ -123,10 +123,13 @@ async fn tenants_by_certificate_spend_their_own_budgets_whatever_headers_say() {
         ),
         ("baggage", "headgate.tenant=bob"),
     ];
-    let pem = door.authority.pem();
-    let second = door.chat_with(pem, Some(&alice), &spoofed).await.unwrap();
+    let pem = listener.authority.pem();
+    let second = listener
+        .chat_with(pem, Some(&alice), &spoofed)
+        .await
+        .unwrap();
     assert_eq!(second.status, 429, "{}", second.text());
-    let other = door.chat(Some(&bob)).await.unwrap();
+    let other = listener.chat(Some(&bob)).await.unwrap();
     assert_eq!(
         tenant(&other).as_deref(),
         Some("spiffe://a.test/ns/apps/sa/bob")
@@ -135,8 +138,8 @@ async fn tenants_by_certificate_spend_their_own_budgets_whatever_headers_say() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_without_a_good_certificate_is_refused() {
-    let door = Door::open(&["--listener-client-certificates", "require"]).await;
-    assert!(door.chat(None).await.is_err());
+    let listener = ListenerTestbed::start(&["--listener-client-certificates", "require"]).await;
+    assert!(listener.chat(None).await.is_err());
     let id = "spiffe://a.test/ns/apps/sa/alice".to_owned();
     let with = |uris: Vec<String>| SvidParams {
         uris,
@@ -145,57 +148,60 @@ async fn a_client_without_a_good_certificate_is_refused() {
     let foreign = TrustDomainAuthority::new("b.test").unwrap();
     let impostor = foreign.issue_with(&with(vec![id.clone()])).unwrap();
     for svid in [foreign.issue("/ns/apps/sa/alice").unwrap(), impostor] {
-        assert!(door.chat(Some(&svid)).await.is_err());
+        assert!(listener.chat(Some(&svid)).await.is_err());
     }
     let two = with(vec![id, "spiffe://a.test/ns/apps/sa/bob".to_owned()]);
-    let two = door.authority.issue_with(&two).unwrap();
-    assert_eq!(door.chat(Some(&two)).await.unwrap().status, 403);
+    let two = listener.authority.issue_with(&two).unwrap();
+    assert_eq!(listener.chat(Some(&two)).await.unwrap().status, 403);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_certificate_that_is_optional_names_the_tenant_if_the_client_has_it() {
-    let door = Door::open(&["--listener-client-certificates", "request"]).await;
-    let alice = door.client("alice");
-    let with = door.chat(Some(&alice)).await.unwrap();
+    let listener = ListenerTestbed::start(&["--listener-client-certificates", "request"]).await;
+    let alice = listener.client("alice");
+    let with = listener.chat(Some(&alice)).await.unwrap();
     assert_eq!(
         tenant(&with).as_deref(),
         Some("spiffe://a.test/ns/apps/sa/alice")
     );
-    let pem = door.authority.pem();
+    let pem = listener.authority.pem();
     let headers = [("x-tenant-id", "acme")];
-    let without = door.chat_with(pem, None, &headers).await.unwrap();
+    let without = listener.chat_with(pem, None, &headers).await.unwrap();
     assert_eq!(tenant(&without).as_deref(), Some("acme"));
     // Of the bundle, but of another trust domain.
     let other = SvidParams {
         uris: vec!["spiffe://b.test/x".to_owned()],
         ..SvidParams::default()
     };
-    let other = door.authority.issue_with(&other).unwrap();
-    assert_eq!(door.chat(Some(&other)).await.unwrap().status, 403);
+    let other = listener.authority.issue_with(&other).unwrap();
+    assert_eq!(listener.chat(Some(&other)).await.unwrap().status, 403);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_certificate_rotates_and_bad_files_leave_the_last_good_one() {
-    let mut door = Door::open(&[]).await;
-    let old = door.authority.pem().to_owned();
-    let old_key = door.authority.issue("/x").unwrap().key_pem;
-    assert_eq!(door.chat(None).await.unwrap().status, 200);
+    let mut listener = ListenerTestbed::start(&[]).await;
+    let old = listener.authority.pem().to_owned();
+    let old_key = listener.authority.issue("/x").unwrap().key_pem;
+    assert_eq!(listener.chat(None).await.unwrap().status, 200);
     let next = TrustDomainAuthority::new("a.test").unwrap();
     let svid = next.issue("/ns/edge/sa/gateway").unwrap();
-    door.files.write_tls(&svid, next.pem()).unwrap();
+    listener.files.write_tls(&svid, next.pem()).unwrap();
     eventually(SOON, "the new certificate", async || {
         let headers = [("x-tenant-id", "rotated")];
-        door.chat_with(next.pem(), None, &headers).await.map(drop)
+        listener
+            .chat_with(next.pem(), None, &headers)
+            .await
+            .map(drop)
     })
     .await
     .unwrap();
-    assert!(door.chat_with(&old, None, &[]).await.is_err());
+    assert!(listener.chat_with(&old, None, &[]).await.is_err());
 
     // A key that does not fit.
     let bad = [("tls.crt", svid.pem.as_str()), ("tls.key", &old_key)];
-    door.files.write(&bad).unwrap();
+    listener.files.write(&bad).unwrap();
     eventually(SOON, "the problem", async || {
-        let status = door.testbed.control_plane().get("/syncz").await;
+        let status = listener.testbed.control_plane().get("/syncz").await;
         let status = status.map_err(|error| error.to_string())?.to_string();
         let shown = status.contains("ListenerCertificate") && status.contains("tls.key");
         shown.then_some(()).ok_or(status)
@@ -203,17 +209,20 @@ async fn the_certificate_rotates_and_bad_files_leave_the_last_good_one() {
     .await
     .unwrap();
     let headers = [("x-tenant-id", "after")];
-    let reply = door.chat_with(next.pem(), None, &headers).await.unwrap();
+    let reply = listener
+        .chat_with(next.pem(), None, &headers)
+        .await
+        .unwrap();
     assert_eq!(reply.status, 200, "{}", reply.text());
 
     // No dump has a key.
-    let ours = door
+    let ours = listener
         .testbed
         .control_plane()
         .get("/config_dump")
         .await
         .unwrap();
-    let theirs = door.testbed.envoys()[0]
+    let theirs = listener.testbed.envoys()[0]
         .envoy
         .admin()
         .config_dump()
@@ -228,14 +237,14 @@ async fn the_certificate_rotates_and_bad_files_leave_the_last_good_one() {
     }
 }
 
-/// An Envoy that speaks HTTP/3 to the door, and its plain URL.
-async fn http3_client(door: &Door, client: Option<&Svid>) -> (Envoy, String) {
+/// An Envoy that speaks HTTP/3 to the listener, and its plain URL.
+async fn http3_client(listener: &ListenerTestbed, client: Option<&Svid>) -> (Envoy, String) {
     let listen = free_addr().unwrap();
-    let to = door.testbed.addresses().envoy;
+    let to = listener.testbed.addresses().envoy;
     let inline = |text: &str| json!({ "inline_string": text });
     let mut tls = json!({
         "sni": "headgate.test",
-        "common_tls_context": { "validation_context": { "trusted_ca": inline(door.authority.pem()) } },
+        "common_tls_context": { "validation_context": { "trusted_ca": inline(listener.authority.pem()) } },
     });
     if let Some(svid) = client {
         tls["common_tls_context"]["tls_certificates"] = json!([
@@ -244,9 +253,9 @@ async fn http3_client(door: &Door, client: Option<&Svid>) -> (Envoy, String) {
     }
     let ext = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
     let cluster = json!({
-        "name": "door",
+        "name": "listener",
         "type": "STATIC",
-        "load_assignment": { "cluster_name": "door", "endpoints": [{ "lb_endpoints": [{ "endpoint": {
+        "load_assignment": { "cluster_name": "listener", "endpoints": [{ "lb_endpoints": [{ "endpoint": {
             "address": { "socket_address": { "address": "127.0.0.1", "port_value": to.port() } },
         }}]}]},
         "transport_socket": { "name": "envoy.transport_sockets.quic", "typed_config": {
@@ -263,7 +272,7 @@ async fn http3_client(door: &Door, client: Option<&Svid>) -> (Envoy, String) {
         "stat_prefix": "client",
         "http_filters": [{ "name": "router", "typed_config": { "@type": ext("filters.http.router.v3.Router") } }],
         "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": [
-            { "match": { "prefix": "/" }, "route": { "cluster": "door" } },
+            { "match": { "prefix": "/" }, "route": { "cluster": "listener" } },
         ]}]},
     });
     let bootstrap = json!({ "static_resources": {
@@ -281,28 +290,28 @@ async fn http3_client(door: &Door, client: Option<&Svid>) -> (Envoy, String) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn http3_is_offered_beside_it_with_the_same_demands() {
     let args = ["--listener-client-certificates", "require", "--http3=8443"];
-    let door = Door::open(&args).await;
-    let alice = door.client("alice");
-    let first = door.chat(Some(&alice)).await.unwrap();
+    let listener = ListenerTestbed::start(&args).await;
+    let alice = listener.client("alice");
+    let first = listener.chat(Some(&alice)).await.unwrap();
     assert_eq!(first.status, 200, "{}", first.text());
     assert_eq!(first.header("alt-svc"), Some("h3=\":8443\"; ma=86400"));
     let chat = async |url: String| {
         let request = OpenAiRequest::chat("m").max_tokens(600).to(&url);
-        door.testbed.client().send(request).await.unwrap()
+        listener.testbed.client().send(request).await.unwrap()
     };
 
     // The same tenant and the same budget over HTTP/3: 600 of 1000 tokens are spent.
-    let (_with, url) = http3_client(&door, Some(&alice)).await;
+    let (_with, url) = http3_client(&listener, Some(&alice)).await;
     let second = chat(url).await;
     assert_eq!(second.status, 429, "{}", second.text());
     // A refusal that came over TCP has the offer too.
-    let third = door.chat(Some(&alice)).await.unwrap();
+    let third = listener.chat(Some(&alice)).await.unwrap();
     assert_eq!(
         (third.status, third.header("alt-svc").is_some()),
         (429, true)
     );
-    let bob = door.client("bob");
-    let (_bob, url) = http3_client(&door, Some(&bob)).await;
+    let bob = listener.client("bob");
+    let (_bob, url) = http3_client(&listener, Some(&bob)).await;
     let reply = chat(url).await;
     assert_eq!(
         tenant(&reply).as_deref(),
@@ -315,11 +324,11 @@ async fn http3_is_offered_beside_it_with_the_same_demands() {
             .into(),
         ..SvidParams::default()
     };
-    let two = door.authority.issue_with(&two).unwrap();
-    let (_two, url) = http3_client(&door, Some(&two)).await;
+    let two = listener.authority.issue_with(&two).unwrap();
+    let (_two, url) = http3_client(&listener, Some(&two)).await;
     let reply = chat(url).await;
     assert_eq!(reply.status, 403, "{}", reply.text());
-    let (_without, url) = http3_client(&door, None).await;
+    let (_without, url) = http3_client(&listener, None).await;
     let reply = chat(url).await;
     assert_eq!(reply.status, 503, "{}", reply.text());
 }

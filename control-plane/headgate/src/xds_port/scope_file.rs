@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use headgate_identity::settled::Settled;
+use headgate_identity::stable::Stable;
 use headgate_kubernetes::faults::{FaultPlace, Faults};
-use headgate_publisher::{Admission, ScopeRules, SnapshotStore, parse_scope_file};
+use headgate_publisher::{RuleSource, ScopeRules, SnapshotStore, parse_scope_file};
 
 /// Time between two reads.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -17,7 +17,7 @@ const CHECK_EVERY: Duration = Duration::from_millis(500);
 pub(super) struct ScopeFile {
     path: PathBuf,
     rules: ScopeRules,
-    content: Settled<Result<String, String>>,
+    content: Stable<Result<String, String>>,
 }
 
 impl ScopeFile {
@@ -30,7 +30,7 @@ impl ScopeFile {
         Ok(Self {
             rules: parse(path, &content, &base)?,
             path: path.to_owned(),
-            content: Settled::new(content),
+            content: Stable::new(content),
         })
     }
 
@@ -80,7 +80,7 @@ fn parse(
     let served = (!base.mesh).then_some(base.namespaces.as_slice());
     let rules = parse_scope_file(text, served);
     Ok(ScopeRules {
-        admission: Admission::File(rules.map_err(|error| format!("--scopes {path}: {error}"))?),
+        source: RuleSource::File(rules.map_err(|error| format!("--scopes {path}: {error}"))?),
         ..base.clone()
     })
 }

@@ -1,4 +1,4 @@
-//! HTTP filters of a listener with TLS: one refuses certificates of clients that Envoy's TLS accepts, one offers HTTP/3.
+//! HTTP filters of a listener with TLS: one denies client certificates that Envoy's TLS accepts, one advertises HTTP/3 (`alt-svc`).
 
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::HeaderMutation as Mutation;
 use envoy_types::pb::envoy::config::common::mutation_rules::v3::header_mutation::Action as MutationAction;
@@ -32,9 +32,9 @@ struct Rbac {
     matcher: Option<Matcher>,
 }
 
-/// Refuses a certificate with several URIs, which Envoy accepts if one of them fits, and one of a trust domain that is not allowed.
+/// Denies a certificate with several URIs, which Envoy accepts if one of them fits, and one of a trust domain that is not allowed.
 /// A client without a certificate passes: whether it may, TLS has decided.
-pub(crate) fn admission(tls: &ListenerTls) -> HttpFilter {
+pub(crate) fn client_certificates(tls: &ListenerTls) -> HttpFilter {
     let allowed = tls
         .trust_domains
         .iter()
@@ -65,7 +65,7 @@ pub(crate) fn admission(tls: &ListenerTls) -> HttpFilter {
     )
 }
 
-/// Tells clients that the door has HTTP/3 (RFC 7838).
+/// Tells clients that the listener has HTTP/3 (RFC 7838).
 pub(crate) fn alt_svc(http3: Http3, listener_port: u16) -> HttpFilter {
     let port = http3.advertised_port.unwrap_or(listener_port);
     let offer = HeaderValueOption {
