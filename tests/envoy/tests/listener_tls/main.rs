@@ -335,7 +335,7 @@ async fn http3_is_offered_beside_it_with_the_same_demands() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_are_demanded_over_http3_too() {
-    let door = Door::open(&["--http3=8443"]).await;
+    let listener = ListenerTestbed::open(&["--http3=8443"]).await;
     let issuer = TokenIssuer::new("https://issuer.test", "k1").unwrap();
     let policy = json!({
         "apiVersion": "headgate.dev/v1alpha1",
@@ -343,7 +343,7 @@ async fn tokens_are_demanded_over_http3_too() {
         "metadata": { "name": "login" },
         "spec": { "jwt": [{ "issuer": "https://issuer.test", "jwks": { "inline": key_set(&[&issuer]) } }] },
     });
-    let (_client, url) = http3_client(&door, None).await;
+    let (_client, url) = http3_client(&listener, None).await;
     let chat = async |token: Option<&str>| {
         let mut request = OpenAiRequest::chat("m").max_tokens(8);
         if let Some(token) = token {
