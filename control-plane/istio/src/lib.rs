@@ -18,6 +18,8 @@ mod default_config;
 mod desired;
 mod envoy_filter;
 mod findings;
+mod gateway_hosts;
+mod inbound;
 mod manifest;
 mod object;
 mod options;
@@ -30,8 +32,12 @@ mod writer;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests_objects;
 
 pub use desired::desired;
+pub use gateway_hosts::{GatewayRoute, GatewayRoutes, RouteKind};
 pub use manifest::IstioKind;
 pub use object::{Desired, ObjectKey};
 pub use options::{Audience, Options, XdsService};

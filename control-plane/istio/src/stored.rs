@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_contract::names;
 use serde_json::Value;
 
+use crate::gateway_hosts::GatewayRoutes;
 use crate::manifest::{CONTROLLER, IstioKind, MANAGED_BY};
 use crate::object::{ObjectKey, RouteKey, SubsetKey, VirtualHost};
 
@@ -17,6 +18,8 @@ pub struct Stored {
     pub foreign: BTreeSet<(IstioKind, ObjectKey)>,
     /// The hosts that `VirtualService`s of other people split by weight.
     pub splits: BTreeMap<ObjectKey, Vec<Split>>,
+    /// The hosts that other people's routes have on gateways.
+    pub gateways: GatewayRoutes,
 }
 
 /// A host whose requests a `VirtualService` splits.

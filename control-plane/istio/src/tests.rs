@@ -121,7 +121,12 @@ impl World {
     }
 
     fn desired(&self) -> Desired {
-        desired(&self.plan(), &self.objects, &options())
+        desired(
+            &self.plan(),
+            &self.objects,
+            &self.stored.gateways,
+            &options(),
+        )
     }
 
     /// Decides once, and stores the routed versions as the status of the `ServedModel`.

@@ -1,4 +1,5 @@
-//! The watch of Istio's objects: the ones that are Headgate's, and the hosts that other people's `VirtualService`s split.
+//! The watch of Istio's objects: the ones that are Headgate's, the hosts that other people's `VirtualService`s split, and those that their
+//! `VirtualService`s and `HTTPRoute`s have on gateways.
 //!
 //! Invariant: nothing is published until each kind has listed once, or cannot be read. While the API server is away, the last objects
 //! stay.
@@ -20,6 +21,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::gateway_hosts::{GatewayRoute, RouteKind};
 use crate::manifest::IstioKind;
 use crate::object::ObjectKey;
 use crate::stored::{Split, Stored, StoredObject};
@@ -35,7 +37,7 @@ const DEPTH: u8 = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Of(IstioKind),
-    VirtualService,
+    Route(RouteKind),
 }
 
 /// The whole `spec`, and the metadata by which an object is known to be Headgate's.
@@ -68,7 +70,7 @@ struct Object {
 enum Content {
     Own(StoredObject),
     Foreign,
-    VirtualService(Vec<Split>),
+    Route(Vec<Split>, Option<GatewayRoute>),
 }
 
 impl Object {
@@ -82,7 +84,13 @@ impl Object {
             name: text("/metadata/name", "name")?,
         };
         let content = match kind {
-            Kind::VirtualService => Content::VirtualService(Split::all(object)),
+            Kind::Route(kind) => {
+                let splits = match kind {
+                    RouteKind::VirtualService => Split::all(object),
+                    RouteKind::HttpRoute => Vec::new(),
+                };
+                Content::Route(splits, GatewayRoute::read(kind, &key.namespace, object))
+            }
             Kind::Of(_) => StoredObject::read(object).map_or(Content::Foreign, Content::Own),
         };
         Ok(Self { key, content })
@@ -107,11 +115,12 @@ impl StoredObjects {
 /// Starts the watch of these namespaces; empty for the whole cluster. It reports to `health`.
 #[must_use]
 pub fn watch(client: &Client, namespaces: &[String], health: &WatchHealth) -> StoredObjects {
-    let [rules, filters, services] = access::istio();
+    let [rules, filters, services, routes] = access::istio();
     let table: BTreeMap<Kind, Watchable> = [
         (Kind::Of(IstioKind::DestinationRule), rules),
         (Kind::Of(IstioKind::EnvoyFilter), filters),
-        (Kind::VirtualService, services),
+        (Kind::Route(RouteKind::VirtualService), services),
+        (Kind::Route(RouteKind::HttpRoute), routes),
     ]
     .into();
     let kinds: Vec<Kind> = table.keys().copied().collect();
@@ -224,8 +233,14 @@ impl Reducer {
             (Kind::Of(kind), Content::Foreign) => {
                 self.stored.foreign.insert((kind, object.key));
             }
-            (_, Content::VirtualService(splits)) if !splits.is_empty() => {
-                self.stored.splits.insert(object.key, splits);
+            (Kind::Route(kind), Content::Route(splits, gateways)) => {
+                let place = (kind, object.key.clone());
+                self.stored
+                    .gateways
+                    .extend(gateways.map(|route| (place, route)));
+                if !splits.is_empty() {
+                    self.stored.splits.insert(object.key, splits);
+                }
             }
             _ => {}
         }
@@ -233,7 +248,12 @@ impl Reducer {
 
     fn remove(&mut self, kind: Kind, key: &ObjectKey) {
         match kind {
-            Kind::VirtualService => _ = self.stored.splits.remove(key),
+            Kind::Route(kind) => {
+                self.stored.gateways.remove(&(kind, key.clone()));
+                if kind == RouteKind::VirtualService {
+                    self.stored.splits.remove(key);
+                }
+            }
             Kind::Of(kind) => {
                 let place = (kind, key.clone());
                 self.stored.objects.remove(&place);
@@ -249,7 +269,13 @@ impl Reducer {
             elsewhere || listed.contains(key)
         };
         match id.kind {
-            Kind::VirtualService => self.stored.splits.retain(|key, _| stays(key)),
+            Kind::Route(kind) => {
+                let gateways = &mut self.stored.gateways;
+                gateways.retain(|(of, key), _| *of != kind || stays(key));
+                if kind == RouteKind::VirtualService {
+                    self.stored.splits.retain(|key, _| stays(key));
+                }
+            }
             Kind::Of(kind) => {
                 self.stored
                     .objects

@@ -110,7 +110,12 @@ pub async fn write(mut writer: Writer) {
         let (Some(plan), Some(stored)) = (plan, stored) else {
             continue;
         };
-        let desired = desired(&plan.plan, &plan.observed.objects, &writer.options);
+        let desired = desired(
+            &plan.plan,
+            &plan.observed.objects,
+            &stored.gateways,
+            &writer.options,
+        );
         let now = started.elapsed();
         let steps = ages.steps(&Input {
             desired: &desired,

@@ -28,7 +28,7 @@ pub(crate) struct Door {
     /// The identity of the server; `None` for plaintext.
     identity: Option<watch::Receiver<ServerIdentity>>,
     scope_file: Option<ScopeFile>,
-    rules: ScopeRules,
+    rules: watch::Receiver<ScopeRules>,
 }
 
 enum CertificateSource {
@@ -64,17 +64,8 @@ impl Door {
                 .collect(),
             ..rules
         };
-        let (rules, scope_file) = match &config.admission {
-            AdmissionConfig::Flags(flags) => {
-                let admission = Admission::Flags(flags.clone());
-                (ScopeRules { admission, ..base }, None)
-            }
-            AdmissionConfig::File(path) => {
-                let file = ScopeFile::open(path, base)?;
-                (file.rules(), Some(file))
-            }
-        };
-        rules.check()?;
+        let (rules, scope_file) = admitted(&config.admission, base)?;
+        rules.borrow().check()?;
         Ok(Self {
             source,
             identity,
@@ -83,8 +74,8 @@ impl Door {
         })
     }
 
-    /// The rules at the start.
-    pub(crate) fn rules(&self) -> ScopeRules {
+    /// The rules, now and later. Those of flags do not change.
+    pub(crate) fn rules(&self) -> watch::Receiver<ScopeRules> {
         self.rules.clone()
     }
 
@@ -127,6 +118,36 @@ impl Door {
         }
         Ok(())
     }
+}
+
+/// The rules that flags or a file add to `base`, and the file.
+fn admitted(
+    admission: &AdmissionConfig,
+    base: ScopeRules,
+) -> Result<(watch::Receiver<ScopeRules>, Option<ScopeFile>), Failure> {
+    Ok(match admission {
+        AdmissionConfig::Flags(flags) => {
+            let admission = Admission::Flags(flags.clone());
+            let rules = watch::Sender::new(ScopeRules { admission, ..base });
+            (rules.subscribe(), None)
+        }
+        AdmissionConfig::File(path) => {
+            let file = ScopeFile::open(path, base)?;
+            (file.rules(), Some(file))
+        }
+    })
+}
+
+/// The rules that flags or a file add to `base`, as they are now.
+///
+/// # Errors
+/// The file cannot be used.
+pub(crate) fn scope_rules(
+    admission: &AdmissionConfig,
+    base: ScopeRules,
+) -> Result<ScopeRules, Failure> {
+    let (rules, _) = admitted(admission, base)?;
+    Ok(rules.borrow().clone())
 }
 
 /// Reports the problem of the certificate's source while it has one.
