@@ -15,10 +15,6 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const SOON: Duration = Duration::from_secs(60);
-/// What clients in a namespace may see.
-const RULE: &str =
-    "- name: NAME\n  match: {nodeMetadata: {NAMESPACE: NAME}}\n  namespaces: [SEES]\n";
-
 /// A cluster with a model of two versions behind one Service, and namespaces of clients.
 struct Cluster {
     kube: Kube,
@@ -77,8 +73,9 @@ impl Cluster {
 
     /// Writes the scope rules: clients in a namespace, and the namespace that they see.
     fn scopes(&self, rules: &[(&str, &str)]) -> PathBuf {
-        let rules = rules.iter();
-        let rules = rules.map(|(name, sees)| RULE.replace("NAME", name).replace("SEES", sees));
+        let rules = rules.iter().map(|(name, sees)| {
+            format!("- name: {name}\n  match: {{nodeMetadata: {{NAMESPACE: {name}}}}}\n  namespaces: [{sees}]\n")
+        });
         let path = self.dir.path().join("scopes.yaml");
         let text = format!("rules:\n{}", rules.collect::<String>());
         std::fs::write(&path, text).unwrap();
