@@ -1,8 +1,8 @@
 //! The watch of Istio's objects: the ones that are Headgate's, the hosts that other people's `VirtualService`s split, and those that their
 //! `VirtualService`s and `HTTPRoute`s have on gateways.
 //!
-//! Invariant: nothing is published until each kind has listed once, or cannot be read. While the API server is away, the last objects
-//! stay.
+//! Invariant: nothing is published until each kind has listed once or is absent; the Gateway API may also be denied. While the API server is
+//! away, the last objects stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -202,8 +202,17 @@ impl Reducer {
             return;
         };
         self.health.report(name, &update);
-        let WatchUpdate::Event(event) = update else {
-            return;
+        let event = match update {
+            WatchUpdate::Event(event) => event,
+            // The Gateway API is optional, and so is the right to read it.
+            WatchUpdate::Lost(failure)
+                if failure.is_forbidden() && id.kind == Kind::Route(RouteKind::HttpRoute) =>
+            {
+                listing.waive();
+                self.health.waive(name);
+                return;
+            }
+            _ => return,
         };
         match event {
             Event::Init => listing.begin(),
