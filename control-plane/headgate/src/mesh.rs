@@ -10,14 +10,15 @@ use headgate_kubernetes::Client;
 use headgate_kubernetes::faults::Faults;
 use headgate_kubernetes::health::WatchHealth;
 use headgate_model::{HostRules, ModelKey, Plan, RoutedVersions, weights_revision};
-use headgate_publisher::ScopeRules;
+use headgate_publisher::{Offered, ScopeRules};
 use headgate_translate::Code;
 use headgate_writer::WeightCounts;
 use tokio::sync::watch::{Receiver, Sender};
 
 use crate::config::{InputConfig, IstioConfig, IstioMode, ServeConfig};
-use crate::domains::domains;
+use crate::domains::given_domains;
 use crate::replica_writer::Plans;
+use crate::source::mesh_namespaces;
 
 /// The rules of hosts. Without `--istio` there are none, because a filter with hosts ignores every other virtual host.
 ///
@@ -29,7 +30,8 @@ pub(crate) fn host_rules(input: &InputConfig) -> Result<HostRules, String> {
     }
     Ok(HostRules {
         cluster_domain: Some(input.istio.cluster_domain.clone()),
-        domains: domains(input)?,
+        // Of gateways, the catch-all virtual host belongs to nobody unless a flag says so.
+        domains: given_domains(input)?,
     })
 }
 
@@ -77,10 +79,38 @@ pub(crate) fn options(
     })
 }
 
+/// What the settings of the objects depend on, and what changes while the process runs.
+#[derive(Debug, Clone)]
+pub(crate) struct MeshInputs {
+    /// The module.
+    pub(crate) modules: Receiver<Offered>,
+    /// What proxies may see.
+    pub(crate) rules: Receiver<ScopeRules>,
+}
+
+impl MeshInputs {
+    /// Waits for a change.
+    async fn changed(&mut self) {
+        tokio::select! {
+            () = changed(&mut self.modules) => {}
+            () = changed(&mut self.rules) => {}
+        }
+    }
+}
+
+/// Waits for a change; forever if the sender is gone.
+async fn changed<T>(receiver: &mut Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// The running watch and writer of Istio's objects.
 pub(crate) struct Mesh {
     mode: Mode,
-    options: Options,
+    input: InputConfig,
+    controller: String,
+    inputs: MeshInputs,
     client: Client,
     stored: StoredObjects,
     state: Sender<MeshState>,
@@ -93,8 +123,7 @@ impl Mesh {
     /// As [`host_rules`].
     pub(crate) fn start(
         config: &ServeConfig,
-        module: &Code,
-        rules: &ScopeRules,
+        inputs: MeshInputs,
         client: &Client,
         health: &WatchHealth,
     ) -> Result<Option<Self>, String> {
@@ -104,15 +133,25 @@ impl Mesh {
             Some(IstioMode::Write) => Mode::Write,
             Some(IstioMode::Watch) => Mode::Watch,
         };
-        let controller = config.writer.controller.to_string();
-        Ok(Some(Self {
+        let mesh = Self {
             mode,
-            options: options(input, module, &controller, rules)?,
+            input: input.clone(),
+            controller: config.writer.controller.to_string(),
+            inputs,
             client: client.clone(),
             // Proxies may be in any namespace, so their objects are too.
-            stored: watch(client, &watched(input), health),
+            stored: watch(client, &mesh_namespaces(input), health),
             state: Sender::default(),
-        }))
+        };
+        mesh.options()?;
+        Ok(Some(mesh))
+    }
+
+    /// The settings of the objects now.
+    fn options(&self) -> Result<Options, String> {
+        let module = self.inputs.modules.borrow().module.clone();
+        let rules = self.inputs.rules.borrow();
+        options(&self.input, &module, &self.controller, &rules)
     }
 
     /// The routed versions and the findings.
@@ -140,31 +179,45 @@ impl Mesh {
         routed
     }
 
-    /// Decides and writes until the process ends.
+    /// Decides and writes until the process ends. A changed module, or changed rules, start the decisions again with the stored objects:
+    /// what proxies use stays.
     pub(crate) async fn run(
-        self,
+        mut self,
         plans: Plans,
         weights: Receiver<Option<Arc<WeightCounts>>>,
         leading: Receiver<bool>,
         linger: std::time::Duration,
         faults: Faults,
     ) {
-        let writer = Writer {
-            client: self.client,
-            options: self.options,
-            mode: self.mode,
-            linger,
-            unacknowledged: unacknowledged(plans.clone(), weights),
-            plans,
-            stored: self.stored.stored(),
-            leading,
-            faults,
-            state: self.state,
-        };
-        write(writer).await;
+        let unacknowledged = unacknowledged(plans.clone(), weights);
+        loop {
+            // Both fit since the start: only their content changes.
+            let Ok(options) = self.options() else { return };
+            let writer = Writer {
+                client: self.client.clone(),
+                options: options.clone(),
+                mode: self.mode,
+                linger,
+                unacknowledged: unacknowledged.clone(),
+                plans: plans.clone(),
+                stored: self.stored.stored(),
+                leading: leading.clone(),
+                faults: faults.clone(),
+                state: self.state.clone(),
+            };
+            let differ = async {
+                self.inputs.changed().await;
+                while self.options().is_ok_and(|now| now == options) {
+                    self.inputs.changed().await;
+                }
+            };
+            tokio::select! {
+                () = write(writer) => return,
+                () = differ => {}
+            }
+        }
     }
 }
-
 /// The models whose weights some proxies of any replica do not have as they are in the plan.
 fn unacknowledged(
     mut plans: Plans,
@@ -207,17 +260,6 @@ fn lagging(plan: &Plan, counts: &WeightCounts) -> BTreeSet<ModelKey> {
         held < connected
     });
     lagging.map(|(key, _)| key).collect()
-}
-
-/// The namespaces whose objects are read; empty for all.
-fn watched(input: &InputConfig) -> Vec<String> {
-    let models = input.cluster().map(|cluster| cluster.namespaces.clone());
-    let mut namespaces = models.unwrap_or_default();
-    if !namespaces.is_empty() {
-        namespaces.extend(input.istio.clients.iter().cloned());
-        namespaces.extend(input.istio.gateways.iter().cloned());
-    }
-    namespaces
 }
 
 #[cfg(test)]

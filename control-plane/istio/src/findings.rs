@@ -3,6 +3,7 @@
 use headgate_contract::{ModelId, Version, names};
 use headgate_model::{CarrierKey, Finding, LabelKeys, Severity, Subject, reason};
 
+use crate::gateway_hosts::RouteKind;
 use crate::manifest::IstioKind;
 use crate::object::ObjectKey;
 
@@ -102,6 +103,25 @@ pub(crate) fn without_route(
     }
 }
 
+/// The finding on a carrier whose pods cannot be selected, in a namespace with a policy that is charged inbound.
+pub(crate) fn not_charged(namespace: &str, id: &ModelId, carrier: &CarrierKey) -> Finding {
+    let message = format!(
+        "a policy of the namespace has `at: inbound`, but nothing selects the pods of {} {}, so their sidecars do not charge it: give the \
+         workload a spec.selector.matchLabels, or its pods the model label",
+        carrier.kind, carrier.name
+    );
+    Finding {
+        object: Subject::Model {
+            namespace: namespace.to_owned(),
+            id: id.clone(),
+        },
+        reason: reason::NOT_CHARGED_INBOUND,
+        severity: Severity::Warning,
+        origin: String::new(),
+        message,
+    }
+}
+
 /// The finding on an object of another person whose name Headgate needs.
 pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
     let kind = kind.as_str();
@@ -113,6 +133,22 @@ pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
         key.namespace
     );
     on(kind, key, Severity::Error, reason::MESH_NAME_TAKEN, message)
+}
+
+/// The finding on a host of a gateway that leads to models of a namespace and that no domain contains.
+pub(crate) fn uncovered(kind: RouteKind, key: &ObjectKey, host: &str, namespace: &str) -> Finding {
+    let kind = kind.as_str();
+    let message = format!(
+        "{kind} {key} routes {host} of a gateway to a model of namespace {namespace}, but no domain contains that host, so the gateway does \
+         not tag, limit or split its requests: start headgate with --domain {namespace}={host}"
+    );
+    on(
+        kind,
+        key,
+        Severity::Warning,
+        reason::GATEWAY_HOST_WITHOUT_DOMAIN,
+        message,
+    )
 }
 
 pub(crate) fn on(

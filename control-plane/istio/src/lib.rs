@@ -20,7 +20,9 @@ mod desired;
 mod envoy_filter;
 mod findings;
 mod foreign_findings;
+mod gateway_hosts;
 mod host_rule;
+mod inbound;
 mod lookup;
 mod manifest;
 mod object;
@@ -39,6 +41,7 @@ mod tests;
 
 pub use conflicts::{Conflict, ConflictKind};
 pub use desired::desired;
+pub use gateway_hosts::{GatewayRoute, GatewayRoutes, RouteKind};
 pub use host_rule::HostRule;
 pub use manifest::IstioKind;
 pub use object::{Desired, ObjectKey};

@@ -97,8 +97,21 @@ pub struct Insertion {
     pub context: Context,
     /// The number of the listener's port; `None` for every port.
     pub port: Option<u16>,
+    /// The labels of the pods whose proxies get it; `None` for those of the options.
+    pub pods: Option<Labels>,
+    /// Whether these proxies have the module.
+    pub module: Module,
     /// Its configuration while the control plane cannot be reached.
     pub default_config: FilterConfig,
+}
+
+/// Whether the proxies of an insertion have the module as a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Module {
+    /// All of them do, so the filter runs before the control plane answers.
+    InFile,
+    /// Some may not. The filter does nothing before the control plane answers.
+    MayLack,
 }
 
 /// What a version needs before proxies of the mesh may pick it.

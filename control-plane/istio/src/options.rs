@@ -12,7 +12,7 @@ use crate::object::Context;
 pub type ProxyNamespaces = BTreeMap<String, Vec<String>>;
 
 /// Settings of the rendered objects.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Namespaces of sidecars that call models. An object in Istio's root namespace applies to the whole mesh.
     pub clients: ProxyNamespaces,
@@ -45,7 +45,7 @@ impl Options {
         self.hosts.cluster_domain.as_deref().unwrap_or_default()
     }
 
-    /// The labels of the pods to whose proxies the objects of a context apply; empty for all.
+    /// The labels of the clients or gateways that run the filter; empty for all.
     #[must_use]
     pub fn labels_of(&self, context: Context) -> &Labels {
         match context {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_contract::names;
 use serde_json::Value;
 
+use crate::gateway_hosts::GatewayRoutes;
 use crate::host_rule::HostRule;
 use crate::manifest::{CONTROLLER, IstioKind, MANAGED_BY};
 use crate::object::{ObjectKey, ROUTE_PREFIX, RouteKey, SubsetKey, VirtualHost};
@@ -21,6 +22,8 @@ pub struct Stored {
     pub foreign_rules: BTreeMap<ObjectKey, HostRule>,
     /// The `VirtualService`s of other people that split requests, or change them.
     pub services: BTreeMap<ObjectKey, VirtualService>,
+    /// The hosts that other people's routes have on gateways.
+    pub gateways: GatewayRoutes,
 }
 
 /// An object of the API server.

@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod default_config;
+mod inbound_and_gateways;
 mod objects;
 mod steps;
 mod targets;
@@ -131,7 +132,12 @@ impl World {
     }
 
     fn desired(&self) -> Desired {
-        desired(&self.plan(), &self.objects, &options())
+        desired(
+            &self.plan(),
+            &self.objects,
+            &self.stored.gateways,
+            &options(),
+        )
     }
 
     /// Decides once, and stores the routed versions as the status of the `ServedModel`.

@@ -1,7 +1,8 @@
-//! The watch of Istio's objects: the ones that are Headgate's, and what other people's rules and `VirtualService`s change for them.
+//! The watch of Istio's objects: the ones that are Headgate's, what other people's rules and `VirtualService`s change for them, and the hosts
+//! that other people's `VirtualService`s and `HTTPRoute`s have on gateways.
 //!
-//! Invariant: nothing is published until each kind has listed once, or cannot be read. While the API server is away, the last objects
-//! stay.
+//! Invariant: nothing is published until each kind has listed once or is absent; the Gateway API may also be denied. While the API server is
+//! away, the last objects stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::gateway_hosts::{GatewayRoute, RouteKind};
 use crate::host_rule::HostRule;
 use crate::manifest::IstioKind;
 use crate::object::ObjectKey;
@@ -37,7 +39,7 @@ const DEPTH: u8 = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Of(IstioKind),
-    VirtualService,
+    Route(RouteKind),
 }
 
 /// The whole `spec`, and the metadata by which an object is known to be Headgate's.
@@ -71,7 +73,7 @@ enum Content {
     Own(StoredObject),
     Foreign,
     ForeignRule(HostRule),
-    VirtualService(Option<VirtualService>),
+    Route(Option<VirtualService>, Option<GatewayRoute>),
 }
 
 impl Object {
@@ -85,7 +87,13 @@ impl Object {
             name: text("/metadata/name", "name")?,
         };
         let content = match kind {
-            Kind::VirtualService => Content::VirtualService(VirtualService::read(object)),
+            Kind::Route(kind) => {
+                let service = match kind {
+                    RouteKind::VirtualService => VirtualService::read(object),
+                    RouteKind::HttpRoute => None,
+                };
+                Content::Route(service, GatewayRoute::read(kind, &key.namespace, object))
+            }
             Kind::Of(kind) => match (StoredObject::read(object), kind) {
                 (Some(own), _) => Content::Own(own),
                 (None, IstioKind::DestinationRule) => Content::ForeignRule(HostRule::read(object)),
@@ -114,11 +122,12 @@ impl StoredObjects {
 /// Starts the watch of these namespaces; empty for the whole cluster. It reports to `health`.
 #[must_use]
 pub fn watch(client: &Client, namespaces: &[String], health: &WatchHealth) -> StoredObjects {
-    let [rules, filters, services] = access::istio();
+    let [rules, filters, services, routes] = access::istio();
     let table: BTreeMap<Kind, Watchable> = [
         (Kind::Of(IstioKind::DestinationRule), rules),
         (Kind::Of(IstioKind::EnvoyFilter), filters),
-        (Kind::VirtualService, services),
+        (Kind::Route(RouteKind::VirtualService), services),
+        (Kind::Route(RouteKind::HttpRoute), routes),
     ]
     .into();
     let kinds: Vec<Kind> = table.keys().copied().collect();
@@ -200,8 +209,17 @@ impl Reducer {
             return;
         };
         self.health.report(name, &update);
-        let WatchUpdate::Event(event) = update else {
-            return;
+        let event = match update {
+            WatchUpdate::Event(event) => event,
+            // The Gateway API is optional, and so is the right to read it.
+            WatchUpdate::Lost(failure)
+                if failure.is_forbidden() && id.kind == Kind::Route(RouteKind::HttpRoute) =>
+            {
+                listing.waive();
+                self.health.waive(name);
+                return;
+            }
+            _ => return,
         };
         match event {
             Event::Init => listing.begin(),
@@ -235,8 +253,14 @@ impl Reducer {
                 self.stored.foreign.insert((kind, object.key.clone()));
                 self.stored.foreign_rules.insert(object.key, rule);
             }
-            (_, Content::VirtualService(Some(service))) => {
-                self.stored.services.insert(object.key, service);
+            (Kind::Route(kind), Content::Route(service, gateways)) => {
+                let place = (kind, object.key.clone());
+                self.stored
+                    .gateways
+                    .extend(gateways.map(|route| (place, route)));
+                self.stored
+                    .services
+                    .extend(service.map(|service| (object.key, service)));
             }
             _ => {}
         }
@@ -244,7 +268,12 @@ impl Reducer {
 
     fn remove(&mut self, kind: Kind, key: &ObjectKey) {
         match kind {
-            Kind::VirtualService => _ = self.stored.services.remove(key),
+            Kind::Route(kind) => {
+                self.stored.gateways.remove(&(kind, key.clone()));
+                if kind == RouteKind::VirtualService {
+                    self.stored.services.remove(key);
+                }
+            }
             Kind::Of(kind) => {
                 let place = (kind, key.clone());
                 self.stored.objects.remove(&place);
@@ -262,7 +291,13 @@ impl Reducer {
             elsewhere || listed.contains(key)
         };
         match id.kind {
-            Kind::VirtualService => self.stored.services.retain(|key, _| stays(key)),
+            Kind::Route(kind) => {
+                let gateways = &mut self.stored.gateways;
+                gateways.retain(|(of, key), _| *of != kind || stays(key));
+                if kind == RouteKind::VirtualService {
+                    self.stored.services.retain(|key, _| stays(key));
+                }
+            }
             Kind::Of(kind) => {
                 self.stored
                     .objects

@@ -115,7 +115,12 @@ pub async fn write(mut writer: Writer) {
         let (Some(plan), Some(stored)) = (plan, stored) else {
             continue;
         };
-        let desired = desired(&plan.plan, &plan.observed.objects, &writer.options);
+        let desired = desired(
+            &plan.plan,
+            &plan.observed.objects,
+            &stored.gateways,
+            &writer.options,
+        );
         let unacknowledged = writer.unacknowledged.borrow_and_update().clone();
         let now = started.elapsed();
         let steps = ages.steps(&Input {

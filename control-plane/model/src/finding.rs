@@ -132,6 +132,10 @@ impl Finding {
 pub mod reason {
     /// Proxies of the mesh cannot be routed to a version.
     pub const NO_MESH_ROUTE: &str = "NoMeshRoute";
+    /// A policy is charged inbound, and the sidecars of a carrier's pods cannot be selected.
+    pub const NOT_CHARGED_INBOUND: &str = "NotChargedInbound";
+    /// A gateway routes a host to a model, and no domain contains the host.
+    pub const GATEWAY_HOST_WITHOUT_DOMAIN: &str = "GatewayHostWithoutDomain";
     /// An object of another person has a name that Headgate needs in the mesh.
     pub const MESH_NAME_TAKEN: &str = "MeshNameTaken";
     /// A DestinationRule of another person takes the subsets of versions from proxies of the mesh.

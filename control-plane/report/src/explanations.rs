@@ -51,6 +51,18 @@ pub const EXPLANATIONS: &[Explanation] = &[
         "Change the Service or the labels of the pods as the message says.",
     ),
     row(
+        reason::NOT_CHARGED_INBOUND,
+        WARNING,
+        "A policy has `at: inbound`, but the pods of a model have no labels by which their sidecars can be selected, so nobody charges it there.",
+        "Give the workload a `spec.selector.matchLabels`, or its pods the model label.",
+    ),
+    row(
+        reason::GATEWAY_HOST_WITHOUT_DOMAIN,
+        WARNING,
+        "A VirtualService or HTTPRoute routes a host of a gateway to a model, but no domain contains the host, so the filter does not run for it.",
+        "Start the control plane with the `--domain` in the message.",
+    ),
+    row(
         reason::MESH_NAME_TAKEN,
         ERROR,
         "A DestinationRule or EnvoyFilter of another person, or of another installation, has a name that Headgate needs.",

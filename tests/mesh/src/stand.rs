@@ -13,7 +13,7 @@ use headgate_testkit::testbed::artifacts::{
     checkout, headgate_binary, mock_model_binary, wasm_module,
 };
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
@@ -30,6 +30,8 @@ pub const CLIENT: &str = "client";
 pub const PLAIN_CLIENT: &str = "plain-client";
 /// Namespace of the gateway.
 pub const GATEWAYS: &str = "gateways";
+/// Namespace of the models whose budgets are charged at the model server.
+pub(crate) const GUARDED: &str = "guarded";
 /// The host of the model, as clients in the mesh name it.
 pub const HOST: &str = "llama3-70b.models.svc.cluster.local:8000";
 
@@ -38,13 +40,27 @@ pub const SYSTEM: &str = "headgate-system";
 /// The label of its pods.
 pub const HEADGATE: &str = "app.kubernetes.io/name=headgate";
 
-const SOON: Duration = Duration::from_secs(120);
+/// Deadline for what takes some seconds.
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// Options of a stand.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Arguments added to those of the Deployment.
     pub args: Vec<String>,
+}
+
+/// A kustomization of the user's own.
+#[derive(Debug)]
+pub(crate) struct Kustomization<'a> {
+    /// The shipped overlay.
+    pub(crate) overlay: &'a str,
+    /// Shipped components.
+    pub(crate) components: &'a [&'a str],
+    /// Arguments added to those of `headgate serve`: at least one.
+    pub(crate) args: &'a [String],
+    /// Further patches, as elements of the list `patches`.
+    pub(crate) patches: &'a str,
 }
 
 /// A mesh with Headgate in it.
@@ -72,6 +88,7 @@ impl MeshStand {
         let kube = Kube::start(KubeOptions::default()).await?;
         let mesh = MeshOptions {
             gateway_api: true,
+            config: json!({ "extensionProviders": [manifests::access_log()] }),
             ..MeshOptions::default()
         };
         let mesh = Mesh::start(&kube, mesh).await?;
@@ -106,44 +123,69 @@ impl MeshStand {
 
     /// `kubectl apply -k` of the shipped overlay, with the arguments of a kustomization of the user's own.
     async fn install(&self, options: &Options) -> Result<(), StandError> {
-        let overlay = checkout()?.join("istio-manifests/overlays/istio-sidecar");
-        let directory = self.own_kustomization(&overlay, options)?;
+        let allowed = [GATEWAYS, GUARDED];
+        let allowed = allowed.map(|namespace| {
+            format!("--allow-identity=spiffe://cluster.local/ns/{namespace}/sa/*")
+        });
+        let usual = [
+            format!("--istio-gateways={GATEWAYS}"),
+            format!("--domain={MODELS}=ai.example.com"),
+        ];
+        let args: Vec<String> = allowed.into_iter().chain(usual).collect();
+        let own = Kustomization {
+            overlay: "istio-sidecar",
+            components: &["istio-access-log"],
+            args: &[&args[..], &options.args].concat(),
+            patches: "",
+        };
+        self.apply_kustomization(&own).await?;
+        self.wait(SYSTEM, HEADGATE).await
+    }
+
+    /// `kubectl apply -k` of a kustomization of the user's own.
+    ///
+    /// # Errors
+    /// The message of `kubectl`.
+    pub(crate) async fn apply_kustomization(
+        &self,
+        own: &Kustomization<'_>,
+    ) -> Result<(), StandError> {
+        // Kustomize refers to bases by relative paths only.
+        let directory = self.dir.path().join(own.overlay);
+        std::fs::create_dir_all(&directory)?;
+        let depth = directory.components().count();
+        let up = "../".repeat(depth - 1);
+        let manifests = checkout()?.join("istio-manifests");
+        let manifests: PathBuf = manifests.components().skip(1).collect();
+        let manifests = format!("{up}{}", manifests.display());
+        let components = own.components.iter();
+        let components = components.map(|name| format!("{manifests}/components/{name}"));
+        let args = own.args.iter().map(|arg| {
+            format!("    - {{ op: add, path: /spec/template/spec/containers/0/args/-, value: '{arg}' }}\n")
+        });
+        let text = format!(
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{manifests}/overlays/{}]\n\
+             components: [{}]\npatches:\n- target: {{ kind: Deployment, name: headgate }}\n  patch: |-\n{}{}",
+            own.overlay,
+            components.collect::<Vec<_>>().join(", "),
+            args.collect::<String>(),
+            own.patches,
+        );
+        std::fs::write(directory.join("kustomization.yaml"), text)?;
         let directory = directory.to_string_lossy().into_owned();
         let kubectl = self.kube.kubectl();
         kubectl
             .run(["apply", "--server-side", "-k", &directory])
             .await?;
-        self.wait(SYSTEM, HEADGATE).await
-    }
-
-    fn own_kustomization(&self, overlay: &Path, options: &Options) -> Result<PathBuf, StandError> {
-        let usual = [
-            format!("--istio-gateways={GATEWAYS}"),
-            format!("--domain={MODELS}=ai.example.com"),
-        ];
-        let patches = usual.iter().chain(&options.args);
-        let patches = patches.map(|arg| {
-            format!("    - {{ op: add, path: /spec/template/spec/containers/0/args/-, value: '{arg}' }}\n")
-        });
-        // Kustomize refers to bases by relative paths only.
-        let directory = self.dir.path().join("install");
-        std::fs::create_dir_all(&directory)?;
-        let root = overlay.components().count();
-        let depth = directory.components().count();
-        let up = "../".repeat(depth - 1);
-        let overlay: PathBuf = overlay.components().skip(1).take(root).collect();
-        let text = format!(
-            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{up}{}]\npatches:\n\
-             - target: {{ kind: Deployment, name: headgate }}\n  patch: |-\n{}",
-            overlay.display(),
-            patches.collect::<String>(),
-        );
-        std::fs::write(directory.join("kustomization.yaml"), text)?;
-        Ok(directory)
+        Ok(())
     }
 
     /// The module as a ConfigMap, with its hash in the name of the file.
-    async fn create_module(&self, namespace: &str, module: &Path) -> Result<(), StandError> {
+    pub(crate) async fn create_module(
+        &self,
+        namespace: &str,
+        module: &Path,
+    ) -> Result<(), StandError> {
         let bytes = std::fs::read(module)?;
         let hash: String = Sha256::digest(&bytes)
             .iter()

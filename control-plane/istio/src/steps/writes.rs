@@ -96,7 +96,7 @@ impl Ages {
             let patches = self.patches(key, wanted, stored, input, steps);
             // Routes that linger apply where they applied.
             let selector = match wanted {
-                Some(wanted) => selector(wanted.context, input.options),
+                Some(wanted) => selector(input.options.labels_of(wanted.context)),
                 None => stored.and_then(|stored| stored.spec.get(SELECTOR).cloned()),
             };
             if patches.is_empty() {

@@ -4,6 +4,7 @@ use headgate_model::reason;
 
 use super::*;
 use crate::foreign_findings::conflict;
+use crate::gateway_hosts::GatewayRoutes;
 use crate::host_rule::HostRule;
 
 const HOST: &str = "llama.models.svc.cluster.local";
@@ -202,7 +203,12 @@ fn only_rules_that_proxies_with_the_filter_see_matter() {
         ..options()
     };
     let world = two_versions();
-    let desired = desired(&world.plan(), &world.objects, &options);
+    let desired = desired(
+        &world.plan(),
+        &world.objects,
+        &GatewayRoutes::default(),
+        &options,
+    );
     let missing = |namespace: &str, spec: &Value| {
         let mut world = two_versions();
         rule(&mut world, namespace, "theirs", spec, OLD);
