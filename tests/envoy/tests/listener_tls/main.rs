@@ -335,7 +335,7 @@ async fn http3_is_offered_beside_it_with_the_same_demands() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_are_demanded_over_http3_too() {
-    let listener = ListenerTestbed::open(&["--http3=8443"]).await;
+    let listener = ListenerTestbed::start(&["--http3=8443"]).await;
     let issuer = TokenIssuer::new("https://issuer.test", "k1").unwrap();
     let policy = json!({
         "apiVersion": "headgate.dev/v1alpha1",
@@ -349,10 +349,10 @@ async fn tokens_are_demanded_over_http3_too() {
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        door.testbed.client().send(request.to(&url)).await.unwrap()
+        listener.testbed.client().send(request.to(&url)).await.unwrap()
     };
     assert_eq!(chat(None).await.status, 200);
-    let files = door.testbed.files();
+    let files = listener.testbed.files();
     files
         .write_policy("login.yaml", &policy.to_string())
         .unwrap();
