@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod default_config;
+mod istiod_rules;
 mod objects;
 mod steps;
 mod targets;
