@@ -1,4 +1,4 @@
-//! What `DestinationRule`s of other people do to the subsets of Headgate, and what these do to them.
+//! Conflicts of `DestinationRule`s: subsets of Headgate that rules of other people hide, and policies that Headgate displaces.
 //!
 //! Each finding compares what istiod makes of all rules for the proxies of one namespace ([`lookup`](crate::lookup)) with what the versions
 //! need. If a subset is missing for the proxies of one namespace, its version is in the plan of no proxy of the mesh, because all have one plan.

@@ -3,6 +3,7 @@
 mod conflicts;
 mod default_config;
 mod inbound_and_gateways;
+mod istiod_rules;
 mod objects;
 mod steps;
 mod targets;

@@ -139,7 +139,7 @@ pub async fn write(mut writer: Writer) {
         }
         for (namespace, id) in steps.overdue.difference(&overdue) {
             tracing::warn!(
-                model_namespace = namespace.as_str(),
+                namespace = namespace.as_str(),
                 model = id.as_str(),
                 "removing the routes of versions that some proxies may still pick: they have not acknowledged the plan for 10 times --linger"
             );

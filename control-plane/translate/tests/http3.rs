@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use headgate_model::Plan;
 use headgate_translate::{
-    ClientCertificates, Code, Http3, ListenerCertificates, ListenerSecrets, ListenerTls, Options,
-    ScopeSpec, snapshot,
+    ClientCertificates, Code, Http3, ListenerCertificateSource, ListenerSecrets, ListenerTls,
+    Options, ScopeSpec, snapshot,
 };
 use headgate_xds::Kind;
 
@@ -19,7 +19,7 @@ fn listeners(clients: ClientCertificates, asks_over_quic: bool) -> (Vec<String>,
         bundles: [("example.org".to_owned(), b"bundle".to_vec())].into(),
     };
     let tls = ListenerTls {
-        source: ListenerCertificates::Ads(Arc::new(secrets)),
+        source: ListenerCertificateSource::Ads(Arc::new(secrets)),
         clients,
         trust_domains: vec!["example.org".to_owned()],
         http3: Some(Http3 {

@@ -349,7 +349,12 @@ async fn tokens_are_demanded_over_http3_too() {
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        listener.testbed.client().send(request.to(&url)).await.unwrap()
+        listener
+            .testbed
+            .client()
+            .send(request.to(&url))
+            .await
+            .unwrap()
     };
     assert_eq!(chat(None).await.status, 200);
     let files = listener.testbed.files();
