@@ -3,7 +3,6 @@
 use headgate_contract::{ModelId, Version, names};
 use headgate_model::{CarrierKey, Finding, LabelKeys, Severity, Subject, reason};
 
-use crate::gateway_hosts::RouteKind;
 use crate::manifest::IstioKind;
 use crate::object::ObjectKey;
 
@@ -136,8 +135,7 @@ pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
 }
 
 /// The finding on a host of a gateway that leads to models of a namespace and that no domain contains.
-pub(crate) fn uncovered(kind: RouteKind, key: &ObjectKey, host: &str, namespace: &str) -> Finding {
-    let kind = kind.as_str();
+pub(crate) fn uncovered(kind: &str, key: &ObjectKey, host: &str, namespace: &str) -> Finding {
     let message = format!(
         "{kind} {key} routes {host} of a gateway to a model of namespace {namespace}, but no domain contains that host, so the gateway does \
          not tag, limit or split its requests: start headgate with --domain {namespace}={host}"

@@ -157,7 +157,7 @@ pub(crate) fn coverage(
                     Some(_) => {}
                     None => coverage
                         .findings
-                        .push(uncovered(*kind, key, host, namespace)),
+                        .push(uncovered(kind.as_str(), key, host, namespace)),
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The stand: a mesh, Headgate in it, a model and clients.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use headgate_meshkit::istio::{Mesh, MeshOptions};
@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::error::StandError;
+use crate::kustomization::Kustomization;
 use crate::manifests;
 
 /// Namespace of the models.
@@ -48,19 +49,6 @@ pub(crate) const SOON: Duration = Duration::from_secs(120);
 pub struct Options {
     /// Arguments added to those of the Deployment.
     pub args: Vec<String>,
-}
-
-/// A kustomization of the user's own.
-#[derive(Debug)]
-pub(crate) struct Kustomization<'a> {
-    /// The shipped overlay.
-    pub(crate) overlay: &'a str,
-    /// Shipped components.
-    pub(crate) components: &'a [&'a str],
-    /// Arguments added to those of `headgate serve`: at least one.
-    pub(crate) args: &'a [String],
-    /// Further patches, as elements of the list `patches`.
-    pub(crate) patches: &'a str,
 }
 
 /// A mesh with Headgate in it.
@@ -150,28 +138,7 @@ impl MeshStand {
         &self,
         own: &Kustomization<'_>,
     ) -> Result<(), StandError> {
-        // Kustomize refers to bases by relative paths only.
-        let directory = self.dir.path().join(own.overlay);
-        std::fs::create_dir_all(&directory)?;
-        let depth = directory.components().count();
-        let up = "../".repeat(depth - 1);
-        let manifests = checkout()?.join("istio-manifests");
-        let manifests: PathBuf = manifests.components().skip(1).collect();
-        let manifests = format!("{up}{}", manifests.display());
-        let components = own.components.iter();
-        let components = components.map(|name| format!("{manifests}/components/{name}"));
-        let args = own.args.iter().map(|arg| {
-            format!("    - {{ op: add, path: /spec/template/spec/containers/0/args/-, value: '{arg}' }}\n")
-        });
-        let text = format!(
-            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{manifests}/overlays/{}]\n\
-             components: [{}]\npatches:\n- target: {{ kind: Deployment, name: headgate }}\n  patch: |-\n{}{}",
-            own.overlay,
-            components.collect::<Vec<_>>().join(", "),
-            args.collect::<String>(),
-            own.patches,
-        );
-        std::fs::write(directory.join("kustomization.yaml"), text)?;
+        let directory = own.write(self.dir.path())?;
         let directory = directory.to_string_lossy().into_owned();
         let kubectl = self.kube.kubectl();
         kubectl

@@ -50,6 +50,7 @@ fn the_host_of_the_virtual_host_determines_the_namespace() {
         ("m.b.svc.cluster.local:8000", "vb"),
         ("m.b.svc.cluster.local", "vb"),
         ("*.example.com:443", "va"),
+        ("x.example.com:443", "va"),
         ("*:8080", "va"),
         ("[fd00::1]:8000", "va"),
         ("model-serving/b", "vb"),
@@ -91,7 +92,8 @@ fn a_request_to_another_host_passes_untouched() {
         for virtual_host in [
             "users.a.svc.cluster.local:8000",
             "m.a.svc.cluster.local.evil:8000",
-            "x.example.com:443",
+            "example.com:443",
+            "x.example.org:443",
             "allow_any",
             "inbound|http|8000",
             "",

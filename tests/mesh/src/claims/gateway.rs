@@ -7,7 +7,8 @@ use headgate_testkit::ports::free_port;
 use headgate_testkit::testbed::artifacts::wasm_module;
 use serde_json::json;
 
-use crate::stand::{Kustomization, MODELS, MeshStand, SOON};
+use crate::kustomization::Kustomization;
+use crate::stand::{MODELS, MeshStand, SOON};
 use crate::traffic::MODEL;
 
 /// The claim of [`overlay`].
