@@ -235,6 +235,10 @@ pub(crate) struct ValidateConfig {
 pub(crate) struct TranslateConfig {
     /// The source of the objects.
     pub input: InputConfig,
+    /// What proxies of a mesh see.
+    pub rules: RuleSourceConfig,
+    /// Name of the installation.
+    pub controller: Controller,
     /// Output format.
     pub format: Format,
 }

@@ -9,18 +9,27 @@ use crate::config::InputConfig;
 /// # Errors
 /// Two namespaces have the same domain, so Envoy would reject the whole route configuration. The message names the flag.
 pub(crate) fn domains(input: &InputConfig) -> Result<BTreeMap<String, Vec<String>>, String> {
+    let mut domains = given_domains(input)?;
+    if !domains.values().flatten().any(|d| d == "*") {
+        domains
+            .entry(input.default_namespace.clone())
+            .or_default()
+            .push("*".to_owned());
+    }
+    Ok(domains)
+}
+
+/// The domains of `--domain` alone: without `*` for the default namespace.
+///
+/// # Errors
+/// As [`domains`].
+pub(crate) fn given_domains(input: &InputConfig) -> Result<BTreeMap<String, Vec<String>>, String> {
     let mut domains: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (namespace, list) in &input.domains {
         domains
             .entry(namespace.clone())
             .or_default()
             .extend(list.iter().map(|domain| domain.to_ascii_lowercase()));
-    }
-    if !domains.values().flatten().any(|d| d == "*") {
-        domains
-            .entry(input.default_namespace.clone())
-            .or_default()
-            .push("*".to_owned());
     }
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
     for (namespace, list) in &domains {
@@ -38,7 +47,7 @@ pub(crate) fn domains(input: &InputConfig) -> Result<BTreeMap<String, Vec<String
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use super::domains;
+    use super::{domains, given_domains};
     use crate::config::tests::input;
 
     fn with(given: &[(&str, &str)]) -> crate::config::InputConfig {
@@ -57,6 +66,13 @@ mod tests {
         let given = domains(&with(&[("team", "*"), ("default", "a.example")])).unwrap();
         assert_eq!(given["team"], ["*"]);
         assert_eq!(given["default"], ["a.example"]);
+    }
+
+    #[test]
+    fn a_mesh_gives_no_namespace_the_catch_all_virtual_hosts_of_gateways_unasked() {
+        assert!(given_domains(&with(&[])).unwrap().is_empty());
+        let given = given_domains(&with(&[("team", "*")])).unwrap();
+        assert_eq!(given["team"], ["*"]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::config::{Failure, ServeConfig};
 use crate::listen::bind;
 use crate::listener_tls::ListenerTlsSource;
 use crate::logging::LogLevel;
-use crate::mesh::{self, Mesh};
+use crate::mesh::{self, Mesh, MeshInputs};
 use crate::modules::ModuleWatcher;
 use crate::replica_writer;
 use crate::shutdown::Shutdown;
@@ -63,10 +63,16 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     source.review(input, own, config.admin.tokens);
     let rules = xds_port.rules();
     let mesh = match source.api() {
-        Some((client, health)) => Mesh::start(config, &options.module, &rules, client, health)?,
+        Some((client, health)) => {
+            let inputs = MeshInputs {
+                modules: modules.offered(),
+                rules: rules.clone(),
+            };
+            Mesh::start(config, inputs, client, health)?
+        }
         None => None,
     };
-    let scopes = SnapshotStore::new(rules, options);
+    let scopes = SnapshotStore::new(rules.borrow().clone(), options);
     let publisher = Publisher::new(scopes.clone(), modules.offered(), input.labels.clone())
         .rooted(input.root_namespace.clone())
         .serving(namespaces)
@@ -109,7 +115,8 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     let mesh_state = mesh.as_ref().map(Mesh::state);
     if let (Some(mesh), Some(writer)) = (mesh, &writer) {
         let plans = replica_writer::plans(published.clone());
-        tokio::spawn(mesh.run(plans, writer.leading(), config.linger, faults.clone()));
+        let (weights, leading) = (writer.weights(), writer.leading());
+        tokio::spawn(mesh.run(plans, weights, leading, config.linger, faults.clone()));
     }
     xds_port.follow(&scopes, &faults);
     admin_port.follow(&faults);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use headgate_istio::GatewayRoutes;
 use headgate_kubernetes::access::{MeshAccess, Needs};
 use headgate_kubernetes::health::{ApiState, WatchHealth};
 use headgate_kubernetes::models::ModelObjects;
@@ -252,28 +253,57 @@ fn cluster_options(input: &InputConfig, cluster: &ClusterConfig) -> cluster::Opt
     }
 }
 
-/// Reads the current objects once, for `translate`.
+/// Reads the current objects once, for `translate`; with `--istio`, also the routes of gateways.
 ///
 /// # Errors
 /// As [`Source::start`], and if the API server does not list all objects within [`READ_TIMEOUT`].
-pub(crate) fn read(input: &InputConfig) -> Result<Observed, Failure> {
+pub(crate) fn read(input: &InputConfig) -> Result<(Observed, GatewayRoutes), Failure> {
     if input.cluster().is_none() {
-        return Ok(Files::read(files_options(input))?);
+        let observed = Files::read(files_options(input))?;
+        return Ok((observed, GatewayRoutes::default()));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let source = Source::start(input, &Controller::default()).await?;
+        let both = async {
+            let observed = source.synced().await;
+            let observed = observed.borrow().as_ref().clone();
+            (observed, gateway_routes(&source, input).await)
+        };
         tokio::select! {
-            observed = source.synced() => {
+            read = both => {
                 report_unread(&source);
-                Ok(observed.borrow().as_ref().clone())
+                Ok(read)
             }
             () = tokio::time::sleep(READ_TIMEOUT) => Err(unread_error(&source).into()),
             () = lost(&source) => Err(unread_error(&source).into()),
         }
     })
+}
+
+/// The routes of gateways, with `--istio`.
+async fn gateway_routes(source: &Source, input: &InputConfig) -> GatewayRoutes {
+    let Some((client, health)) = source.api().filter(|_| input.istio.mode.is_some()) else {
+        return GatewayRoutes::default();
+    };
+    let watch = headgate_istio::watch(client, &mesh_namespaces(input), health);
+    let mut stored = watch.stored();
+    let stored = stored.wait_for(Option::is_some).await;
+    let stored = stored.ok().and_then(|stored| stored.as_deref().cloned());
+    stored.unwrap_or_default().gateways
+}
+
+/// The namespaces whose objects of Istio are read; empty for all.
+pub(crate) fn mesh_namespaces(input: &InputConfig) -> Vec<String> {
+    let models = input.cluster().map(|cluster| cluster.namespaces.clone());
+    let mut namespaces = models.unwrap_or_default();
+    if !namespaces.is_empty() {
+        namespaces.extend(input.istio.clients.iter().cloned());
+        namespaces.extend(input.istio.gateways.iter().cloned());
+    }
+    namespaces
 }
 
 /// Prints the kinds that cannot be read.

@@ -37,6 +37,7 @@ pub(crate) fn default_scope(input: &InputConfig, options: &Options) -> ScopeSpec
         mesh: None,
         namespaces: options.domains.keys().cloned().collect(),
         listen: input.listen,
+        asks_over_quic: true,
     }
 }
 

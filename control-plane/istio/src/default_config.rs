@@ -66,6 +66,7 @@ fn base_alone(model: &PlannedModel) -> ModelPlan {
     ModelPlan {
         names: plan.names.clone(),
         default_max_tokens: plan.default_max_tokens,
+        unrouted: plan.unrouted.clone(),
         base,
         ..ModelPlan::default()
     }
@@ -83,35 +84,42 @@ fn alone(carrier: &str, versions: &[VersionShare]) -> CarrierShare {
     }
 }
 
-/// The models to which the default configuration of an insertion can send requests: those with a version. A proxy that starts without the
-/// control plane refuses the requests of others, so a model that gets its first version does not wait.
-pub(crate) fn served_models(spec: &Value) -> BTreeSet<(String, ModelId)> {
-    let text = spec
-        .pointer(DEFAULT_CONFIG)
-        .and_then(|default| default.pointer("/config/configuration/value"))
-        .and_then(Value::as_str);
+/// The models to which the default configuration of an insertion can send requests, and whether by their version. A proxy that starts
+/// without the control plane refuses the requests of others, so a model that gets its first version, or the first one with a route, does
+/// not wait.
+pub(crate) fn served_models(spec: &Value) -> BTreeSet<(String, ModelId, bool)> {
+    let patches = spec.get("configPatches").and_then(Value::as_array);
+    let defaults = patches.into_iter().flatten();
+    let mut defaults = defaults.filter_map(|patch| patch.pointer(DEFAULT_CONFIG));
+    let text =
+        defaults.find_map(|default| default.pointer("/config/configuration/value")?.as_str());
     let config = text.and_then(|text| FilterConfig::parse(text.as_bytes()).ok());
     let namespaces = config.into_iter().flat_map(|config| config.namespaces);
     let models = namespaces.flat_map(|(namespace, config)| {
         let models = config.models.into_iter();
-        let served = models.filter(|(_, model)| {
-            let mut carriers = model.base.iter();
-            carriers.any(|carrier| !carrier.versions.is_empty())
-        });
-        served.map(move |(id, _)| (namespace.clone(), id))
+        models.flat_map(move |(id, model)| {
+            let versions = model.versions();
+            let routed = versions.map(|share| !model.unrouted.contains(&share.version));
+            let routed: BTreeSet<bool> = routed.collect();
+            let of = |routed| (namespace.clone(), id.clone(), routed);
+            routed.into_iter().map(of).collect::<Vec<_>>()
+        })
     });
     models.collect()
 }
 
-/// Where an insertion has the default configuration.
-const DEFAULT_CONFIG: &str = "/configPatches/0/patch/value/config_discovery/default_config";
+/// The default configuration in the patch that inserts the filter.
+const DEFAULT_CONFIG: &str = "/patch/value/config_discovery/default_config";
 
 /// Whether two insertions differ in the default configuration alone.
 pub(crate) fn same_but_default_config(one: &Value, other: &Value) -> bool {
     let without = |spec: &Value| {
         let mut spec = spec.clone();
-        if let Some(default) = spec.pointer_mut(DEFAULT_CONFIG) {
-            *default = Value::Null;
+        let patches = spec.get_mut("configPatches").and_then(Value::as_array_mut);
+        for patch in patches.into_iter().flatten() {
+            if let Some(default) = patch.pointer_mut(DEFAULT_CONFIG) {
+                *default = Value::Null;
+            }
         }
         spec
     };

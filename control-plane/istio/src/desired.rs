@@ -5,53 +5,66 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::pattern::matches_any;
-use headgate_contract::{ChargeAt, ModelId, NamespaceConfig, Version, names};
+use headgate_contract::{ModelId, Version, names};
 use headgate_model::{Labels, Objects, Plan};
 
 use crate::default_config::default_config;
 use crate::findings::without_route;
-use crate::object::{Context, Desired, Insertion, ObjectKey, Route, Routes, Rule, VirtualHost};
-use crate::options::{Audience, Options};
-use crate::targets::{Host, Hosts, Target, hosts, labelled_models, model_key};
+use crate::gateway_hosts::{Coverage, GatewayRoutes, coverage};
+use crate::inbound::add_inbound;
+use crate::object::{
+    Context, Desired, Insertion, Module, ObjectKey, Route, Routes, Rule, VirtualHost,
+};
+use crate::options::{Options, ProxyNamespaces};
+use crate::targets::{Host, Hosts, Target, hosts, model_key};
 
-/// The objects that a plan needs.
+/// The objects that a plan needs. `gateways`: the hosts that other people's routes have on gateways.
 #[must_use]
-pub fn desired(plan: &Plan, objects: &Objects, options: &Options) -> Desired {
+pub fn desired(
+    plan: &Plan,
+    objects: &Objects,
+    gateways: &GatewayRoutes,
+    options: &Options,
+) -> Desired {
     let mut desired = Desired::default();
     let all: BTreeMap<&String, Hosts> = plan
         .namespaces
         .iter()
-        .map(|(namespace, planned)| {
-            let hosts = hosts(planned, objects, options);
-            let labelled = labelled_models(planned, objects);
-            (
-                namespace,
-                hosts.with_model_labels(&labelled, &options.keys.model),
-            )
-        })
+        .map(|(namespace, planned)| (namespace, hosts(namespace, planned, objects, options)))
         .collect();
+    let mut coverage = gateway_coverage(plan, &all, gateways, options);
+    desired.findings.append(&mut coverage.findings);
     for (namespace, hosts) in &all {
         for (id, version, problem) in &hosts.problems {
-            let key = &options.keys.version;
-            desired
-                .findings
-                .push(without_route(namespace, id, version, problem, key));
+            let finding = without_route(namespace, id, version, problem, &options.keys);
+            desired.findings.push(finding);
         }
         add_rules(&mut desired, namespace, hosts, options);
         for client in seeing(&options.clients, namespace) {
             add_sidecar_routes(&mut desired, client, namespace, hosts, options);
         }
         for gateway in seeing(&options.gateways, namespace) {
-            add_gateway_routes(&mut desired, gateway, namespace, plan, hosts, options);
+            let domains = gateway_domains(plan, namespace, &coverage, options);
+            add_gateway_routes(
+                &mut desired,
+                gateway,
+                namespace,
+                (plan, &domains),
+                hosts,
+                options,
+            );
         }
-        add_inbound(&mut desired, namespace, plan, hosts, options);
+        add_inbound(&mut desired, namespace, plan, objects, options);
     }
     add_insertions(&mut desired, plan, &all, options);
     desired
 }
 
 /// The namespaces of an audience whose proxies may see a namespace of models.
-fn seeing<'a>(audience: &'a Audience, namespace: &'a str) -> impl Iterator<Item = &'a String> {
+fn seeing<'a>(
+    audience: &'a ProxyNamespaces,
+    namespace: &'a str,
+) -> impl Iterator<Item = &'a String> {
     let seeing = audience
         .iter()
         .filter(move |(_, seen)| matches_any(seen, namespace));
@@ -173,26 +186,59 @@ fn add_sidecar_routes(
     }
 }
 
+/// Which hosts of gateways are of which namespace.
+fn gateway_coverage(
+    plan: &Plan,
+    all: &BTreeMap<&String, Hosts>,
+    gateways: &GatewayRoutes,
+    options: &Options,
+) -> Coverage {
+    if options.gateways.is_empty() {
+        return Coverage::default();
+    }
+    let namespaces = all.iter().filter_map(|(namespace, hosts)| {
+        let domains = &plan.namespaces.get(*namespace)?.config.hosts;
+        Some((
+            *namespace,
+            (domains.as_slice(), hosts.services.keys().collect()),
+        ))
+    });
+    let cluster_domain = options.hosts.cluster_domain.as_deref();
+    coverage(
+        gateways,
+        &namespaces.collect(),
+        cluster_domain.unwrap_or_default(),
+    )
+}
+
+/// The domains of virtual hosts of gateways that belong to a namespace.
+fn gateway_domains(
+    plan: &Plan,
+    namespace: &str,
+    coverage: &Coverage,
+    options: &Options,
+) -> BTreeSet<String> {
+    let domain = options.hosts.cluster_domain.as_deref().unwrap_or_default();
+    let services = format!(".svc.{domain}");
+    let own = plan.namespaces.get(namespace);
+    let own = own.into_iter().flat_map(|planned| &planned.config.hosts);
+    let own = own.filter(|host| !host.ends_with(&services));
+    let below = coverage.hosts.get(namespace).into_iter().flatten();
+    own.chain(below).cloned().collect()
+}
+
 /// One object for each model, because a domain may serve all models of its namespace.
 fn add_gateway_routes(
     desired: &mut Desired,
     gateway: &str,
     namespace: &str,
-    plan: &Plan,
+    (plan, domains): (&Plan, &BTreeSet<String>),
     hosts: &Hosts,
     options: &Options,
 ) {
     let Some(planned) = plan.namespaces.get(namespace) else {
         return;
     };
-    let domain = options.hosts.cluster_domain.as_deref().unwrap_or_default();
-    let services = format!(".svc.{domain}");
-    let domains = planned
-        .config
-        .hosts
-        .iter()
-        .filter(|host| !host.ends_with(&services));
-    let domains: Vec<&String> = domains.collect();
     for id in planned.models.keys() {
         let key = ObjectKey {
             namespace: gateway.to_owned(),
@@ -202,43 +248,14 @@ fn add_gateway_routes(
             ),
         };
         let versions = versions_of(hosts, |one| one == id);
-        for domain in &domains {
+        for domain in domains {
             let targets = versions
                 .iter()
                 .filter_map(|v| Some((v, hosts.target(v, None)?)));
-            let virtual_host = VirtualHost::Domain((*domain).clone());
+            let virtual_host = VirtualHost::Domain(domain.clone());
             let object = (&key, Context::Gateway);
             add_routes(desired, namespace, object, &virtual_host, targets, options);
         }
-    }
-}
-
-/// The filter in the sidecars of model servers, where a policy is charged there.
-fn add_inbound(
-    desired: &mut Desired,
-    namespace: &str,
-    plan: &Plan,
-    hosts: &Hosts,
-    options: &Options,
-) {
-    let Some(planned) = plan.namespaces.get(namespace) else {
-        return;
-    };
-    if !charges_inbound(&planned.config) {
-        return;
-    }
-    let ports = hosts.services.values().flat_map(|host| host.ports.values());
-    for port in ports.copied().collect::<BTreeSet<u16>>() {
-        let key = ObjectKey {
-            namespace: namespace.to_owned(),
-            name: format!("headgate-inbound.{port}"),
-        };
-        let insertion = Insertion {
-            context: Context::SidecarInbound,
-            port: Some(port),
-            default_config: default_config(plan, [namespace], Context::SidecarInbound, options),
-        };
-        desired.insertions.insert(key, insertion);
     }
 }
 
@@ -273,6 +290,8 @@ fn add_insertions(
             let insertion = Insertion {
                 context,
                 port: Some(port),
+                pods: None,
+                module: Module::InFile,
                 default_config: default_config(plan, namespaces, context, options),
             };
             desired.insertions.insert(key, insertion);
@@ -295,16 +314,10 @@ fn add_insertions(
         let insertion = Insertion {
             context: Context::Gateway,
             port: None,
+            pods: None,
+            module: Module::InFile,
             default_config: default_config(plan, namespaces, Context::Gateway, options),
         };
         desired.insertions.insert(key, insertion);
     }
-}
-
-/// Whether a policy of the namespace is charged by the sidecars of model servers.
-fn charges_inbound(config: &NamespaceConfig) -> bool {
-    config
-        .buckets
-        .iter()
-        .any(|rule| rule.at == ChargeAt::Inbound)
 }

@@ -3,7 +3,7 @@
 use headgate_contract::names;
 use serde_json::{Value, json};
 
-use crate::object::{Context, Insertion, Route, VirtualHost};
+use crate::object::{Context, Insertion, Module, Route, VirtualHost};
 use crate::options::Options;
 
 const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
@@ -116,19 +116,25 @@ const PREVIOUS_HOSTS: (&str, &str) = (
 /// Inserts the filter before the router, and sets the buffers of the listener.
 pub(crate) fn insertion(insertion: &Insertion, options: &Options) -> Vec<Value> {
     let context = insertion.context;
-    let mut listener = json!({
-        "filterChain": { "filter": { "name": CONNECTION_MANAGER, "subFilter": { "name": ROUTER } } },
-    });
-    let mut buffers_of = json!({ "context": context.as_str() });
-    if let Some(port) = insertion.port {
-        listener["portNumber"] = json!(port);
-        buffers_of["listener"] = json!({ "portNumber": port });
-    }
-    let filter = json!({
+    let http_filter = |sub_filter: &str| {
+        let filter = json!({ "name": CONNECTION_MANAGER, "subFilter": { "name": sub_filter } });
+        let mut listener = json!({ "filterChain": { "filter": filter } });
+        if let Some(port) = insertion.port {
+            listener["portNumber"] = json!(port);
+        }
+        json!({ "context": context.as_str(), "listener": listener })
+    };
+    let insert = json!({
         "applyTo": "HTTP_FILTER",
-        "match": { "context": context.as_str(), "listener": listener },
+        "match": http_filter(ROUTER),
         "patch": { "operation": "INSERT_BEFORE", "value": filter(insertion, options) },
     });
+    let mut buffers_of = json!({ "context": context.as_str() });
+    if let Some(port) = insertion.port
+        && context != Context::SidecarInbound
+    {
+        buffers_of["listener"] = json!({ "portNumber": port });
+    }
     // The filter must reach its body limit before Envoy does, because Envoy answers with a plain 413.
     let buffers = json!({
         "applyTo": "LISTENER",
@@ -139,9 +145,17 @@ pub(crate) fn insertion(insertion: &Insertion, options: &Options) -> Vec<Value> 
         },
     });
     match context {
-        // The listener of all inbound ports is one, and it belongs to all servers of the pod.
-        Context::SidecarInbound => vec![filter],
-        Context::SidecarOutbound | Context::Gateway => vec![filter, buffers],
+        // A pod that several objects select has the filter of the last one. The listener of all inbound ports is one, so its buffers are
+        // those of all ports of the pod.
+        Context::SidecarInbound => {
+            let remove = json!({
+                "applyTo": "HTTP_FILTER",
+                "match": http_filter(context.filter()),
+                "patch": { "operation": "REMOVE" },
+            });
+            vec![remove, insert, buffers]
+        }
+        Context::SidecarOutbound | Context::Gateway => vec![insert, buffers],
     }
 }
 
@@ -174,7 +188,8 @@ fn filter(insertion: &Insertion, options: &Options) -> Value {
             },
         },
     });
-    if let Some(module) = &options.module
+    if insertion.module == Module::InFile
+        && let Some(module) = &options.module
         && let Ok(config) = insertion.default_config.emit()
     {
         discovery["default_config"] = json!({

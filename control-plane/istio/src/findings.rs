@@ -1,7 +1,7 @@
-//! Findings on versions that a mesh cannot route to, and on routes of other people.
+//! Findings on versions that a mesh cannot route to, and on names that are taken.
 
-use headgate_contract::{ModelId, Version};
-use headgate_model::{CarrierKey, Finding, Severity, Subject, reason};
+use headgate_contract::{ModelId, Version, names};
+use headgate_model::{CarrierKey, Finding, LabelKeys, Severity, Subject, reason};
 
 use crate::manifest::IstioKind;
 use crate::object::ObjectKey;
@@ -19,6 +19,10 @@ pub(crate) enum Problem {
     NotHttp(String, u16),
     /// Its pods have no labels in common that other pods behind this Service lack.
     NoLabels(String),
+    /// No port of this Service leads to the port on which its pods serve.
+    NoPort(String),
+    /// This carrier, which is no Service, lists its endpoints in an annotation.
+    Declared(CarrierKey),
 }
 
 /// The finding on a version without a route.
@@ -27,7 +31,7 @@ pub(crate) fn without_route(
     id: &ModelId,
     version: &Version,
     problem: &Problem,
-    version_key: &str,
+    keys: &LabelKeys,
 ) -> Finding {
     let (why, fix) = match problem {
         Problem::NoService => (
@@ -58,9 +62,29 @@ pub(crate) fn without_route(
                 "name the port http, or set its appProtocol to http: kubectl edit service {service} -n {namespace}"
             ),
         ),
+        Problem::NoPort(service) => (
+            format!("no port of Service {service} leads to the port on which they serve"),
+            format!("add a port for it: kubectl edit service {service} -n {namespace}"),
+        ),
+        Problem::Declared(carrier) => (
+            format!(
+                "the endpoints of {} {} are those of its annotation {}, which istiod does not know",
+                carrier.kind,
+                carrier.name,
+                names::ANNOTATION_ENDPOINTS
+            ),
+            format!(
+                "move the labels and annotations of Headgate to a Service without a selector, with an EndpointSlice of these endpoints: \
+                 kubectl get {} {} -n {namespace} -o yaml",
+                carrier.kind, carrier.name
+            ),
+        ),
         Problem::NoLabels(service) => (
-            format!("its pods have no labels of their own behind Service {service}"),
-            format!("give them the label {version_key}={version} in the pod template"),
+            format!("no label distinguishes its pods from the other pods of Service {service}"),
+            format!(
+                "give them the labels {}={version} and {}={id} in the pod template, and the pods of the other versions theirs",
+                keys.version, keys.model
+            ),
         ),
     };
     Finding {
@@ -72,8 +96,28 @@ pub(crate) fn without_route(
         severity: Severity::Warning,
         origin: String::new(),
         message: format!(
-            "version {version} gets no requests from proxies of the mesh: {why}. To change that: {fix}"
+            "proxies of the mesh cannot send requests to version {version} alone: {why}. It takes no sessions there; if it is the base, its \
+             requests go where your own routes send them, without a version. To change that: {fix}"
         ),
+    }
+}
+
+/// The finding on a carrier whose pods cannot be selected, in a namespace with a policy that is charged inbound.
+pub(crate) fn not_charged(namespace: &str, id: &ModelId, carrier: &CarrierKey) -> Finding {
+    let message = format!(
+        "a policy of the namespace has `at: inbound`, but nothing selects the pods of {} {}, so their sidecars do not charge it: give the \
+         workload a spec.selector.matchLabels, or its pods the model label",
+        carrier.kind, carrier.name
+    );
+    Finding {
+        object: Subject::Model {
+            namespace: namespace.to_owned(),
+            id: id.clone(),
+        },
+        reason: reason::NOT_CHARGED_INBOUND,
+        severity: Severity::Warning,
+        origin: String::new(),
+        message,
     }
 }
 
@@ -81,8 +125,8 @@ pub(crate) fn without_route(
 pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
     let kind = kind.as_str();
     let message = format!(
-        "{kind} {key} exists and is not of this installation of Headgate, so it is not written, and the versions that need it get no requests \
-         from proxies of the mesh: delete it: kubectl delete {} {} -n {}",
+        "{kind} {key} exists and belongs to someone else, so Headgate does not change it. The versions that need it get no requests from \
+         proxies of the mesh. Delete it: kubectl delete {} {} -n {}",
         kind.to_ascii_lowercase(),
         key.name,
         key.namespace
@@ -90,23 +134,22 @@ pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
     on(kind, key, Severity::Error, reason::MESH_NAME_TAKEN, message)
 }
 
-/// The finding on a `VirtualService` that splits a host of models.
-pub(crate) fn split(service: &ObjectKey, rule: &ObjectKey) -> Finding {
+/// The finding on a host of a gateway that leads to models of a namespace and that no domain contains.
+pub(crate) fn uncovered(kind: &str, key: &ObjectKey, host: &str, namespace: &str) -> Finding {
     let message = format!(
-        "VirtualService {service} splits the requests of a host of models ({rule}). The routes of versions come first, so its weights apply to \
-         requests without a model only: set weights by labels, or remove them: kubectl edit virtualservice {} -n {}",
-        service.name, service.namespace
+        "{kind} {key} routes {host} of a gateway to a model of namespace {namespace}, but no domain contains that host, so the gateway does \
+         not tag, limit or split its requests: start headgate with --domain {namespace}={host}"
     );
     on(
-        "VirtualService",
-        service,
-        Severity::Info,
-        reason::SPLIT_ELSEWHERE,
+        kind,
+        key,
+        Severity::Warning,
+        reason::GATEWAY_HOST_WITHOUT_DOMAIN,
         message,
     )
 }
 
-fn on(
+pub(crate) fn on(
     kind: &str,
     key: &ObjectKey,
     severity: Severity,

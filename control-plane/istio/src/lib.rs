@@ -8,22 +8,30 @@
 //!                                                                └─▶ routed versions ──▶ status of the ServedModel ──▶ plan
 //! ```
 //!
-//! A version is routed once its subset and its route have existed for [`SETTLE`](steps::SETTLE), whoever wrote them. Proxies of the mesh
-//! get routed versions only.
+//! A version is routed once its subset and its route have existed for [`SETTLE`](steps::SETTLE), whoever wrote them, and while no
+//! `DestinationRule` of another person hides the subset (`conflicts`). Proxies of the mesh get routed versions only.
 //!
 //! Invariant: no route names a subset that proxies may not know yet, and a weight never changes an object. The decisions (`targets`,
 //! `desired`, `steps`) are pure; `watch` and `writer` perform them.
 
+mod conflicts;
 mod default_config;
 mod desired;
 mod envoy_filter;
 mod findings;
+mod foreign_findings;
+mod gateway_hosts;
+mod host_rule;
+mod inbound;
+mod lookup;
 mod manifest;
 mod object;
 mod options;
 pub mod steps;
 mod stored;
+mod subset_labels;
 mod targets;
+mod virtual_service;
 mod watch;
 mod writer;
 
@@ -31,10 +39,14 @@ mod writer;
 #[allow(clippy::unwrap_used, clippy::panic)]
 mod tests;
 
+pub use conflicts::{Conflict, ConflictKind};
 pub use desired::desired;
+pub use gateway_hosts::{GatewayRoute, GatewayRoutes, RouteKind};
+pub use host_rule::HostRule;
 pub use manifest::IstioKind;
 pub use object::{Desired, ObjectKey};
-pub use options::{Audience, Options, XdsService};
-pub use stored::{Split, Stored, StoredObject};
+pub use options::{Options, ProxyNamespaces, XdsService};
+pub use stored::{Stored, StoredObject};
+pub use virtual_service::VirtualService;
 pub use watch::{StoredObjects, watch};
 pub use writer::{MeshState, Mode, Writer, write};

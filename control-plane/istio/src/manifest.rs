@@ -1,16 +1,30 @@
 //! The manifests of the desired objects.
 
+use std::collections::BTreeSet;
+
 use headgate_contract::names;
+use headgate_model::Labels;
 use serde_json::{Value, json};
 
 use crate::envoy_filter::{insertion, switch, version_route};
-use crate::object::{Context, Desired, Insertion, ObjectKey, Routes, Rule, VirtualHost};
+use crate::object::{Context, Desired, Insertion, Module, ObjectKey, Routes, Rule, VirtualHost};
 use crate::options::Options;
 
 /// The label of every object, and its value: by it objects are found, whoever wrote them.
 pub(crate) const MANAGED_BY: (&str, &str) = ("app.kubernetes.io/managed-by", "headgate");
 /// The annotation with the name of the installation that an object belongs to.
 pub(crate) const CONTROLLER: &str = "headgate.dev/controller-name";
+
+/// The annotation with the Services that a gateway must know although no route leads there
+/// (`PILOT_FILTER_GATEWAY_CLUSTER_CONFIG`).
+const REFERENCED: &str = "envoyfilter.istio.io/referenced-services";
+
+/// Whether an `EnvoyFilter` inserts a filter that has its configuration from the xDS server.
+fn has_source(spec: &Value) -> bool {
+    let patches = spec.get("configPatches").and_then(Value::as_array);
+    let mut patches = patches.into_iter().flatten();
+    patches.any(|patch| patch.pointer("/patch/value/config_discovery").is_some())
+}
 
 /// A kind of Istio.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +38,7 @@ pub enum IstioKind {
 impl IstioKind {
     /// The name of the kind.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::DestinationRule => "DestinationRule",
             Self::EnvoyFilter => "EnvoyFilter",
@@ -58,7 +72,11 @@ pub(crate) fn manifest(kind: IstioKind, key: &ObjectKey, spec: &Value, options: 
         "labels": { MANAGED_BY.0: MANAGED_BY.1 },
     });
     if options.controller != names::DEFAULT_CONTROLLER_NAME {
-        metadata["annotations"] = json!({ CONTROLLER: options.controller });
+        metadata["annotations"][CONTROLLER] = json!(options.controller);
+    }
+    if kind == IstioKind::EnvoyFilter && has_source(spec) {
+        let domain = options.hosts.cluster_domain.as_deref().unwrap_or_default();
+        metadata["annotations"][REFERENCED] = json!(options.xds.host(domain));
     }
     json!({
         "apiVersion": kind.api_version(),
@@ -68,11 +86,15 @@ pub(crate) fn manifest(kind: IstioKind, key: &ObjectKey, spec: &Value, options: 
     })
 }
 
-/// The `spec` of a `DestinationRule`.
-pub(crate) fn rule_spec(rule: &Rule) -> Value {
+/// The `spec` of a `DestinationRule`. Without `export_to` it is for all namespaces, unless the mesh has another default.
+pub(crate) fn rule_spec(rule: &Rule, export_to: &BTreeSet<String>) -> Value {
     let subsets = rule.subsets.iter();
     let subsets = subsets.map(|(name, labels)| json!({ "name": name, "labels": labels }));
-    json!({ "host": rule.host, "subsets": subsets.collect::<Vec<_>>() })
+    let mut spec = json!({ "host": rule.host, "subsets": subsets.collect::<Vec<_>>() });
+    if !export_to.is_empty() {
+        spec["exportTo"] = json!(export_to);
+    }
+    spec
 }
 
 /// The patches of a virtual host: the switch, then the routes.
@@ -93,15 +115,21 @@ pub(crate) fn patches_spec(patches: &[Value], selector: Option<Value>) -> Value 
     spec
 }
 
-/// The selector of an `EnvoyFilter`; `None` if it applies to all proxies of its namespace.
-pub(crate) fn selector(context: Context, options: &Options) -> Option<Value> {
-    let labels = options.labels_of(context);
+/// The selector of pods with these labels; `None` for all pods of the namespace.
+pub(crate) fn selector(labels: &Labels) -> Option<Value> {
     (!labels.is_empty()).then(|| json!({ "labels": labels }))
 }
 
 /// The `spec` of an `EnvoyFilter` that inserts the filter.
 pub(crate) fn insertion_spec(of: &Insertion, options: &Options) -> Value {
-    patches_spec(&insertion(of, options), selector(of.context, options))
+    let pods = of.pods.as_ref();
+    let pods = pods.unwrap_or_else(|| options.labels_of(of.context));
+    let mut spec = patches_spec(&insertion(of, options), selector(pods));
+    // It replaces the filter of a less specific object.
+    if (of.context, of.module) == (Context::SidecarInbound, Module::InFile) {
+        spec["priority"] = json!(PRIORITY + 1);
+    }
+    spec
 }
 
 /// The field of the selector.
@@ -115,7 +143,7 @@ impl Desired {
     #[must_use]
     pub fn manifests(&self, options: &Options) -> Vec<Value> {
         let rules = self.rules.iter().map(|(key, rule)| {
-            let spec = rule_spec(rule);
+            let spec = rule_spec(rule, &BTreeSet::new());
             manifest(IstioKind::DestinationRule, key, &spec, options)
         });
         let envoy_filter = |key, spec: Value| manifest(IstioKind::EnvoyFilter, key, &spec, options);
@@ -128,7 +156,7 @@ impl Desired {
             let patches: Vec<Value> = hosts.flat_map(|host| host_patches(routes, host)).collect();
             envoy_filter(
                 key,
-                patches_spec(&patches, selector(routes.context, options)),
+                patches_spec(&patches, selector(options.labels_of(routes.context))),
             )
         });
         rules.chain(insertions).chain(routes).collect()

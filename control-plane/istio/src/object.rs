@@ -97,8 +97,21 @@ pub struct Insertion {
     pub context: Context,
     /// The number of the listener's port; `None` for every port.
     pub port: Option<u16>,
+    /// The labels of the pods whose proxies get it; `None` for those of the options.
+    pub pods: Option<Labels>,
+    /// Whether these proxies have the module.
+    pub module: Module,
     /// Its configuration while the control plane cannot be reached.
     pub default_config: FilterConfig,
+}
+
+/// Whether the proxies of an insertion have the module as a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Module {
+    /// All of them do, so the filter runs before the control plane answers.
+    InFile,
+    /// Some may not. The filter does nothing before the control plane answers.
+    MayLack,
 }
 
 /// What a version needs before proxies of the mesh may pick it.
@@ -112,3 +125,13 @@ pub struct Needs {
 
 /// A route in an `EnvoyFilter`.
 pub(crate) type RouteKey = (ObjectKey, VirtualHost, String);
+
+/// The model of a route: the namespace is the end of the name of the object, the id is in the name of the route.
+pub(crate) fn model_of((object, _, name): &RouteKey) -> Option<ModelKey> {
+    let (_, namespace) = object.name.rsplit_once('.')?;
+    let (id, _) = name.strip_prefix(ROUTE_PREFIX)?.rsplit_once('/')?;
+    Some((namespace.to_owned(), ModelId::try_from(id.to_owned()).ok()?))
+}
+
+/// The prefix of the names of version routes: `headgate/MODEL/VERSION`.
+pub(crate) const ROUTE_PREFIX: &str = "headgate/";

@@ -9,15 +9,17 @@ use headgate_model::{HostRules, LabelKeys, Labels};
 use crate::object::Context;
 
 /// The namespaces of proxies, each with patterns of the namespaces of models that its proxies may see.
-pub type Audience = BTreeMap<String, Vec<String>>;
+pub type ProxyNamespaces = BTreeMap<String, Vec<String>>;
 
 /// Settings of the rendered objects.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Namespaces of sidecars that call models. An object in Istio's root namespace applies to the whole mesh.
-    pub clients: Audience,
+    pub clients: ProxyNamespaces,
     /// Namespaces of ingress gateways.
-    pub gateways: Audience,
+    pub gateways: ProxyNamespaces,
+    /// Istio's root namespace.
+    pub root_namespace: String,
     /// Labels of the pods whose sidecars run the filter; empty for all pods of the namespaces.
     pub client_labels: Labels,
     /// Labels of the gateways that run the filter; empty for all gateways of the namespaces.
@@ -37,7 +39,13 @@ pub struct Options {
 }
 
 impl Options {
-    /// The labels of the pods to whose proxies the objects of a context apply; empty for all.
+    /// The DNS domain of Services.
+    #[must_use]
+    pub fn cluster_domain(&self) -> &str {
+        self.hosts.cluster_domain.as_deref().unwrap_or_default()
+    }
+
+    /// The labels of the clients or gateways that run the filter; empty for all.
     #[must_use]
     pub fn labels_of(&self, context: Context) -> &Labels {
         match context {

@@ -5,50 +5,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_contract::names;
 use serde_json::Value;
 
+use crate::gateway_hosts::GatewayRoutes;
+use crate::host_rule::HostRule;
 use crate::manifest::{CONTROLLER, IstioKind, MANAGED_BY};
-use crate::object::{ObjectKey, RouteKey, SubsetKey, VirtualHost};
+use crate::object::{ObjectKey, ROUTE_PREFIX, RouteKey, SubsetKey, VirtualHost};
+use crate::virtual_service::VirtualService;
 
-/// The objects that Headgate, or a person on its behalf, wrote.
+/// The objects that Headgate, or a person on its behalf, wrote, and what objects of other people change for them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Stored {
     /// By kind and name.
     pub objects: BTreeMap<(IstioKind, ObjectKey), StoredObject>,
     /// The names of objects of other people.
     pub foreign: BTreeSet<(IstioKind, ObjectKey)>,
-    /// The hosts that `VirtualService`s of other people split by weight.
-    pub splits: BTreeMap<ObjectKey, Vec<Split>>,
-}
-
-/// A host whose requests a `VirtualService` splits.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
-    /// The host as the `VirtualService` names it.
-    pub host: String,
-}
-
-impl Split {
-    /// The hosts of a `VirtualService` with a route that has several destinations.
-    pub(crate) fn all(object: &Value) -> Vec<Self> {
-        let list =
-            |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
-        let routes = list(object.pointer("/spec/http"));
-        let splits = routes.iter().any(|http| list(http.get("route")).len() > 1);
-        let hosts = list(object.pointer("/spec/hosts"));
-        let hosts = hosts.iter().filter_map(Value::as_str).filter(|_| splits);
-        hosts
-            .map(|host| Self {
-                host: host.to_owned(),
-            })
-            .collect()
-    }
-
-    /// The host as a DNS name: a short name is a Service of the `VirtualService`'s namespace.
-    pub(crate) fn full_name(&self, service: &ObjectKey, cluster_domain: &str) -> String {
-        match self.host.contains('.') {
-            true => self.host.clone(),
-            false => format!("{}.{}.svc.{cluster_domain}", self.host, service.namespace),
-        }
-    }
+    /// The `DestinationRule`s of other people.
+    pub foreign_rules: BTreeMap<ObjectKey, HostRule>,
+    /// The `VirtualService`s of other people that split requests, or change them.
+    pub services: BTreeMap<ObjectKey, VirtualService>,
+    /// The hosts that other people's routes have on gateways.
+    pub gateways: GatewayRoutes,
 }
 
 /// An object of the API server.
@@ -56,6 +31,8 @@ impl Split {
 pub struct StoredObject {
     /// `metadata.resourceVersion`
     pub resource_version: String,
+    /// `metadata.creationTimestamp`: of two rules for a host, Istio prefers the older one.
+    pub created: String,
     /// The name of the installation that it belongs to.
     pub controller: String,
     /// Its `spec`.
@@ -79,6 +56,9 @@ impl StoredObject {
         let controller = controller.and_then(Value::as_str);
         Some(Self {
             resource_version: text("/metadata/resourceVersion")
+                .unwrap_or_default()
+                .to_owned(),
+            created: text("/metadata/creationTimestamp")
                 .unwrap_or_default()
                 .to_owned(),
             controller: controller
@@ -115,12 +95,15 @@ impl StoredObject {
     }
 }
 
-/// The prefix of the names of version routes.
-const ROUTE_PREFIX: &str = "headgate/";
-
-/// The cluster of a route.
-pub(crate) fn cluster_of(patch: &Value) -> Option<&str> {
-    patch.pointer("/patch/value/route/cluster")?.as_str()
+/// Where a stored version route leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RouteTo {
+    /// To all endpoints of a Service.
+    Service,
+    /// To a subset that exists.
+    Subset(SubsetKey),
+    /// To a subset that does not exist.
+    Nothing,
 }
 
 impl Stored {
@@ -149,6 +132,36 @@ impl Stored {
                 let routes = filter.routes().into_keys();
                 routes.map(move |(host, name)| (key.clone(), host, name))
             })
+            .collect()
+    }
+
+    /// Where each version route leads, by its cluster: `outbound|PORT|SUBSET|HOST`.
+    pub(crate) fn route_targets(&self) -> BTreeMap<RouteKey, RouteTo> {
+        let rules = self.of(IstioKind::DestinationRule);
+        let subsets: BTreeMap<(&str, String), &ObjectKey> = rules
+            .flat_map(|(key, rule)| {
+                let host = rule.spec.get("host").and_then(Value::as_str);
+                let names = rule.subsets().into_keys();
+                names.map(move |name| ((host.unwrap_or_default(), name), key))
+            })
+            .collect();
+        let target = |patch: &Value| {
+            let cluster = patch.pointer("/patch/value/route/cluster")?.as_str()?;
+            let mut parts = cluster.split('|').skip(2);
+            let (subset, host) = (parts.next()?, parts.next()?);
+            if subset.is_empty() {
+                return Some(RouteTo::Service);
+            }
+            let rule = subsets.get(&(host, subset.to_owned()))?;
+            Some(RouteTo::Subset(((*rule).clone(), subset.to_owned())))
+        };
+        let filters = self.of(IstioKind::EnvoyFilter);
+        let routes = filters.flat_map(|(key, filter)| {
+            let routes = filter.routes().into_iter();
+            routes.map(move |((host, name), patch)| ((key.clone(), host, name), patch))
+        });
+        routes
+            .map(|(route, patch)| (route, target(patch).unwrap_or(RouteTo::Nothing)))
             .collect()
     }
 

@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_contract::{ModelId, Version, names};
 use headgate_model::{
-    CarrierKey, CarrierMesh, Labels, MeshService, ModelKey, NamespacePlan, Objects, PlannedVariant,
+    Carrier, CarrierKey, Labels, MeshService, ModelKey, NamespacePlan, Objects, PlannedVariant,
 };
 
 use crate::findings::Problem;
 use crate::options::Options;
+use crate::subset_labels::{Member, behind, subset_labels};
 
 /// A Service in front of models, by name, in one namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,161 +43,187 @@ pub(crate) struct Target {
 }
 
 /// The Services of a namespace.
-pub(crate) fn hosts(plan: &NamespacePlan, objects: &Objects, options: &Options) -> Hosts {
-    let mut hosts = Hosts::default();
+pub(crate) fn hosts(
+    namespace: &str,
+    plan: &NamespacePlan,
+    objects: &Objects,
+    options: &Options,
+) -> Hosts {
+    let mut found = Found::default();
     for (id, model) in &plan.models {
         for (version, variant) in &model.variants {
-            add_version(&mut hosts, id, version, variant, objects, options);
+            found.add_version(id, version, variant, objects);
         }
     }
-    name_subsets(&mut hosts.services);
-    let unreached = plan.models.iter().flat_map(|(id, model)| {
-        let versions = model.variants.keys();
-        versions.map(move |version| (id.clone(), version.clone()))
-    });
-    let unreached: Vec<_> = unreached
-        .filter(|key| {
-            !hosts
-                .services
-                .values()
-                .any(|host| host.versions.contains_key(key))
-        })
-        .filter(|(id, version)| {
-            !hosts
-                .problems
-                .iter()
-                .any(|(i, v, _)| (i, v) == (id, version))
-        })
-        .collect();
-    let unreached = unreached
-        .into_iter()
-        .map(|(id, version)| (id, version, Problem::NoService));
-    hosts.problems.extend(unreached);
+    found.add_subsets(namespace, objects, options);
+    let Found {
+        mut hosts,
+        mut problems,
+        ..
+    } = found;
+    for (id, model) in &plan.models {
+        for (version, variant) in &model.variants {
+            let key = (id.clone(), version.clone());
+            let mut services = hosts.services.values();
+            if services.any(|host| host.versions.contains_key(&key)) {
+                continue;
+            }
+            let problem = problems.remove(&key);
+            let problem = problem.unwrap_or_else(|| without_service(variant, objects));
+            hosts.problems.push((key.0, key.1, problem));
+        }
+    }
     hosts
 }
 
-fn add_version(
-    hosts: &mut Hosts,
-    id: &ModelId,
-    version: &Version,
-    variant: &PlannedVariant,
-    objects: &Objects,
-    options: &Options,
-) {
-    let carriers: Vec<(&CarrierKey, &CarrierMesh)> = variant
-        .carriers
-        .iter()
-        .filter_map(|key| Some((key, &objects.carriers.get(key)?.mesh)))
-        .collect();
-    let names: BTreeSet<&str> = carriers
-        .iter()
-        .flat_map(|(_, mesh)| &mesh.services)
-        .map(|service| service.name.as_str())
-        .collect();
-    let labels = labels_of(version, &carriers, objects, options);
-    let mut problem = None;
-    for name in names {
-        let of = |mesh: &'_ CarrierMesh| mesh.services.iter().find(|s| s.name == name).cloned();
-        let all: Vec<Option<MeshService>> = carriers.iter().map(|(_, mesh)| of(mesh)).collect();
-        let some: Vec<&MeshService> = all.iter().flatten().collect();
+/// The Services as they are found.
+#[derive(Default)]
+struct Found<'a> {
+    hosts: Hosts,
+    /// Why a Service does not reach a version, of the first such Service.
+    problems: BTreeMap<(ModelId, Version), Problem>,
+    /// The versions that need a subset of a Service.
+    members: Vec<(String, Member<'a>)>,
+}
+
+impl<'a> Found<'a> {
+    fn add_version(
+        &mut self,
+        id: &'a ModelId,
+        version: &'a Version,
+        variant: &'a PlannedVariant,
+        objects: &'a Objects,
+    ) {
+        let carriers = carriers(variant, objects);
+        let services = carriers.iter().flat_map(|carrier| &carrier.mesh.services);
+        let names: BTreeSet<&str> = services.map(|service| service.name.as_str()).collect();
+        let key = (id.clone(), version.clone());
+        for name in names {
+            let of = |carrier: &&'a Carrier| -> Option<&'a MeshService> {
+                let mut services = carrier.mesh.services.iter();
+                services.find(|service| service.name == name)
+            };
+            let all: Vec<Option<&MeshService>> = carriers.iter().map(of).collect();
+            let problem = match self.add_service(id, name, &all) {
+                Some(problem) => problem,
+                None if carriers.iter().all(|carrier| is_service(carrier, name)) => {
+                    if let Some(host) = self.hosts.services.get_mut(name) {
+                        host.versions.insert(key.clone(), None);
+                    }
+                    continue;
+                }
+                None => {
+                    let carriers = carriers.clone();
+                    let member = Member {
+                        id,
+                        version,
+                        carriers,
+                    };
+                    self.members.push((name.to_owned(), member));
+                    continue;
+                }
+            };
+            self.add_problem(key.clone(), problem);
+        }
+    }
+
+    /// The first problem counts. A Service for something else than requests says the least.
+    fn add_problem(&mut self, key: (ModelId, Version), problem: Problem) {
+        let known = self.problems.entry(key).or_insert_with(|| problem.clone());
+        if matches!(known, Problem::NoPort(_)) {
+            *known = problem;
+        }
+    }
+
+    /// Adds a Service, as each carrier of a version has it; the result is why it does not reach the version.
+    fn add_service(
+        &mut self,
+        id: &ModelId,
+        name: &str,
+        all: &[Option<&MeshService>],
+    ) -> Option<Problem> {
+        let some: Vec<&MeshService> = all.iter().copied().flatten().collect();
         if some.iter().any(|service| service.headless) {
-            problem = problem.or(Some(Problem::Headless(name.to_owned())));
-            continue;
+            return Some(Problem::Headless(name.to_owned()));
         }
         let ports = some.iter().flat_map(|service| &service.ports);
         let (http, others): (Vec<_>, Vec<_>) = ports.partition(|port| port.http);
         if http.is_empty() {
-            let not_http = others
-                .first()
-                .map(|port| Problem::NotHttp(name.to_owned(), port.number));
-            problem = problem.or(not_http);
-            continue;
+            return Some(match others.first() {
+                Some(port) => Problem::NotHttp(name.to_owned(), port.number),
+                None => Problem::NoPort(name.to_owned()),
+            });
         }
-        let host = hosts.services.entry(name.to_owned()).or_default();
+        let host = self.hosts.services.entry(name.to_owned()).or_default();
         host.models.insert(id.clone());
         host.ports
             .extend(http.iter().map(|port| (port.number, port.target)));
         let whole = all
             .iter()
-            .all(|one| one.as_ref().is_some_and(|service| service.selects_all));
-        if !whole {
-            problem = problem.or(Some(Problem::Missed(name.to_owned())));
-            continue;
-        }
-        let is_carrier = carriers
-            .iter()
-            .all(|(key, _)| key.kind == "service" && key.name == name);
-        let key = (id.clone(), version.clone());
-        match (&labels, is_carrier) {
-            (_, true) => _ = host.versions.insert(key, None),
-            (Some(labels), false) => {
-                let subset = (names::subset(version.as_str()), labels.clone());
-                host.versions.insert(key, Some(subset));
-            }
-            (None, false) => problem = problem.or(Some(Problem::NoLabels(name.to_owned()))),
-        }
+            .all(|one| one.is_some_and(|service| service.selects_all));
+        (!whole).then(|| Problem::Missed(name.to_owned()))
     }
-    let key = (id.clone(), version.clone());
-    let reached = hosts
-        .services
-        .values()
-        .any(|host| host.versions.contains_key(&key));
-    if let Some(problem) = problem.filter(|_| !reached) {
-        hosts.problems.push((id.clone(), version.clone(), problem));
+
+    /// Adds the subsets. Their labels depend on everything that is behind a Service.
+    fn add_subsets(&mut self, namespace: &str, objects: &Objects, options: &Options) {
+        let behind = behind(of_namespace(objects, namespace));
+        for (service, member) in std::mem::take(&mut self.members) {
+            let Some(host) = self.hosts.services.get_mut(&service) else {
+                continue;
+            };
+            let several = host.models.len() > 1;
+            let key = (member.id.clone(), member.version.clone());
+            let behind = behind.get(service.as_str()).map_or(&[][..], Vec::as_slice);
+            match subset_labels(&member, behind, several, options) {
+                Some(labels) => {
+                    let name = match several {
+                        true => names::shared_subset(key.0.as_str(), key.1.as_str()),
+                        false => names::subset(key.1.as_str()),
+                    };
+                    host.versions.insert(key, Some((name, labels)));
+                }
+                None => self.add_problem(key, Problem::NoLabels(service)),
+            }
+        }
     }
 }
 
-/// The labels that all pods of a version have, and no pod of another: the version label, else the selector of its only carrier.
-fn labels_of(
-    version: &Version,
-    carriers: &[(&CarrierKey, &CarrierMesh)],
-    objects: &Objects,
-    options: &Options,
-) -> Option<Labels> {
-    let pods = carriers.iter().flat_map(|(key, _)| {
-        let carrier = objects.carriers.get(*key);
-        carrier.into_iter().flat_map(|carrier| &carrier.pods)
-    });
-    let own = |pod: &headgate_model::Pod| pod.version.as_deref() == Some(version.as_str());
-    let unlabelled = |pod: &headgate_model::Pod| pod.version.is_none();
-    let pods: Vec<_> = pods.filter(|pod| own(pod) || unlabelled(pod)).collect();
-    if !pods.is_empty() && pods.iter().all(|pod| own(pod)) {
-        return Some([(options.keys.version.clone(), version.to_string())].into());
-    }
-    match carriers {
-        [(_, mesh)] if !mesh.selector.is_empty() => Some(mesh.selector.clone()),
-        _ => None,
-    }
+fn carriers<'a>(variant: &PlannedVariant, objects: &'a Objects) -> Vec<&'a Carrier> {
+    let keys = variant.carriers.iter();
+    keys.filter_map(|key| objects.carriers.get(key)).collect()
 }
 
-/// A Service in front of several models needs subsets that tell their versions apart: by the model label too.
-fn name_subsets(services: &mut BTreeMap<String, Host>) {
-    for host in services.values_mut().filter(|host| host.models.len() > 1) {
-        for ((id, version), subset) in &mut host.versions {
-            if let Some((name, _)) = subset {
-                *name = names::subset(&format!("{id}.{version}"));
-            }
-        }
+fn is_service(carrier: &Carrier, name: &str) -> bool {
+    carrier.key.kind == "service" && carrier.key.name == name
+}
+
+fn of_namespace<'a>(
+    objects: &'a Objects,
+    namespace: &str,
+) -> impl Iterator<Item = (&'a CarrierKey, &'a Carrier)> {
+    let first = CarrierKey {
+        namespace: namespace.to_owned(),
+        kind: String::new(),
+        name: String::new(),
+    };
+    let namespace = namespace.to_owned();
+    let carriers = objects.carriers.range(first..);
+    carriers.take_while(move |(key, _)| key.namespace == namespace)
+}
+
+/// Why a version without a Service has none.
+fn without_service(variant: &PlannedVariant, objects: &Objects) -> Problem {
+    let declares = |carrier: &&Carrier| {
+        let annotations = &carrier.annotations;
+        annotations.contains_key(names::ANNOTATION_ENDPOINTS)
+    };
+    match carriers(variant, objects).into_iter().find(declares) {
+        Some(carrier) => Problem::Declared(carrier.key.clone()),
+        None => Problem::NoService,
     }
 }
 
 impl Hosts {
-    /// Adds the model label to the subsets of Services in front of several models, where all pods have it.
-    pub(crate) fn with_model_labels(mut self, labelled: &BTreeSet<ModelId>, key: &str) -> Self {
-        for host in self
-            .services
-            .values_mut()
-            .filter(|host| host.models.len() > 1)
-        {
-            for ((id, _), subset) in &mut host.versions {
-                if let Some((_, labels)) = subset.as_mut().filter(|_| labelled.contains(id)) {
-                    labels.insert(key.to_owned(), id.to_string());
-                }
-            }
-        }
-        self
-    }
-
     /// Where requests for a version go that come to a port of a Service: through that Service if it selects the version, else through
     /// the version's own Service, else through the first that selects it.
     pub(crate) fn target(
@@ -237,18 +264,6 @@ impl Hosts {
         let port = *host.ports.keys().next()?;
         of(service, host, port)
     }
-}
-
-/// The models all of whose pods have the model label.
-pub(crate) fn labelled_models(plan: &NamespacePlan, objects: &Objects) -> BTreeSet<ModelId> {
-    let models = plan.models.iter().filter(|(_, model)| {
-        let mut carriers = model.carriers.iter();
-        carriers.all(|carrier| {
-            let carrier = objects.carriers.get(&carrier.key);
-            carrier.is_some_and(|carrier| carrier.mesh.labels_model)
-        })
-    });
-    models.map(|(id, _)| id.clone()).collect()
 }
 
 /// The key of a model.

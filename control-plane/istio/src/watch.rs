@@ -1,7 +1,8 @@
-//! The watch of Istio's objects: the ones that are Headgate's, and the hosts that other people's `VirtualService`s split.
+//! The watch of Istio's objects: the ones that are Headgate's, what other people's rules and `VirtualService`s change for them, and the hosts
+//! that other people's `VirtualService`s and `HTTPRoute`s have on gateways.
 //!
-//! Invariant: nothing is published until each kind has listed once, or cannot be read. While the API server is away, the last objects
-//! stay.
+//! Invariant: nothing is published until each kind has listed once or is absent; the Gateway API may also be denied. While the API server is
+//! away, the last objects stay.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,9 +21,12 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::gateway_hosts::{GatewayRoute, RouteKind};
+use crate::host_rule::HostRule;
 use crate::manifest::IstioKind;
 use crate::object::ObjectKey;
-use crate::stored::{Split, Stored, StoredObject};
+use crate::stored::{Stored, StoredObject};
+use crate::virtual_service::VirtualService;
 
 /// Capacity of the channel to the reducer. When it is full, the watches wait.
 const QUEUE: usize = 1024;
@@ -35,7 +39,7 @@ const DEPTH: u8 = 32;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
     Of(IstioKind),
-    VirtualService,
+    Route(RouteKind),
 }
 
 /// The whole `spec`, and the metadata by which an object is known to be Headgate's.
@@ -68,7 +72,8 @@ struct Object {
 enum Content {
     Own(StoredObject),
     Foreign,
-    VirtualService(Vec<Split>),
+    ForeignRule(HostRule),
+    Route(Option<VirtualService>, Option<GatewayRoute>),
 }
 
 impl Object {
@@ -82,8 +87,18 @@ impl Object {
             name: text("/metadata/name", "name")?,
         };
         let content = match kind {
-            Kind::VirtualService => Content::VirtualService(Split::all(object)),
-            Kind::Of(_) => StoredObject::read(object).map_or(Content::Foreign, Content::Own),
+            Kind::Route(kind) => {
+                let service = match kind {
+                    RouteKind::VirtualService => VirtualService::read(object),
+                    RouteKind::HttpRoute => None,
+                };
+                Content::Route(service, GatewayRoute::read(kind, &key.namespace, object))
+            }
+            Kind::Of(kind) => match (StoredObject::read(object), kind) {
+                (Some(own), _) => Content::Own(own),
+                (None, IstioKind::DestinationRule) => Content::ForeignRule(HostRule::read(object)),
+                (None, IstioKind::EnvoyFilter) => Content::Foreign,
+            },
         };
         Ok(Self { key, content })
     }
@@ -107,11 +122,12 @@ impl StoredObjects {
 /// Starts the watch of these namespaces; empty for the whole cluster. It reports to `health`.
 #[must_use]
 pub fn watch(client: &Client, namespaces: &[String], health: &WatchHealth) -> StoredObjects {
-    let [rules, filters, services] = access::istio();
+    let [rules, filters, services, routes] = access::istio();
     let table: BTreeMap<Kind, Watchable> = [
         (Kind::Of(IstioKind::DestinationRule), rules),
         (Kind::Of(IstioKind::EnvoyFilter), filters),
-        (Kind::VirtualService, services),
+        (Kind::Route(RouteKind::VirtualService), services),
+        (Kind::Route(RouteKind::HttpRoute), routes),
     ]
     .into();
     let kinds: Vec<Kind> = table.keys().copied().collect();
@@ -193,8 +209,17 @@ impl Reducer {
             return;
         };
         self.health.report(name, &update);
-        let WatchUpdate::Event(event) = update else {
-            return;
+        let event = match update {
+            WatchUpdate::Event(event) => event,
+            // The Gateway API is optional, and so is the right to read it.
+            WatchUpdate::Lost(failure)
+                if failure.is_forbidden() && id.kind == Kind::Route(RouteKind::HttpRoute) =>
+            {
+                listing.waive();
+                self.health.waive(name);
+                return;
+            }
+            _ => return,
         };
         match event {
             Event::Init => listing.begin(),
@@ -224,8 +249,18 @@ impl Reducer {
             (Kind::Of(kind), Content::Foreign) => {
                 self.stored.foreign.insert((kind, object.key));
             }
-            (_, Content::VirtualService(splits)) if !splits.is_empty() => {
-                self.stored.splits.insert(object.key, splits);
+            (Kind::Of(kind), Content::ForeignRule(rule)) => {
+                self.stored.foreign.insert((kind, object.key.clone()));
+                self.stored.foreign_rules.insert(object.key, rule);
+            }
+            (Kind::Route(kind), Content::Route(service, gateways)) => {
+                let place = (kind, object.key.clone());
+                self.stored
+                    .gateways
+                    .extend(gateways.map(|route| (place, route)));
+                self.stored
+                    .services
+                    .extend(service.map(|service| (object.key, service)));
             }
             _ => {}
         }
@@ -233,11 +268,18 @@ impl Reducer {
 
     fn remove(&mut self, kind: Kind, key: &ObjectKey) {
         match kind {
-            Kind::VirtualService => _ = self.stored.splits.remove(key),
+            Kind::Route(kind) => {
+                self.stored.gateways.remove(&(kind, key.clone()));
+                if kind == RouteKind::VirtualService {
+                    self.stored.services.remove(key);
+                }
+            }
             Kind::Of(kind) => {
                 let place = (kind, key.clone());
                 self.stored.objects.remove(&place);
-                self.stored.foreign.remove(&place);
+                if self.stored.foreign.remove(&place) && kind == IstioKind::DestinationRule {
+                    self.stored.foreign_rules.remove(key);
+                }
             }
         }
     }
@@ -249,7 +291,13 @@ impl Reducer {
             elsewhere || listed.contains(key)
         };
         match id.kind {
-            Kind::VirtualService => self.stored.splits.retain(|key, _| stays(key)),
+            Kind::Route(kind) => {
+                let gateways = &mut self.stored.gateways;
+                gateways.retain(|(of, key), _| *of != kind || stays(key));
+                if kind == RouteKind::VirtualService {
+                    self.stored.services.retain(|key, _| stays(key));
+                }
+            }
             Kind::Of(kind) => {
                 self.stored
                     .objects
@@ -257,6 +305,9 @@ impl Reducer {
                 self.stored
                     .foreign
                     .retain(|(of, key)| *of != kind || stays(key));
+                if kind == IstioKind::DestinationRule {
+                    self.stored.foreign_rules.retain(|key, _| stays(key));
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: an object of another person is never changed, and a write that fails is retried and reported.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use futures::stream::StreamExt as _;
 use headgate_kubernetes::access::{DESTINATION_RULES, ENVOY_FILTERS};
 use headgate_kubernetes::fault::Fault;
 use headgate_kubernetes::faults::Faults;
-use headgate_model::{Finding, Planned, RoutedVersions};
+use headgate_model::{Finding, ModelKey, Planned, RoutedVersions};
 use kube::Client;
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject};
@@ -19,7 +19,8 @@ use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use crate::desired::desired;
-use crate::findings::{split, taken};
+use crate::findings::taken;
+use crate::foreign_findings::{conflict, services};
 use crate::manifest::{IstioKind, manifest};
 use crate::object::{Desired, ObjectKey};
 use crate::options::Options;
@@ -71,6 +72,8 @@ pub struct Writer {
     pub plans: watch::Receiver<Option<Arc<Planned>>>,
     /// The stored objects.
     pub stored: watch::Receiver<Option<Arc<Stored>>>,
+    /// The models whose plan some proxies have not acknowledged.
+    pub unacknowledged: watch::Receiver<Arc<BTreeSet<ModelKey>>>,
     /// Whether this replica leads.
     pub leading: watch::Receiver<bool>,
     /// Failing writes.
@@ -84,8 +87,8 @@ pub async fn write(mut writer: Writer) {
     let started = Instant::now();
     let mut ages = Ages::default();
     let mut attempts: BTreeMap<(IstioKind, ObjectKey), (Value, Duration)> = BTreeMap::new();
+    let mut overdue: BTreeSet<ModelKey> = BTreeSet::new();
     let mut next: Option<Duration> = None;
-    let mut latest = None;
     writer.plans.mark_changed();
     loop {
         let wait = async {
@@ -97,6 +100,7 @@ pub async fn write(mut writer: Writer) {
         let changed = tokio::select! {
             changed = writer.plans.changed() => changed,
             changed = writer.stored.changed() => changed,
+            changed = writer.unacknowledged.changed() => changed,
             changed = writer.leading.changed() => changed,
             () = wait => Ok(()),
         };
@@ -111,40 +115,40 @@ pub async fn write(mut writer: Writer) {
         let (Some(plan), Some(stored)) = (plan, stored) else {
             continue;
         };
-        let desired = desired_of(&mut latest, &plan, &writer.options);
+        let desired = desired(
+            &plan.plan,
+            &plan.observed.objects,
+            &stored.gateways,
+            &writer.options,
+        );
+        let unacknowledged = writer.unacknowledged.borrow_and_update().clone();
         let now = started.elapsed();
         let steps = ages.steps(&Input {
-            desired,
+            desired: &desired,
             stored: &stored,
             objects: &plan.observed.objects,
             options: &writer.options,
             linger: writer.linger,
+            unacknowledged: &unacknowledged,
             now,
         });
-        writer.publish(desired, &stored, &steps, leads);
+        writer.publish(&desired, &stored, &steps, leads);
         next = steps.next;
         if !leads || writer.mode == Mode::Watch {
             continue;
         }
+        for (namespace, id) in steps.overdue.difference(&overdue) {
+            tracing::warn!(
+                namespace = namespace.as_str(),
+                model = id.as_str(),
+                "removing the routes of versions that some proxies may still pick: they have not acknowledged the plan for 10 times --linger"
+            );
+        }
+        overdue.clone_from(&steps.overdue);
         let due = due(steps, &mut attempts, now);
         next = next.into_iter().chain(due.next).min();
         writer.perform(due.writes).await;
     }
-}
-
-/// The objects that `plan` needs. They are computed once for each plan: the writer wakes up much more often, for stored objects,
-/// the lease, and due writes. `latest` holds its plan, so no other plan can have the same address.
-fn desired_of<'a>(
-    latest: &'a mut Option<(Arc<Planned>, Desired)>,
-    plan: &Arc<Planned>,
-    options: &Options,
-) -> &'a Desired {
-    let known = latest.take().filter(|(of, _)| Arc::ptr_eq(of, plan));
-    let known = known.unwrap_or_else(|| {
-        let desired = desired(&plan.plan, &plan.observed.objects, options);
-        (plan.clone(), desired)
-    });
-    &latest.insert(known).1
 }
 
 /// The writes to perform now.
@@ -189,22 +193,9 @@ impl Writer {
     fn publish(&self, desired: &Desired, stored: &Stored, steps: &Steps, leads: bool) {
         let mut findings = desired.findings.clone();
         findings.extend(steps.taken.iter().map(|(kind, key)| taken(*kind, key)));
-        let hosts: BTreeMap<&str, &ObjectKey> = desired
-            .rules
-            .iter()
-            .map(|(key, rule)| (rule.host.as_str(), key))
-            .collect();
-        for (service, splits) in &stored.splits {
-            let domain = self
-                .options
-                .hosts
-                .cluster_domain
-                .as_deref()
-                .unwrap_or_default();
-            let names = splits.iter().map(|split| split.full_name(service, domain));
-            let ours = names.filter_map(|name| hosts.get(name.as_str()).copied());
-            findings.extend(ours.map(|rule| split(service, rule)));
-        }
+        findings.extend(steps.conflicts.iter().map(conflict));
+        let domain = self.options.cluster_domain();
+        findings.extend(services(&stored.services, desired, domain));
         findings.sort();
         findings.dedup();
         let state = MeshState {
@@ -296,34 +287,5 @@ impl Writer {
             plural: kind.plural().to_owned(),
         };
         Api::namespaced_with(self.client.clone(), namespace, &resource)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tests::{World, deployment, options};
-
-    #[test]
-    fn the_objects_are_computed_once_for_each_plan() {
-        let without = Arc::new(World::with([]).planned());
-        let with = Arc::new(World::with([deployment("a", "v1", &["a"])]).planned());
-        let fresh = |plan: &Planned| desired(&plan.plan, &plan.observed.objects, &options());
-        assert_ne!(fresh(&without), fresh(&with));
-        let mut latest = None;
-        for plan in [&without, &with, &without, &with] {
-            assert_eq!(*desired_of(&mut latest, plan, &options()), fresh(plan));
-        }
-        // With other options the objects would differ if they were computed again.
-        let nobody = Options {
-            clients: BTreeMap::new(),
-            gateways: BTreeMap::new(),
-            ..options()
-        };
-        assert_eq!(*desired_of(&mut latest, &with, &nobody), fresh(&with));
-        assert_ne!(
-            desired(&with.plan, &with.observed.objects, &nobody),
-            fresh(&with)
-        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Carrier, CarrierKey, Objects};
+use crate::{Carrier, CarrierKey, CarrierMesh, Objects};
 
 /// The kind of a change, the least urgent first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,20 +49,27 @@ pub fn of_pods(old: &Carrier, new: &Carrier) -> Change {
     }
 }
 
-/// The carriers without their pods.
-fn declared(carriers: &BTreeMap<CarrierKey, Carrier>) -> Vec<Carrier> {
-    let without_pods = |c: &Carrier| Carrier {
-        key: c.key.clone(),
-        created: c.created,
-        labels: c.labels.clone(),
-        annotations: c.annotations.clone(),
-        desired: c.desired,
-        owner_replicas: c.owner_replicas.clone(),
-        min_ready_seconds: c.min_ready_seconds,
+/// A carrier without its pods, and without what is known of them.
+#[must_use]
+pub fn without_pods(carrier: &Carrier) -> Carrier {
+    Carrier {
+        key: carrier.key.clone(),
+        created: carrier.created,
+        labels: carrier.labels.clone(),
+        annotations: carrier.annotations.clone(),
+        desired: carrier.desired,
+        owner_replicas: carrier.owner_replicas.clone(),
+        min_ready_seconds: carrier.min_ready_seconds,
         pods: Vec::new(),
-        mesh: c.mesh.clone(),
+        mesh: CarrierMesh {
+            pods: BTreeSet::new(),
+            ..carrier.mesh.clone()
+        },
         unready_reasons: Vec::new(),
-        origin: c.origin.clone(),
-    };
+        origin: carrier.origin.clone(),
+    }
+}
+
+fn declared(carriers: &BTreeMap<CarrierKey, Carrier>) -> Vec<Carrier> {
     carriers.values().map(without_pods).collect()
 }

@@ -132,8 +132,18 @@ impl Finding {
 pub mod reason {
     /// Proxies of the mesh cannot be routed to a version.
     pub const NO_MESH_ROUTE: &str = "NoMeshRoute";
+    /// A policy is charged inbound, and the sidecars of a carrier's pods cannot be selected.
+    pub const NOT_CHARGED_INBOUND: &str = "NotChargedInbound";
+    /// A gateway routes a host to a model, and no domain contains the host.
+    pub const GATEWAY_HOST_WITHOUT_DOMAIN: &str = "GatewayHostWithoutDomain";
     /// An object of another person has a name that Headgate needs in the mesh.
     pub const MESH_NAME_TAKEN: &str = "MeshNameTaken";
+    /// A DestinationRule of another person takes the subsets of versions from proxies of the mesh.
+    pub const SUBSETS_HIDDEN: &str = "SubsetsHidden";
+    /// The traffic policy of a DestinationRule of another person applies to a host of models no longer.
+    pub const POLICY_DISPLACED: &str = "TrafficPolicyDisplaced";
+    /// A VirtualService of another person changes requests to a host of models, but not those for a model.
+    pub const ROUTE_SETTINGS_BYPASSED: &str = "RouteSettingsBypassed";
     /// A VirtualService of another person splits the requests of a host of models.
     pub const SPLIT_ELSEWHERE: &str = "SplitElsewhere";
     /// A host in `spec.hosts` of a ServedModel is ignored.

@@ -37,20 +37,11 @@ pub(crate) fn of_namespaces(
             };
             for host in &record.spec.hosts {
                 let host = normal(host);
-                let refusal = if rules.names_service(&host) {
-                    Some(
-                        "it names a Service; a Service is a host of the namespace of the pods that it selects",
-                    )
-                } else if rules.owner(&host) == Some(namespace) {
-                    None
-                } else {
-                    Some(
-                        "no `--domain` of the namespace contains it, or another namespace has a longer one",
-                    )
-                };
-                match refusal {
+                match refusal(&host, namespace, rules) {
                     None => _ = own.insert(host),
-                    Some(why) => findings.push(refused(&key.0, &key.1, record, &host, why)),
+                    Some((why, fix)) => {
+                        findings.push(refused(&key.0, &key.1, record, &host, (why, &fix)));
+                    }
                 }
             }
         }
@@ -81,17 +72,46 @@ fn of_carrier<'a>(
     serving.filter_map(move |service| rules.of_service(&namespace, &service.name))
 }
 
+/// Why a host in `spec.hosts` is ignored, and what changes that besides its removal; `None` if it counts.
+fn refusal(host: &str, namespace: &str, rules: &HostRules) -> Option<(&'static str, String)> {
+    if rules.names_service(host) {
+        let why = "it names a Service, which belongs to the namespace of the pods that it selects";
+        return Some((why, "Remove the host".to_owned()));
+    }
+    let owner = rules.owner(host);
+    if owner == Some(namespace) {
+        return None;
+    }
+    let is_its = |owner: &str| {
+        let domains = rules.domains.get(owner);
+        domains.is_some_and(|domains| domains.iter().any(|domain| domain == host))
+    };
+    Some(match owner {
+        Some(owner) if is_its(owner) => (
+            "another namespace has it as `--domain`",
+            format!("Start Headgate without --domain {owner}={host}, or remove the host"),
+        ),
+        Some(_) => (
+            "another namespace has a longer `--domain` that contains it",
+            format!("Start Headgate with --domain {namespace}={host}, or remove the host"),
+        ),
+        None => (
+            "no `--domain` contains it",
+            format!("Start Headgate with --domain {namespace}={host}, or remove the host"),
+        ),
+    })
+}
+
 fn refused(
     namespace: &str,
     id: &headgate_contract::ModelId,
     record: &ModelRecord,
     host: &str,
-    why: &str,
+    (why, fix): (&str, &str),
 ) -> Finding {
     let object = record.object.as_deref().unwrap_or(id.as_str());
     let message = format!(
-        "`spec.hosts` of ServedModel {object} has {host:?}, which is ignored: {why}. Start Headgate with --domain {namespace}={host}, or remove \
-         the host: kubectl edit servedmodel {object} -n {namespace}"
+        "`spec.hosts` of ServedModel {object} has {host:?}, which is ignored: {why}. {fix}: kubectl edit servedmodel {object} -n {namespace}"
     );
     Finding::on_model(
         namespace,

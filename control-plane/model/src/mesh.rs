@@ -1,6 +1,6 @@
 //! The facts about a carrier that a service mesh needs: how its pods are selected, and by which Services clients reach them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Labels by key.
 pub type Labels = BTreeMap<String, String>;
@@ -11,6 +11,8 @@ pub struct CarrierMesh {
     /// The labels by which the carrier selects its pods: `spec.selector.matchLabels` of a workload, the selector of a Service. Empty if
     /// the source does not know them.
     pub selector: Labels,
+    /// The different labels of its pods that serve, without those that name one pod; the labels of its template while there is no pod.
+    pub pods: BTreeSet<Labels>,
     /// Whether all its pods have the model label.
     pub labels_model: bool,
     /// The Services that select any of its pods, sorted by name.

@@ -225,6 +225,7 @@ fn plan_model(
         plan: ModelPlan {
             names: model.names.clone(),
             scale: None,
+            unrouted: Vec::new(),
             on_base_lost: model.on_base_lost,
             default_max_tokens: model.default_max_tokens,
             canaries: canaries

@@ -13,8 +13,8 @@ const HUNDRED: u64 = 100 * Decimal::UNIT;
 /// The plan with the versions that have a route.
 ///
 /// The base stays as it is while none of its versions that have a route has a ready endpoint, and so does the whole plan while nothing
-/// else is ready: a request without a matching route goes where it went before, so the model is served, tagged and limited. A canary
-/// without a route takes no sessions, and its share goes to the base.
+/// else is ready. Its versions without a route are `unrouted`: their requests are limited and go where the mesh sends them without Headgate,
+/// which may be to any version, so they get none. A canary without a route takes no sessions, and its share goes to the base.
 pub(crate) fn with_routes(plan: &ModelPlan, routed: &BTreeSet<Version>) -> ModelPlan {
     let base = shares(&plan.base, routed);
     let base = match (is_ready(&base), is_ready(&plan.base)) {
@@ -41,9 +41,11 @@ pub(crate) fn with_routes(plan: &ModelPlan, routed: &BTreeSet<Version>) -> Model
         dark: dark.collect(),
         ..plan.clone()
     };
-    if plan.ready() && !gated.ready() {
-        return plan.clone();
-    }
+    let mut gated = match plan.ready() && !gated.ready() {
+        true => plan.clone(),
+        false => gated,
+    };
+    gated.unrouted = waiting(&gated, routed).into_iter().collect();
     gated
 }
 
@@ -153,8 +155,12 @@ mod tests {
             base: carriers(0, &[(Decimal::UNIT, 0), (Decimal::UNIT, 2)]),
             ..ModelPlan::default()
         };
-        assert_eq!(with_routes(&plan, &routed([])), plan);
-        assert_eq!(with_routes(&plan, &routed([0])), plan);
+        let without = |list: &[usize]| ModelPlan {
+            unrouted: routed(list.iter().copied()).into_iter().collect(),
+            ..plan.clone()
+        };
+        assert_eq!(with_routes(&plan, &routed([])), without(&[0, 1]));
+        assert_eq!(with_routes(&plan, &routed([0])), without(&[1]));
         assert_eq!(
             with_routes(&plan, &routed([1])).base,
             carriers(1, &[(Decimal::UNIT, 2)])
@@ -182,6 +188,8 @@ mod tests {
             let all: BTreeSet<&Version> = plan.versions().map(|share| &share.version).collect();
             prop_assert!(gated.versions().all(|share| all.contains(&share.version)));
             prop_assert_eq!(gated.ready(), plan.ready());
+            let tagged = gated.versions().filter(|share| !gated.unrouted.contains(&share.version));
+            prop_assert!(tagged.into_iter().all(|share| routed(known.iter().copied()).contains(&share.version)));
             prop_assert_eq!(gated.versions().count() > 0, plan.versions().count() > 0);
             let whole = with_routes(&plan, &routed(0..8));
             prop_assert_eq!(whole, plan);

@@ -58,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         mesh: None,
         namespaces: vec!["default".to_owned()],
         listen: "127.0.0.1:10000".parse()?,
+        asks_over_quic: true,
     };
     let mut cache = Cache::default();
     let (mut planning, mut translating) = (Vec::new(), Vec::new());

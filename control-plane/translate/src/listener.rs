@@ -40,7 +40,7 @@ use crate::actions::{unauthenticated, unknown_model};
 use crate::cors;
 use crate::jwt;
 use crate::listener_filters;
-use crate::listener_tls::{self, ListenerTls};
+use crate::listener_tls::{self, Http3, ListenerTls};
 use crate::proto::{ads, duration, socket, uint};
 use crate::scope::{Options, ScopeSpec};
 
@@ -59,10 +59,15 @@ pub(crate) fn all(scope: &ScopeSpec, options: &Options) -> Vec<Resource> {
     let tls = options.listener_tls.as_ref();
     let mut resources = tls.map(listener_tls::secrets).unwrap_or_default();
     resources.push(tcp(scope, options));
-    if let Some(tls) = tls.filter(|tls| tls.http3.is_some()) {
+    if let Some(tls) = tls.filter(|tls| http3(tls, scope).is_some()) {
         resources.push(quic(tls, scope, options));
     }
     resources
+}
+
+/// HTTP/3 of a listener, where its proxies can make the same demands over QUIC.
+fn http3(tls: &ListenerTls, scope: &ScopeSpec) -> Option<Http3> {
+    tls.http3.filter(|_| scope.asks_over_quic || !tls.asks())
 }
 
 fn tcp(scope: &ScopeSpec, options: &Options) -> Resource {
@@ -71,7 +76,7 @@ fn tcp(scope: &ScopeSpec, options: &Options) -> Resource {
     if let Some(tls) = &options.listener_tls {
         let context = listener_tls::context(tls, &["h2", "http/1.1"]);
         transport = Some(transport_socket("tls", pack_any(context)));
-        if let Some(http3) = tls.http3 {
+        if let Some(http3) = http3(tls, scope) {
             // First, so that replies of every other filter have the header.
             let offer = listener_filters::alt_svc(http3, scope.listen.port());
             manager.http_filters.insert(0, offer);

@@ -23,6 +23,9 @@ pub struct ScopeSpec {
     pub mesh: Option<Vec<String>>,
     /// The address of its listener.
     pub listen: SocketAddr,
+    /// Whether its proxies can ask clients for certificates over QUIC: Envoy 1.40 or newer. Older ones refuse a listener that does, so they
+    /// offer no HTTP/3 if the listener asks.
+    pub asks_over_quic: bool,
 }
 
 impl ScopeSpec {

@@ -58,6 +58,7 @@ fn table(namespace: &str, names_by_model: &[(String, String)]) -> RouteConfigura
         mesh: None,
         namespaces: vec![namespace.to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
+        asks_over_quic: true,
     };
     let registry = Registry::build(&objects, &LabelKeys::default());
     let plan = plan(&registry, &objects, &Scales::default());

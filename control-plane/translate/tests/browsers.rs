@@ -70,6 +70,7 @@ fn translated(cache: &mut Cache, specs: &[&str]) -> Snapshot {
         mesh: None,
         namespaces: vec!["default".to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
+        asks_over_quic: true,
     };
     snapshot_with(cache, &plan, &scope, &options)
         .unwrap()

@@ -45,6 +45,7 @@ fn scope() -> ScopeSpec {
         mesh: None,
         namespaces: vec!["default".to_owned(), "team".to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
+        asks_over_quic: true,
     }
 }
 

@@ -28,6 +28,7 @@ fn translated(code: &Code) -> Snapshot {
         mesh: None,
         namespaces: vec!["default".to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
+        asks_over_quic: true,
     };
     snapshot(&Plan::default(), &scope, &options)
         .unwrap()

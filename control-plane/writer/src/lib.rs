@@ -21,7 +21,7 @@ pub mod policies;
 mod state;
 mod tasks;
 
-pub use self::counts::{Peer, Peers};
+pub use self::counts::{Peer, Peers, WeightCounts};
 pub use self::events::{EventQueue, EventRateLimiter, PendingEvent};
 pub use self::lease::{Election, Step, Times};
 pub use self::state::ReplicaState;

@@ -72,6 +72,7 @@ pub struct Writer {
     resign: watch::Sender<bool>,
     elector: JoinHandle<()>,
     exchange: CountsExchange,
+    weights: watch::Receiver<Option<Arc<WeightCounts>>>,
     tasks: JoinSet<()>,
 }
 
@@ -152,7 +153,7 @@ impl Writer {
             client: client.clone(),
             objects: models,
             plans,
-            counts: weights,
+            counts: weights.clone(),
             routed,
             leading: leading.clone(),
             faults: faults.clone(),
@@ -171,6 +172,7 @@ impl Writer {
             resign,
             elector,
             exchange,
+            weights,
             tasks,
         }
     }
@@ -185,6 +187,12 @@ impl Writer {
     #[must_use]
     pub fn leading(&self) -> watch::Receiver<bool> {
         self.leading.subscribe()
+    }
+
+    /// The proxies of all replicas by the weights that they have; `None` before the first publication.
+    #[must_use]
+    pub fn weights(&self) -> watch::Receiver<Option<Arc<WeightCounts>>> {
+        self.weights.clone()
     }
 
     /// Failing writes, now and later.

@@ -38,8 +38,8 @@ pub struct FilterConfig {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamespaceConfig {
-    /// The hosts whose virtual hosts belong to the namespace: in lower case, without a port and a final dot. A wildcard, such as
-    /// `*.example.com`, is the virtual host of that name. No other namespace has the same host.
+    /// The hosts whose virtual hosts belong to the namespace: in lower case, without a port and a final dot. `*.example.com` contains
+    /// every host below it; the longest one decides. `*` is the virtual host of that name only. No other namespace has the same host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     /// The live plan, by model id.

@@ -212,6 +212,20 @@ pub fn is_subset(version: &str, subset: &str) -> bool {
     }
 }
 
+/// The [`subset`] of a version behind a Service in front of several models, whose versions may have equal names.
+#[must_use]
+pub fn shared_subset(model: &str, version: &str) -> String {
+    subset(&format!("{model}.{version}"))
+}
+
+/// Whether a model's version has this [`shared_subset`], without a look at the readable part of the label.
+#[must_use]
+pub fn is_shared_subset(model: &str, version: &str, subset: &str) -> bool {
+    let hash = hash_suffix(subset.as_bytes());
+    // A name with a dot is no DNS label, so its subset is always hashed.
+    hash.is_some_and(|hash| hash == fnv1a_of([model, ".", version]))
+}
+
 /// Whether a version is its own subset.
 fn is_plain_subset(version: &str) -> bool {
     let is_part = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
@@ -240,7 +254,17 @@ fn hash_suffix(label: &[u8]) -> Option<u32> {
 
 /// FNV-1a with 32 bits. The hashes of the standard library may change between releases.
 fn fnv1a(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811c_9dc5, |hash, byte| {
+    fnv1a_after(0x811c_9dc5, bytes)
+}
+
+/// The hash of the parts in one.
+fn fnv1a_of(parts: [&str; 3]) -> u32 {
+    let parts = parts.into_iter().map(str::as_bytes);
+    parts.fold(fnv1a(&[]), fnv1a_after)
+}
+
+fn fnv1a_after(hash: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(hash, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)
     })
 }

@@ -27,6 +27,9 @@ pub struct ModelPlan {
     pub base: Vec<CarrierShare>,
     /// Reachable by pin only.
     pub dark: Vec<DarkCarrier>,
+    /// Versions that the proxy cannot send requests to alone, because it has no route for them. A session of one goes on without a version,
+    /// where the proxy's other routes lead. A pin of one is refused as not ready.
+    pub unrouted: Vec<Version>,
     /// Where sessions of the base go while it has no ready endpoint, or cannot be reached.
     pub on_base_lost: OnBaseLost,
     /// The `max_tokens` of a request that names none.
@@ -126,6 +129,10 @@ mod raw {
         base: Vec<CarrierShare>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         dark: Vec<DarkCarrier>,
+        /// Versions that the proxy cannot send requests to alone, because it has no route for them. A session of one goes on without a
+        /// version, where the proxy's other routes lead. A pin of one is refused as not ready. Default none.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unrouted: Vec<crate::Version>,
         /// Where sessions of the base go while it has no ready endpoint, or cannot be reached. `release`: to the dark
         /// carriers with `standsIn`, else to the canaries. `hold`: nowhere. Without a ready endpoint of a `base` that is listed, new
         /// sessions get 503; pins still reach their version. Excludes `standsIn`. Default `release`.
@@ -206,6 +213,7 @@ mod raw {
                 canaries: raw.canaries,
                 base: raw.base,
                 dark: raw.dark,
+                unrouted: raw.unrouted,
             })
         }
     }
@@ -228,6 +236,7 @@ mod raw {
                 canaries: p.canaries,
                 base: p.base,
                 dark: p.dark,
+                unrouted: p.unrouted,
             }
         }
     }

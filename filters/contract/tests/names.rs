@@ -1,6 +1,6 @@
 //! Names that are computed: subsets of versions, hosts of virtual hosts.
 
-use headgate_contract::names::{host_of, is_subset, subset};
+use headgate_contract::names::{host_of, is_shared_subset, is_subset, shared_subset, subset};
 use proptest::prelude::*;
 
 #[test]
@@ -68,6 +68,13 @@ proptest! {
         prop_assert!((1..=63).contains(&label.len()) && label.chars().all(valid), "{}", label);
         prop_assert!(is_subset(&version, &label));
         prop_assert!(!label.starts_with('-') && !label.ends_with('-'), "{}", label);
+    }
+
+    #[test]
+    fn a_shared_subset_belongs_to_one_version_of_one_model(model in "m[12]", a in "v[12]([.]0)?", b in "v[12]([.]0)?") {
+        let label = shared_subset(&model, &a);
+        prop_assert_eq!(is_shared_subset(&model, &b, &label), a == b);
+        prop_assert!(!is_shared_subset("m3", &a, &label) && !is_subset(&a, &label));
     }
 
     #[test]

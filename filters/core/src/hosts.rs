@@ -22,14 +22,53 @@ impl Hosts {
         self.0.is_empty()
     }
 
-    /// The index of the namespace that has this virtual host.
+    /// The index of the namespace that has this virtual host: by its host, else by the longest wildcard that contains it. `*` is the
+    /// virtual host of this name only, not every other one.
     pub(crate) fn namespace(&self, virtual_host: &str) -> Option<usize> {
         let host = names::host_of(virtual_host).as_bytes();
-        let lower = |b: &u8| b.to_ascii_lowercase();
+        let wildcards = host.iter().enumerate().filter(|(_, b)| **b == b'.');
+        let mut wildcards = wildcards.filter(|(at, _)| *at > 0);
+        self.find(&[], host)
+            .or_else(|| wildcards.find_map(|(at, _)| self.find(b"*", host.get(at..)?)))
+    }
+
+    /// The index of the namespace with the host that consists of these two parts, in any case.
+    fn find(&self, first: &[u8], last: &[u8]) -> Option<usize> {
         let found = self.0.binary_search_by(|(known, _)| {
-            let known = known.as_bytes().iter();
-            known.copied().cmp(host.iter().map(lower))
+            let wanted = first.iter().chain(last).map(u8::to_ascii_lowercase);
+            known.bytes().cmp(wanted)
         });
         Some(self.0.get(found.ok()?)?.1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Hosts;
+
+    #[test]
+    fn the_longest_host_that_contains_a_virtual_host_decides_its_namespace() {
+        let hosts = ["ai.example.com", "*.example.com", "*.ai.example.com", "*"];
+        let hosts = hosts.into_iter().enumerate();
+        let hosts = Hosts::new(
+            hosts
+                .map(|(index, host)| (host.to_owned(), index))
+                .collect(),
+        );
+        for (virtual_host, expected) in [
+            ("ai.example.com:80", Some(0)),
+            ("AI.Example.com:80", Some(0)),
+            ("chat.example.com:443", Some(1)),
+            ("a.b.example.com", Some(1)),
+            ("*.example.com:80", Some(1)),
+            ("chat.ai.example.com:80", Some(2)),
+            ("*:80", Some(3)),
+            // `*` is the catch-all virtual host, and no other service belongs to it.
+            ("example.com:80", None),
+            (".example.com:80", None),
+            ("users.models.svc.cluster.local:8000", None),
+        ] {
+            assert_eq!(hosts.namespace(virtual_host), expected, "{virtual_host}");
+        }
     }
 }

@@ -59,7 +59,7 @@ impl Lane {
 pub enum Pinned {
     /// The version has ready endpoints.
     Ready,
-    /// The version is known and has no ready endpoint.
+    /// The version is known and has no ready endpoint, or no route.
     NotReady,
     /// The version is unknown; these are the nearest, at most 20.
     Unknown {
@@ -90,6 +90,8 @@ pub(crate) struct Version {
     pub(crate) name: Rc<str>,
     /// Its ready endpoints, over all carriers.
     pub(crate) endpoints: u32,
+    /// Whether the proxy has a route for it. Without one, its requests go on without a version.
+    pub(crate) routed: bool,
     /// Whether its sessions have an alternative: it may be picked, and another version as well.
     pub(crate) has_others: bool,
 }
@@ -245,7 +247,7 @@ impl Picker {
     #[must_use]
     pub fn pin(&self, version: &str) -> Pinned {
         match self.known(version) {
-            Some(known) if known.endpoints > 0 => Pinned::Ready,
+            Some(known) if known.endpoints > 0 && known.routed => Pinned::Ready,
             Some(_) => Pinned::NotReady,
             None => Pinned::Unknown {
                 near: self.near(version),
@@ -313,6 +315,10 @@ fn versions(plan: &ModelPlan, first_number: usize) -> Vec<Version> {
         number,
         name: name.into(),
         endpoints,
+        routed: !plan
+            .unrouted
+            .iter()
+            .any(|unrouted| unrouted.as_str() == name),
         has_others: false,
     };
     (first_number..).zip(known).map(version).collect()

@@ -26,7 +26,7 @@ fn version_in_mesh(ticket: &Ticket, vm: &Vm, host: &dyn Host) -> Option<Rc<str>>
     version_in_plan(ticket, vm, host, &subset).or_else(|| {
         // The version that was picked may have left the plan since. Its subset proves that it served.
         let picked = ticket.version.as_ref();
-        let picked = picked.filter(|picked| names::is_subset(&picked.name, &subset));
+        let picked = picked.filter(|picked| is_subset(&ticket.model, &picked.name, &subset));
         picked.map(|picked| Rc::clone(&picked.name))
     })
 }
@@ -38,11 +38,16 @@ fn version_in_plan(ticket: &Ticket, vm: &Vm, host: &dyn Host, subset: &str) -> O
     if let Some(version) = of_endpoint(model, &ticket.namespace, &endpoint) {
         return Some(version.into());
     }
-    let is_its = |version: &str| names::is_subset(version, subset);
+    let is_its = |version: &str| is_subset(&ticket.model, version, subset);
     if let Some(version) = model.picker.known_where(is_its) {
         return Some(Rc::clone(&version.name));
     }
     of_own_pod(config, model, host).map(Into::into)
+}
+
+/// Whether a subset is a model's version. Behind a Service in front of several models it is named after both.
+fn is_subset(model: &str, version: &str, subset: &str) -> bool {
+    names::is_subset(version, subset) || names::is_shared_subset(model, version, subset)
 }
 
 /// The version of an endpoint: `workload;namespace;canonical service;canonical revision;cluster`.

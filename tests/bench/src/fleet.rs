@@ -141,6 +141,7 @@ fn scope(namespace: &str) -> ScopeSpec {
         mesh: None,
         namespaces: vec![namespace.to_owned()],
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        asks_over_quic: true,
     }
 }
 

@@ -268,6 +268,60 @@ fn settings_become_flags() {
 }
 
 #[test]
+fn a_revision_of_istio_injects_the_proxies_of_all_pods() {
+    for (mode, deployments) in [
+        ("istio-sidecar", vec!["headgate-system/headgate"]),
+        (
+            "istio-gateway",
+            vec![
+                "headgate-system/headgate",
+                "headgate-gateway/headgate-gateway",
+            ],
+        ),
+    ] {
+        let mode = format!("mode={mode}");
+        let values = [mode.as_str(), "istio.revision=1-30-2"];
+        let objects = objects(&output(&mut template("headgate", &values)));
+        for name in deployments {
+            let pods = &objects[&format!("Deployment {name}")]["spec"]["template"]["metadata"];
+            assert_eq!(pods["labels"]["istio.io/rev"], "1-30-2", "{name}");
+        }
+    }
+}
+
+#[test]
+fn only_proxies_that_get_the_filter_may_connect_in_a_mesh() {
+    let args = |values: &[&str]| {
+        let objects = objects(&output(&mut template("headgate", values)));
+        let args = objects["Deployment headgate-system/headgate"]["spec"]["template"]["spec"]["containers"]
+            [0]["args"]
+            .clone();
+        let args = args.as_array().unwrap().clone().into_iter();
+        let allowed = args.filter_map(|arg| {
+            let identity = arg.as_str()?.strip_prefix("--allow-identity=")?.to_owned();
+            Some(identity)
+        });
+        allowed.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        args(&[
+            "mode=istio-sidecar",
+            "istio.clients={apps,jobs}",
+            "identity.allow={spiffe://cluster.local/ns/models/sa/*}",
+        ]),
+        [
+            "spiffe://cluster.local/ns/apps/sa/*",
+            "spiffe://cluster.local/ns/jobs/sa/*",
+            "spiffe://cluster.local/ns/models/sa/*",
+        ]
+    );
+    assert_eq!(
+        args(&["mode=istio-gateway", "identity.trustDomain=mesh.example"]),
+        ["spiffe://mesh.example/ns/headgate-gateway/sa/headgate-gateway"]
+    );
+}
+
+#[test]
 fn wrong_values_are_refused_with_their_path() {
     for (value, path) in [
         ("mode=sidecar", "/mode"),

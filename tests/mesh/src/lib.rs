@@ -11,6 +11,7 @@
 
 pub mod claims;
 mod error;
+mod kustomization;
 mod manifests;
 mod stand;
 pub mod story;

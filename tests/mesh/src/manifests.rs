@@ -5,12 +5,32 @@ use serde_json::{Value, json};
 use crate::stand::{CLIENTS, GATEWAYS, MODELS};
 
 /// The annotations by which a pod mounts the module of the filter, as docs/install.md has them.
-fn mounts_module() -> Value {
+pub(crate) fn mounts_module() -> Value {
     json!({
         "sidecar.istio.io/userVolume": r#"{"headgate-wasm": {"configMap": {"name": "headgate-wasm"}}}"#,
         "sidecar.istio.io/userVolumeMount": r#"{"headgate-wasm": {"mountPath": "/etc/headgate/wasm", "readOnly": true}}"#,
         // As docs/budgets.md has it.
         "sidecar.istio.io/extraStatTags": "model_namespace,model,version,lane,outcome,rule,reason,tenant,kind",
+    })
+}
+
+/// The extension provider for access logs, as docs/install.md has it.
+pub(crate) fn access_log() -> Value {
+    let tag = |name: &str| format!("%FILTER_STATE(wasm.headgate.{name}:PLAIN)%");
+    json!({
+        "name": "headgate",
+        "envoyFileAccessLog": {
+            "path": "/dev/stdout",
+            "logFormat": { "labels": {
+                "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+                "status": "%RESPONSE_CODE%",
+                "model": tag("model"),
+                "version": tag("version"),
+                "tenant": tag("tenant"),
+                "rule": tag("rule"),
+                "reason": tag("reason"),
+            } },
+        },
     })
 }
 
@@ -53,16 +73,27 @@ pub(crate) fn other() -> Value {
 }
 
 fn server(name: &str, labels: &Value, pods: &Value, args: &[&str]) -> Value {
+    server_in(MODELS, name, labels, &json!({ "labels": pods }), args)
+}
+
+/// A Deployment of one mock model server, whose pods have this metadata.
+pub(crate) fn server_in(
+    namespace: &str,
+    name: &str,
+    labels: &Value,
+    pods: &Value,
+    args: &[&str],
+) -> Value {
     let mut arguments = vec!["--listen=0.0.0.0:8000"];
     arguments.extend(args);
     json!({
         "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": { "name": name, "namespace": MODELS, "labels": labels },
+        "metadata": { "name": name, "namespace": namespace, "labels": labels },
         "spec": {
             "replicas": 1,
-            "selector": { "matchLabels": pods },
+            "selector": { "matchLabels": pods["labels"] },
             "template": {
-                "metadata": { "labels": pods },
+                "metadata": pods,
                 "spec": { "terminationGracePeriodSeconds": 10, "containers": [{
                     "name": "server",
                     "image": "headgate/mock-model",
@@ -79,9 +110,14 @@ fn server(name: &str, labels: &Value, pods: &Value, args: &[&str]) -> Value {
 
 /// A Service on port 8000.
 pub(crate) fn service(name: &str) -> Value {
+    service_in(MODELS, name)
+}
+
+/// A Service on port 8000 of the pods with the label `app: NAME`.
+pub(crate) fn service_in(namespace: &str, name: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service",
-        "metadata": { "name": name, "namespace": MODELS },
+        "metadata": { "name": name, "namespace": namespace },
         "spec": {
             "selector": { "app": name },
             "ports": [{ "name": "http", "port": 8000, "targetPort": "http" }],

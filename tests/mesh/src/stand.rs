@@ -1,6 +1,6 @@
 //! The stand: a mesh, Headgate in it, a model and clients.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use headgate_meshkit::istio::{Mesh, MeshOptions};
@@ -13,11 +13,12 @@ use headgate_testkit::testbed::artifacts::{
     checkout, headgate_binary, mock_model_binary, wasm_module,
 };
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::error::StandError;
+use crate::kustomization::Kustomization;
 use crate::manifests;
 
 /// Namespace of the models.
@@ -30,6 +31,8 @@ pub const CLIENT: &str = "client";
 pub const PLAIN_CLIENT: &str = "plain-client";
 /// Namespace of the gateway.
 pub const GATEWAYS: &str = "gateways";
+/// Namespace of the models whose budgets are charged at the model server.
+pub(crate) const GUARDED: &str = "guarded";
 /// The host of the model, as clients in the mesh name it.
 pub const HOST: &str = "llama3-70b.models.svc.cluster.local:8000";
 
@@ -38,7 +41,8 @@ pub const SYSTEM: &str = "headgate-system";
 /// The label of its pods.
 pub const HEADGATE: &str = "app.kubernetes.io/name=headgate";
 
-const SOON: Duration = Duration::from_secs(120);
+/// Deadline for what takes some seconds.
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// Options of a stand.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +76,7 @@ impl MeshStand {
         let kube = Kube::start(KubeOptions::default()).await?;
         let mesh = MeshOptions {
             gateway_api: true,
+            config: json!({ "extensionProviders": [manifests::access_log()] }),
             ..MeshOptions::default()
         };
         let mesh = Mesh::start(&kube, mesh).await?;
@@ -106,44 +111,48 @@ impl MeshStand {
 
     /// `kubectl apply -k` of the shipped overlay, with the arguments of a kustomization of the user's own.
     async fn install(&self, options: &Options) -> Result<(), StandError> {
-        let overlay = checkout()?.join("istio-manifests/overlays/istio-sidecar");
-        let directory = self.own_kustomization(&overlay, options)?;
+        let allowed = [GATEWAYS, GUARDED];
+        let allowed = allowed.map(|namespace| {
+            format!("--allow-identity=spiffe://cluster.local/ns/{namespace}/sa/*")
+        });
+        let usual = [
+            format!("--istio-gateways={GATEWAYS}"),
+            format!("--domain={MODELS}=ai.example.com"),
+        ];
+        let args: Vec<String> = allowed.into_iter().chain(usual).collect();
+        let own = Kustomization {
+            overlay: "istio-sidecar",
+            components: &["istio-access-log"],
+            args: &[&args[..], &options.args].concat(),
+            patches: "",
+        };
+        self.apply_kustomization(&own).await?;
+        self.wait(SYSTEM, HEADGATE).await
+    }
+
+    /// `kubectl apply -k` of a kustomization of the user's own.
+    ///
+    /// # Errors
+    /// The message of `kubectl`.
+    pub(crate) async fn apply_kustomization(
+        &self,
+        own: &Kustomization<'_>,
+    ) -> Result<(), StandError> {
+        let directory = own.write(self.dir.path())?;
         let directory = directory.to_string_lossy().into_owned();
         let kubectl = self.kube.kubectl();
         kubectl
             .run(["apply", "--server-side", "-k", &directory])
             .await?;
-        self.wait(SYSTEM, HEADGATE).await
-    }
-
-    fn own_kustomization(&self, overlay: &Path, options: &Options) -> Result<PathBuf, StandError> {
-        let usual = [
-            format!("--istio-gateways={GATEWAYS}"),
-            format!("--domain={MODELS}=ai.example.com"),
-        ];
-        let patches = usual.iter().chain(&options.args);
-        let patches = patches.map(|arg| {
-            format!("    - {{ op: add, path: /spec/template/spec/containers/0/args/-, value: '{arg}' }}\n")
-        });
-        // Kustomize refers to bases by relative paths only.
-        let directory = self.dir.path().join("install");
-        std::fs::create_dir_all(&directory)?;
-        let root = overlay.components().count();
-        let depth = directory.components().count();
-        let up = "../".repeat(depth - 1);
-        let overlay: PathBuf = overlay.components().skip(1).take(root).collect();
-        let text = format!(
-            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: [{up}{}]\npatches:\n\
-             - target: {{ kind: Deployment, name: headgate }}\n  patch: |-\n{}",
-            overlay.display(),
-            patches.collect::<String>(),
-        );
-        std::fs::write(directory.join("kustomization.yaml"), text)?;
-        Ok(directory)
+        Ok(())
     }
 
     /// The module as a ConfigMap, with its hash in the name of the file.
-    async fn create_module(&self, namespace: &str, module: &Path) -> Result<(), StandError> {
+    pub(crate) async fn create_module(
+        &self,
+        namespace: &str,
+        module: &Path,
+    ) -> Result<(), StandError> {
         let bytes = std::fs::read(module)?;
         let hash: String = Sha256::digest(&bytes)
             .iter()
@@ -338,8 +347,11 @@ impl MeshStand {
         let chat = OpenAiRequest::chat("llama3-70b").header("host", "ai.example.com");
         let (gateway, http_route) = (chat.to(&self.ingress()), chat.to(&self.http_route()));
         for request in [sidecar, gateway, http_route] {
-            let is_tagged =
-                |reply: &Reply| reply.is_success() && reply.header("x-model-version").is_some();
+            // The answer names the version that served before requests have one.
+            let is_tagged = |reply: &Reply| {
+                let body = reply.json().ok().filter(|_| reply.is_success());
+                body.is_some_and(|body| body["mock"]["headers"]["x-model-version"].is_string())
+            };
             self.until("a tagged response", || request.clone(), is_tagged)
                 .await?;
         }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use headgate_demo::{BrokenClaim, Printer};
 
 use crate::claims::{
-    bodies, budget, canary, install, metrics, others, outages, plugin, sidecars, tags,
+    bodies, budget, canary, gateway, inbound, install, metrics, others, outages, plugin, sidecars,
+    tags,
 };
 use crate::error::StandError;
 use crate::stand::{MeshStand, Options};
@@ -32,7 +33,9 @@ pub async fn run() -> Result<Vec<BrokenClaim>, StandError> {
     outage(&mut printer, &mut stand).await;
     restart(&mut printer, &stand).await;
     goes(&mut printer, &stand).await;
+    guarded(&mut printer, &stand).await;
     analysis(&mut printer, &stand).await;
+    overlay(&mut printer, &stand).await;
     Ok(printer.finish(began.elapsed()))
 }
 
@@ -82,6 +85,10 @@ async fn requests(printer: &mut Printer, stand: &MeshStand) {
     let labels = metrics::labels(stand).await;
     printer.judge(metrics::CLAIM, labels, |printer, sample| {
         printer.row("Prometheus", sample);
+    });
+    let logged = metrics::access_log(stand).await;
+    printer.judge(metrics::LOG, logged, |printer, line| {
+        printer.row("access log", line);
     });
     printer.section("Leave others alone");
     let untouched = others::service_is_untouched(stand).await;
@@ -234,6 +241,29 @@ async fn goes(printer: &mut Printer, stand: &MeshStand) {
     );
 }
 
+async fn guarded(printer: &mut Printer, stand: &MeshStand) {
+    printer.section("Charge at the model server");
+    let spent = match inbound::deploy(stand).await {
+        Ok(()) => inbound::tenants_run_out(stand).await,
+        Err(broken) => Err(broken),
+    };
+    printer.judge(inbound::TENANTS, spent, |printer, spent| {
+        let remaining: Vec<String> = spent.remaining.iter().map(u64::to_string).collect();
+        printer.row("remaining", remaining.join(", "));
+        printer.row("429", spent.message);
+        printer.row("another", format!("{} tokens left", spent.other));
+    });
+    let bodies = inbound::large_bodies(stand).await;
+    printer.judge(inbound::BODIES, bodies, |printer, (received, refusal)| {
+        printer.row("200", format!("{received} bytes served"));
+        printer.row("413", refusal);
+    });
+    let bare = inbound::server_without_module(stand).await;
+    printer.judge(inbound::BARE, bare, |printer, condition| {
+        printer.row("Programmed", condition);
+    });
+}
+
 async fn analysis(printer: &mut Printer, stand: &MeshStand) {
     printer.section("Analyze the mesh");
     printer.judge(
@@ -246,6 +276,22 @@ async fn analysis(printer: &mut Printer, stand: &MeshStand) {
             );
         },
     );
+}
+
+async fn overlay(printer: &mut Printer, stand: &MeshStand) {
+    printer.section("Serve a gateway");
+    printer.action("$ kubectl apply --server-side -k istio-manifests/overlays/istio-gateway");
+    let served = gateway::overlay(stand).await;
+    printer.judge(gateway::CLAIM, served, |printer, served| {
+        printer.row("status", served.finding);
+        printer.row(
+            "200",
+            format!(
+                "x-model-version: {}; the model server got the tenant {}",
+                served.version, served.tenant
+            ),
+        );
+    });
 }
 
 fn ms(time: Duration) -> String {

@@ -191,7 +191,7 @@ fn parse_network(text: &str) -> Result<IpNet, String> {
         .map_err(|_| "write a network or an address, such as 127.0.0.0/8".to_owned())
 }
 
-fn parse_node_namespaces(text: &str) -> Result<(String, Vec<String>), String> {
+pub(super) fn parse_node_namespaces(text: &str) -> Result<(String, Vec<String>), String> {
     let (pattern, namespaces) = text
         .rsplit_once('=')
         .ok_or("write PATTERN=NAMESPACE, or PATTERN=NAMESPACE,NAMESPACE for several")?;

@@ -10,6 +10,7 @@ mod reference;
 mod schema;
 mod serve;
 mod status;
+mod translate;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -19,11 +20,12 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use headgate_report::output::{Format, print_error, printed};
 
 use self::bootstrap::BootstrapArgs;
-use self::input::{InputArgs, LabelArgs};
+use self::input::LabelArgs;
 use self::schema::SchemaArgs;
 use self::serve::ServeArgs;
 use self::status::{StatusArgs, VersionArgs, WaitArgs};
-use crate::config::{LogConfig, TranslateConfig, ValidateConfig};
+use self::translate::TranslateArgs;
+use crate::config::{LogConfig, ValidateConfig};
 use crate::names::parse_namespace;
 
 pub(crate) use self::reference::reference;
@@ -185,33 +187,6 @@ impl ValidateArgs {
             labels: self.labels.keys(),
             format: self.output.into(),
         }
-    }
-}
-
-/// `headgate translate`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Warnings and errors go to standard error. Exit codes: 0, also if objects are left out; 2 if a directory or the Kubernetes API \
-cannot be read, or the plan cannot be translated. Without the module of --wasm, filters are shown without code.")]
-pub(crate) struct TranslateArgs {
-    /// The source.
-    #[command(flatten)]
-    input: InputArgs,
-    /// Output format.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
-}
-
-impl TranslateArgs {
-    /// The configuration.
-    ///
-    /// # Errors
-    /// Flags that contradict each other.
-    pub(crate) fn config(&self) -> Result<TranslateConfig, String> {
-        Ok(TranslateConfig {
-            input: self.input.config()?,
-            format: self.output.into(),
-        })
     }
 }
 

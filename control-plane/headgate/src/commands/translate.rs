@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use headgate_contract::names;
+use headgate_istio::GatewayRoutes;
 use headgate_model::{Objects, Plan, Registry, ScaleDamper, plan};
 use headgate_publisher::{ScopeRules, tick};
 use headgate_report::output::{Format, print, print_error};
@@ -20,6 +20,7 @@ use crate::mesh;
 use crate::modules;
 use crate::source;
 use crate::translation;
+use crate::xds_port::scope_rules;
 
 /// Prints the plan and the resources.
 ///
@@ -27,7 +28,7 @@ use crate::translation;
 /// A directory or the Kubernetes API cannot be read, the plan cannot be translated, or standard output cannot be written.
 pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
     let input = &config.input;
-    let observed = source::read(input)?;
+    let (observed, gateways) = source::read(input)?;
     let module = modules::offer(&input.wasm, &input.delivery);
     let module = module.unwrap_or_else(|error| {
         print_error(&format!(
@@ -41,12 +42,13 @@ pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
     let prints_mesh = input.istio.mode.is_some();
     let registry = Registry::build(&observed.objects, &input.labels)
         .with_root_namespace(input.root_namespace.as_deref())
-        .in_mesh(mesh::host_rules(input)?, prints_mesh);
+        // The printed objects have every route.
+        .in_mesh(mesh::host_rules(input)?, false);
     // As after a start: the first sample of readiness counts at once.
     let scales = ScaleDamper::default().observe(&registry.readiness(), tick(Duration::ZERO));
     let plan = plan(&registry, &observed.objects, &scales);
     if prints_mesh {
-        return print_mesh(&plan, &observed.objects, &options, config);
+        return print_mesh(&plan, &observed.objects, &gateways, &options, config);
     }
     let scope = translation::default_scope(input, &options);
     let translated = snapshot(&plan, &scope, &options)?;
@@ -90,13 +92,18 @@ pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
 fn print_mesh(
     plan: &Plan,
     objects: &Objects,
+    gateways: &GatewayRoutes,
     options: &Options,
     config: &TranslateConfig,
 ) -> Result<ExitCode, Failure> {
-    let controller = names::DEFAULT_CONTROLLER_NAME;
-    let rules = ScopeRules::loopback(Vec::new(), config.input.listen);
-    let options = mesh::options(&config.input, &options.module, controller, &rules)?;
-    let desired = headgate_istio::desired(plan, objects, &options);
+    let rules = ScopeRules {
+        mesh: true,
+        ..ScopeRules::loopback(Vec::new(), config.input.listen)
+    };
+    let rules = scope_rules(&config.rules, rules)?;
+    let controller = config.controller.to_string();
+    let options = mesh::options(&config.input, &options.module, &controller, &rules)?;
+    let desired = headgate_istio::desired(plan, objects, gateways, &options);
     let findings: BTreeSet<_> = plan.findings.iter().chain(&desired.findings).collect();
     for finding in findings {
         let severity = severity(finding.severity);

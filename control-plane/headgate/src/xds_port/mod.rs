@@ -35,7 +35,7 @@ pub(crate) struct XdsPort {
     certificate: Option<PortCertificate>,
     handshake_timeout: Duration,
     scope_file: Option<ScopeFile>,
-    rules: ScopeRules,
+    rules: watch::Receiver<ScopeRules>,
 }
 
 impl XdsPort {
@@ -58,17 +58,8 @@ impl XdsPort {
                 .collect(),
             ..rules
         };
-        let (rules, scope_file) = match &config.rules {
-            RuleSourceConfig::Flags(flags) => {
-                let source = RuleSource::Flags(flags.clone());
-                (ScopeRules { source, ..base }, None)
-            }
-            RuleSourceConfig::File(path) => {
-                let file = ScopeFile::open(path, base)?;
-                (file.rules(), Some(file))
-            }
-        };
-        rules.check()?;
+        let (rules, scope_file) = rules_from(&config.rules, base)?;
+        rules.borrow().check()?;
         Ok(Self {
             certificate,
             handshake_timeout,
@@ -77,8 +68,8 @@ impl XdsPort {
         })
     }
 
-    /// The rules at the start.
-    pub(crate) fn rules(&self) -> ScopeRules {
+    /// The rules, now and later. Those of flags do not change.
+    pub(crate) fn rules(&self) -> watch::Receiver<ScopeRules> {
         self.rules.clone()
     }
 
@@ -121,4 +112,34 @@ impl XdsPort {
         }
         Ok(())
     }
+}
+
+/// The rules that flags or a file add to `base`, and the file.
+fn rules_from(
+    source: &RuleSourceConfig,
+    base: ScopeRules,
+) -> Result<(watch::Receiver<ScopeRules>, Option<ScopeFile>), Failure> {
+    Ok(match source {
+        RuleSourceConfig::Flags(flags) => {
+            let source = RuleSource::Flags(flags.clone());
+            let rules = watch::Sender::new(ScopeRules { source, ..base });
+            (rules.subscribe(), None)
+        }
+        RuleSourceConfig::File(path) => {
+            let file = ScopeFile::open(path, base)?;
+            (file.rules(), Some(file))
+        }
+    })
+}
+
+/// The rules that flags or a file add to `base`, as they are now.
+///
+/// # Errors
+/// The file cannot be used.
+pub(crate) fn scope_rules(
+    source: &RuleSourceConfig,
+    base: ScopeRules,
+) -> Result<ScopeRules, Failure> {
+    let (rules, _) = rules_from(source, base)?;
+    Ok(rules.borrow().clone())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use headgate_identity::stable::Stable;
 use headgate_kubernetes::faults::{FaultPlace, Faults};
 use headgate_publisher::{RuleSource, ScopeRules, SnapshotStore, parse_scope_file};
+use tokio::sync::watch;
 
 /// Time between two reads.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -16,7 +17,7 @@ const CHECK_EVERY: Duration = Duration::from_millis(500);
 /// The file, and the rules that were made from it.
 pub(super) struct ScopeFile {
     path: PathBuf,
-    rules: ScopeRules,
+    rules: watch::Sender<ScopeRules>,
     content: Stable<Result<String, String>>,
 }
 
@@ -28,15 +29,15 @@ impl ScopeFile {
     pub(super) fn open(path: &Path, base: ScopeRules) -> Result<Self, String> {
         let content = read(path);
         Ok(Self {
-            rules: parse(path, &content, &base)?,
+            rules: watch::Sender::new(parse(path, &content, &base)?),
             path: path.to_owned(),
             content: Stable::new(content),
         })
     }
 
-    /// The rules.
-    pub(super) fn rules(&self) -> ScopeRules {
-        self.rules.clone()
+    /// The rules, now and later.
+    pub(super) fn rules(&self) -> watch::Receiver<ScopeRules> {
+        self.rules.subscribe()
     }
 
     /// Reads the file again and again.
@@ -47,11 +48,12 @@ impl ScopeFile {
             let Some(content) = self.content.read(read(&self.path)) else {
                 continue;
             };
-            match parse(&self.path, content, &self.rules) {
+            let parsed = parse(&self.path, content, &self.rules.borrow());
+            match parsed {
                 Ok(rules) => {
                     tracing::info!(file = resource, "new scope rules are in effect");
-                    self.rules = rules;
-                    scopes.set_rules(self.rules.clone());
+                    scopes.set_rules(rules.clone());
+                    self.rules.send_replace(rules);
                     faults.succeeded(&resource);
                 }
                 Err(why) => {

@@ -103,9 +103,10 @@ pub fn models() -> Watchable {
     }
 }
 
-/// The objects of Istio that `serve --istio` reads: `DestinationRule`s, `EnvoyFilter`s and `VirtualService`s.
-pub fn istio() -> [Watchable; 3] {
-    let of = |version, plural, kind| {
+/// The objects of Istio that `serve --istio` reads: `DestinationRule`s, `EnvoyFilter`s, `VirtualService`s and, of the Gateway API,
+/// `HTTPRoute`s.
+pub fn istio() -> [Watchable; 4] {
+    let istio = |version, plural, kind| {
         of(
             (ISTIO_GROUP, version),
             plural,
@@ -114,9 +115,15 @@ pub fn istio() -> [Watchable; 3] {
         )
     };
     [
-        of("v1", "destinationrules", "DestinationRule"),
-        of("v1alpha3", "envoyfilters", "EnvoyFilter"),
-        of("v1", "virtualservices", "VirtualService"),
+        istio("v1", "destinationrules", "DestinationRule"),
+        istio("v1alpha3", "envoyfilters", "EnvoyFilter"),
+        istio("v1", "virtualservices", "VirtualService"),
+        of(
+            ("gateway.networking.k8s.io", "v1"),
+            "httproutes",
+            "HTTPRoute",
+            "gateways of the mesh run the filter for hosts that lead to models",
+        ),
     ]
 }
 

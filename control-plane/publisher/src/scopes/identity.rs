@@ -69,9 +69,9 @@ impl Identity {
         let Some((namespace, account)) = self.kubernetes() else {
             return Ok(());
         };
-        let of_node = node_namespace(&peer.id);
-        // Istio names the cluster of a node `APP.NAMESPACE`. Other proxies name it as they like.
-        let of_cluster = of_node.and_then(|_| peer.cluster.rsplit_once('.').map(|(_, ns)| ns));
+        let pod = istio_pod(&peer.id);
+        let of_node = pod.map(|(_, namespace)| namespace);
+        let of_cluster = pod.and_then(|(pod, _)| cluster_namespace(peer, pod));
         let claims = [
             ("metadata NAMESPACE", text(peer, NAMESPACE), namespace),
             (
@@ -98,14 +98,42 @@ impl Identity {
     }
 }
 
-/// The namespace in a node id of Istio: `TYPE~IP~POD.NAMESPACE~DNS-DOMAIN`.
-fn node_namespace(id: &str) -> Option<&str> {
+/// The pod and the namespace in a node id of Istio: `TYPE~IP~POD.NAMESPACE~DNS-DOMAIN`.
+fn istio_pod(id: &str) -> Option<(&str, &str)> {
     let parts: Vec<&str> = id.split('~').collect();
     let [_, _, pod, _] = parts.as_slice() else {
         return None;
     };
-    pod.rsplit_once('.').map(|(_, namespace)| namespace)
+    pod.rsplit_once('.')
 }
+
+/// The namespace that the cluster of a node of Istio claims: that of `NAME.NAMESPACE`, if NAME is one of the pod's names.
+///
+/// Only with `tracingServiceName: APP_LABEL_AND_NAMESPACE` (the default) or `CANONICAL_NAME_AND_NAMESPACE` the cluster has that form. With
+/// `CANONICAL_NAME_ONLY` or `serviceCluster` it is a name, which may have a dot: `phi-3.5` claims nothing.
+fn cluster_namespace<'p>(peer: &'p Peer, pod: &str) -> Option<&'p str> {
+    let (name, namespace) = peer.cluster.rsplit_once('.')?;
+    let names = NAME_LABELS.into_iter().filter_map(|key| label(peer, key));
+    let names: Vec<&str> = names.collect();
+    if names.contains(&peer.cluster.as_str()) {
+        return None;
+    }
+    let of_pod = || {
+        pod.strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    let is_name = name == UNNAMED || names.contains(&name) || (names.is_empty() && of_pod());
+    is_name.then_some(namespace)
+}
+
+/// The labels by which Istio names a workload.
+const NAME_LABELS: [&str; 3] = [
+    "service.istio.io/canonical-name",
+    "app.kubernetes.io/name",
+    "app",
+];
+/// Istio's name of a workload without a name.
+const UNNAMED: &str = "istio-proxy";
 
 /// A text in the node metadata.
 pub(super) fn text<'a>(peer: &'a Peer, key: &str) -> Option<&'a str> {

@@ -73,6 +73,20 @@ struct Grant {
     in_mesh: Vec<String>,
 }
 
+/// Whether a proxy can ask clients for certificates over QUIC, by its agent (`envoy/1.40.0`). Agents without a version can.
+fn asks_over_quic(agent: &str) -> bool {
+    let version = agent.rsplit_once('/').map(|(_, version)| version);
+    let mut parts = version.into_iter().flat_map(|version| version.split('.'));
+    let mut number = || parts.next()?.parse::<u32>().ok();
+    match (number(), number()) {
+        (Some(major), Some(minor)) => (major, minor) >= FIRST_TO_ASK_OVER_QUIC,
+        _ => true,
+    }
+}
+
+/// The first version of Envoy that accepts `require_client_certificate` on a QUIC listener.
+const FIRST_TO_ASK_OVER_QUIC: (u32, u32) = (1, 40);
+
 /// The pattern of every namespace.
 fn every_namespace() -> Vec<String> {
     vec!["*".to_owned()]
@@ -122,6 +136,7 @@ impl ScopeRules {
             mesh: (self.mesh && is_of_mesh(peer)).then_some(grant.in_mesh),
             namespaces: grant.namespaces,
             listen: self.listen(peer)?,
+            asks_over_quic: asks_over_quic(&peer.agent),
         })
     }
 

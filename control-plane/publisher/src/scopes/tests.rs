@@ -220,6 +220,69 @@ fn claims_that_contradict_the_identity_are_refused() {
 }
 
 #[test]
+fn envoys_before_1_40_cannot_ask_for_certificates_over_quic() {
+    let rules = flags(FlagRules::default());
+    for (agent, expected) in [
+        ("envoy/1.39.2", false),
+        ("envoy/1.9.0", false),
+        ("envoy/1.40.0", true),
+        ("envoy/1.41.0-dev", true),
+        ("envoy/2.0.0", true),
+        ("envoy", true),
+        ("", true),
+    ] {
+        let peer = Peer {
+            agent: agent.to_owned(),
+            ..with_identity(GATEWAY, false)
+        };
+        let scope = rules.scope(&peer).unwrap();
+        assert_eq!(scope.asks_over_quic, expected, "{agent}");
+    }
+}
+
+#[test]
+fn a_cluster_that_is_no_name_with_a_namespace_claims_nothing() {
+    let rules = flags(FlagRules::default());
+    let node = |cluster: &str, labels: &[(&str, &str)]| {
+        let mut peer = Peer {
+            id: "sidecar~10.0.0.1~phi-3-v1-0.models~models.svc.cluster.local".to_owned(),
+            cluster: cluster.to_owned(),
+            ..with_identity(GATEWAY, false)
+        };
+        let labels = labels
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), text(value)));
+        let labels = Struct {
+            fields: labels.collect(),
+        };
+        let labels = Value {
+            kind: Some(Kind::StructValue(labels)),
+        };
+        peer.metadata.fields.insert("LABELS".to_owned(), labels);
+        peer
+    };
+    let app = [("app", "phi-3.5")];
+    for (cluster, labels) in [
+        // CANONICAL_NAME_ONLY, from each label.
+        ("phi-3.5", &app[..]),
+        ("phi-3.5", &[("app.kubernetes.io/name", "phi-3.5")]),
+        ("phi-3.5", &[("service.istio.io/canonical-name", "phi-3.5")]),
+        // `serviceCluster`.
+        ("inference.eu", &app),
+        // With the namespace.
+        ("phi-3.5.models", &app),
+        ("istio-proxy.models", &app),
+    ] {
+        assert!(rules.scope(&node(cluster, labels)).is_ok(), "{cluster}");
+    }
+    for cluster in ["phi-3.5.other", "istio-proxy.other"] {
+        let (refusal, reason) = refused(&rules, &node(cluster, &app));
+        assert_eq!(refusal, Refusal::Claim, "{cluster}");
+        assert!(reason.contains("node cluster"), "{reason}");
+    }
+}
+
+#[test]
 fn the_first_rule_of_the_file_that_matches_decides() {
     let rules = file(
         "rules:

@@ -38,11 +38,7 @@ pub(super) fn between(old: Option<&BuiltCarrier>, now: Option<&BuiltCarrier>) ->
             findings: count(old) + count(now) > 0,
         };
     };
-    let without_pods = |built: &BuiltCarrier| Carrier {
-        pods: Vec::new(),
-        unready_reasons: Vec::new(),
-        ..built.carrier.clone()
-    };
+    let without_pods = |built: &BuiltCarrier| change::without_pods(&built.carrier);
     let change = if old.carrier == now.carrier {
         None
     } else if without_pods(old) == without_pods(now) {

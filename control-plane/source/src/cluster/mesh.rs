@@ -15,6 +15,14 @@ use headgate_kubernetes::WatchedKind;
 /// Protocols that Istio does not read as HTTP, as the prefix of a port's name or as `appProtocol`.
 const NOT_HTTP: [&str; 7] = ["tcp", "tls", "https", "mongo", "mysql", "redis", "udp"];
 
+/// Labels that name one pod, or the generation of its owner. Subsets of versions do not need them.
+const OF_ONE_POD: [&str; 4] = [
+    "apps.kubernetes.io/pod-index",
+    "controller-revision-hash",
+    "pod-template-hash",
+    "statefulset.kubernetes.io/pod-name",
+];
+
 /// A pod that serves: its labels, its named ports and its serving port.
 struct Server<'a> {
     labels: &'a Labels,
@@ -45,15 +53,25 @@ impl Store {
         };
         let template = object.pod_labels().filter(|_| servers.is_empty());
         let labels = servers.iter().map(|server| server.labels).chain(template);
-        let names: BTreeSet<Name> = labels
+        let labels: Vec<&Labels> = labels.collect();
+        let mut names: BTreeSet<Name> = labels
+            .iter()
             .flat_map(|labels| self.services_selecting(&key.namespace, labels))
             .collect();
+        // istiod knows the endpoints of a Service without pods by its EndpointSlices.
+        if servers.is_empty() && matches!(object.body, Body::Service { .. }) {
+            names.insert(Name {
+                namespace: key.namespace.clone(),
+                name: key.name.clone(),
+            });
+        }
         let services = names.iter().filter_map(|name| {
             let service = self.objects.get(&(WatchedKind::Services, name.clone()))?;
             service_of(name, service, &servers)
         });
         CarrierMesh {
             selector,
+            pods: labels.into_iter().map(of_all_pods).collect(),
             labels_model: !servers.is_empty()
                 && servers
                     .iter()
@@ -76,6 +94,13 @@ impl Store {
     }
 }
 
+/// The labels that pods of one template share.
+fn of_all_pods(labels: &Labels) -> Labels {
+    let mut shared = labels.clone();
+    shared.retain(|key, _| !OF_ONE_POD.contains(&key.as_str()));
+    shared
+}
+
 fn service_of(name: &Name, service: &Object, servers: &[Server<'_>]) -> Option<MeshService> {
     let Body::Service {
         selector,
@@ -93,7 +118,7 @@ fn service_of(name: &Name, service: &Object, servers: &[Server<'_>]) -> Option<M
     let ports = ports.iter().filter_map(|port| {
         let target = match servers.is_empty() {
             true => is_for_requests(port, ports)
-                .then(|| number_of(&port.target))
+                .then(|| number_of(&port.target).or(endpoint_port(selector, port)))
                 .flatten(),
             false => selected
                 .iter()
@@ -129,6 +154,11 @@ fn leads_to(port: &ServicePort, server: &Server<'_>) -> bool {
 /// Whether a port of a Service without pods is for requests, by its name or because it is the only one.
 fn is_for_requests(port: &ServicePort, all: &[ServicePort]) -> bool {
     all.len() == 1 || serves(&port.name)
+}
+
+/// The port of a Service without a selector stands for that of its endpoints, which it finds by name.
+fn endpoint_port(selector: &Labels, port: &ServicePort) -> Option<u16> {
+    selector.is_empty().then_some(port.number)
 }
 
 fn number_of(target: &TargetPort) -> Option<u16> {

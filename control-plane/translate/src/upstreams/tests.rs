@@ -113,6 +113,7 @@ fn translated(specs: &[Spec]) -> Snapshot {
         mesh: None,
         namespaces: vec!["default".to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
+        asks_over_quic: true,
     };
     snapshot(&plan, &scope, &options).unwrap().snapshot
 }

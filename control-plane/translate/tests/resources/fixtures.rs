@@ -102,6 +102,7 @@ pub(crate) fn translated(objects: &Objects) -> Snapshot {
         mesh: None,
         namespaces: vec!["default".to_owned()],
         listen: "127.0.0.1:10000".parse().unwrap(),
+        asks_over_quic: true,
     };
     let translated = snapshot(&plan, &scope, &options).unwrap();
     assert!(translated.rejected.is_empty(), "{:?}", translated.rejected);

@@ -52,7 +52,7 @@ impl ProxyProblems {
 
 /// Proxies by the weights that they have, summed over all replicas.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct WeightCounts {
+pub struct WeightCounts {
     held: WeightsHeld,
     /// By namespace.
     connected: BTreeMap<String, u32>,
@@ -61,7 +61,8 @@ pub(crate) struct WeightCounts {
 
 impl WeightCounts {
     /// The sum.
-    pub(crate) fn of<'a>(replicas: impl IntoIterator<Item = &'a ReplicaCounts>) -> Self {
+    #[must_use]
+    pub fn of<'a>(replicas: impl IntoIterator<Item = &'a ReplicaCounts>) -> Self {
         let mut sum = Self::default();
         let add = |to: &mut u32, more: u32| *to = to.saturating_add(more);
         for counts in replicas {
@@ -90,7 +91,8 @@ impl WeightCounts {
     }
 
     /// The number of proxies that have this revision of the weights of a model, and of all proxies of its namespace.
-    pub(crate) fn proxies(&self, model: &(String, ModelId), revision: &str) -> (u32, u32) {
+    #[must_use]
+    pub fn proxies(&self, model: &(String, ModelId), revision: &str) -> (u32, u32) {
         let held = self.held.get(model).and_then(|held| held.get(revision));
         let connected = self.connected.get(&model.0);
         (held.copied().unwrap_or(0), connected.copied().unwrap_or(0))

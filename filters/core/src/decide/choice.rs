@@ -16,7 +16,7 @@ use crate::session;
 use crate::vm::Vm;
 
 impl<'a> Decider<'a> {
-    /// The version, and the lane by which it was chosen; no lane if the previous hop chose it.
+    /// The version, and the lane by which it was chosen; no lane if the previous hop chose it, no version if the proxy has no route for it.
     pub(super) fn version(
         &self,
         vm: &mut Vm,
@@ -60,7 +60,10 @@ impl<'a> Decider<'a> {
             let picked = (version, lane);
             (version, lane) = self.reachable(vm, &model.picker, (session, names), picked, effects);
         }
-        Ok((Some(version), lane.as_str()))
+        Ok((
+            Some(version).filter(|version| version.routed),
+            lane.as_str(),
+        ))
     }
 }
 

@@ -50,6 +50,7 @@ fn the_host_of_the_virtual_host_determines_the_namespace() {
         ("m.b.svc.cluster.local:8000", "vb"),
         ("m.b.svc.cluster.local", "vb"),
         ("*.example.com:443", "va"),
+        ("x.example.com:443", "va"),
         ("*:8080", "va"),
         ("[fd00::1]:8000", "va"),
         ("model-serving/b", "vb"),
@@ -91,7 +92,8 @@ fn a_request_to_another_host_passes_untouched() {
         for virtual_host in [
             "users.a.svc.cluster.local:8000",
             "m.a.svc.cluster.local.evil:8000",
-            "x.example.com:443",
+            "example.com:443",
+            "x.example.org:443",
             "allow_any",
             "inbound|http|8000",
             "",
@@ -173,7 +175,13 @@ fn answered(proxy: &mut Proxy) -> (Option<String>, Option<String>) {
 
 #[test]
 fn the_endpoint_tells_by_its_workload_or_its_subset_which_version_served() {
+    let shared =
+        |model: &str, version: &str| headgate_contract::names::shared_subset(model, version);
+    let (own, of_another) = (shared("m", "v3"), shared("other", "v3"));
     for (workload, subset, expected) in [
+        // Behind a Service in front of several models.
+        ("", own.as_str(), Some("v3")),
+        ("", of_another.as_str(), None),
         // The workload is a carrier.
         ("m-canary;default;m;;Kubernetes", "", Some("v3")),
         (
@@ -222,7 +230,13 @@ fn a_version_that_left_the_plan_is_named_by_its_subset_in_the_answers_that_it_st
         "base":[{"carrier":"deployment/m-stable","weight":1,"versions":[{"version":"v1","endpoints":1}]}]}}}}}"#;
     let elsewhere = r#"{"namespaces":{"default":{"models":{}}}}"#;
     for config in [without, elsewhere] {
-        for (subset, expected) in [("v3", Some("v3")), ("v4", None), ("", None)] {
+        let shared = headgate_contract::names::shared_subset("m", "v3");
+        for (subset, expected) in [
+            ("v3", Some("v3")),
+            (&shared, Some("v3")),
+            ("v4", None),
+            ("", None),
+        ] {
             let mut proxy = serving("decide");
             proxy.host.served.replace(None);
             istio(&proxy, "Workload", "m-canary;default;m;;c");
@@ -239,6 +253,31 @@ fn a_version_that_left_the_plan_is_named_by_its_subset_in_the_answers_that_it_st
             );
         }
     }
+}
+
+#[test]
+fn a_session_of_a_version_without_a_route_goes_on_without_one_and_its_answer_names_what_served() {
+    let mut proxy = Proxy::new(
+        r#"{"namespaces":{"default":{"models":{"m":{
+        "canaries":[{"carrier":"deployment/m-canary","weight":0,"versions":[{"version":"v2","endpoints":1}]}],
+        "base":[{"carrier":"deployment/m","weight":1,"versions":[{"version":"v1","endpoints":1}]}],
+        "unrouted":["v1"]}}}}}"#,
+    );
+    proxy.host.served.replace(None);
+    istio(&proxy, "Workload", "m-canary;default;m;;c");
+    let (mut stream, step) = proxy.chat(&[], r#"{"model":"m"}"#);
+    assert_eq!(step.flow, Flow::Continue);
+    assert_eq!(request_header(&step, "x-model"), Some("m"));
+    assert_eq!(request_header(&step, "x-model-version"), None);
+    proxy.host.details.replace(Some("via_upstream".into()));
+    let step = proxy.answer(&mut stream, &[(":status", "200")], "");
+    assert_eq!(response_header(&step, "x-model-version"), Some("v2"));
+
+    let pinned = |version| [("x-model", "m"), ("x-model-version", version)];
+    let (_, step) = proxy.chat(&pinned("v2"), r#"{"model":"m"}"#);
+    assert_eq!(request_header(&step, "x-headgate-lane"), Some("pin"));
+    let (_, step) = proxy.chat(&pinned("v1"), r#"{"model":"m"}"#);
+    assert_eq!(reply(&step).status, 503, "its own route would be missing");
 }
 
 #[test]

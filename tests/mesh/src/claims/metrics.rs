@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 use headgate_demo::{Claim, ClaimResult};
+use headgate_testkit::client::{HttpClient, OpenAiRequest};
 use headgate_testkit::deadline::eventually;
 
-use crate::stand::{CLIENT, CLIENTS, MeshStand};
+use crate::stand::{CLIENT, CLIENTS, HOST, MeshStand};
 use crate::traffic::MODEL;
 
+/// The claim of [`access_log`].
+pub const LOG: Claim = Claim::new(
+    "the access log of a sidecar has the tags of the filter, by the Telemetry of the overlay and its component",
+);
 /// The claim of [`labels`].
 pub const CLAIM: Claim = Claim::new(
     "Prometheus gets the filter's statistics with labels, by sidecar.istio.io/extraStatTags",
@@ -39,4 +44,41 @@ pub async fn labels(stand: &MeshStand) -> ClaimResult<String> {
             .ok_or_else(|| format!("{:?}", all().collect::<Vec<_>>()))
     });
     CLAIM.require_ok("the statistics", found.await)
+}
+
+/// Sends a request of a tenant and reads the line about it in the log of the client's sidecar.
+///
+/// # Errors
+/// The claim does not hold.
+pub async fn access_log(stand: &MeshStand) -> ClaimResult<String> {
+    let tenant = "in-the-log";
+    let server = LOG.require_ok("the sidecar", stand.outbound(CLIENT))?;
+    let request = OpenAiRequest::chat(MODEL)
+        .header("host", HOST)
+        .header("x-tenant-id", tenant);
+    let reply = HttpClient::new().send(request.to(&server)).await;
+    let reply = LOG.require_ok("a chat", reply)?;
+    LOG.ensure(reply.is_success(), || {
+        format!("{} {}", reply.status, reply.text())
+    })?;
+    let pod = format!("{CLIENTS}/{CLIENT}");
+    let log = stand.processes.log(&pod, "istio-proxy");
+    let log = LOG.require_some("the log of the sidecar", log)?;
+    // Envoy flushes the log every 10 s.
+    let line = eventually(
+        Duration::from_secs(30),
+        "a line of the access log",
+        async || log.line_with(tenant).ok_or_else(|| log.tail(3)),
+    );
+    let line = LOG.require_ok("the access log", line.await)?;
+    let fields = line
+        .find('{')
+        .and_then(|at| serde_json::from_str(&line[at..]).ok());
+    let fields: serde_json::Value = LOG.require_some(&format!("JSON in {line}"), fields)?;
+    for (field, value) in [("model", MODEL), ("version", "v1"), ("tenant", tenant)] {
+        LOG.ensure(fields[field] == value, || {
+            format!("{field} is not {value}: {line}")
+        })?;
+    }
+    Ok(line)
 }

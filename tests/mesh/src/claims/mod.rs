@@ -3,6 +3,8 @@
 pub mod bodies;
 pub mod budget;
 pub mod canary;
+pub mod gateway;
+pub mod inbound;
 pub mod install;
 pub mod metrics;
 pub mod others;

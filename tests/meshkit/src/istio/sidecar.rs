@@ -105,6 +105,8 @@ pub(super) fn inject(
                 if container.name == CONTAINER {
                     let own = std::mem::replace(container, proxy.clone());
                     container.ports = own.ports;
+                    let mounts = container.volume_mounts.get_or_insert_default();
+                    mounts.extend(own.volume_mounts.into_iter().flatten());
                     container
                         .env
                         .get_or_insert_default()

@@ -8,6 +8,7 @@ mod external;
 mod generations;
 mod groups;
 mod ignored;
+mod mesh;
 mod operators;
 mod references;
 

@@ -117,6 +117,7 @@ fn resources_of(files: &[String], listen: SocketAddr) -> Vec<Resource> {
         mesh: None,
         namespaces: vec!["default".to_owned()],
         listen,
+        asks_over_quic: true,
     };
     let module = artifacts::wasm_module().unwrap();
     let module = Code::File(module.to_string_lossy().into_owned());
