@@ -159,7 +159,11 @@ impl OwnKinds for PolicyCache {
             reason: reason::UNREADABLE,
             severity: Severity::Error,
             origin: id.to_string(),
-            message: format!("the policy is ignored: {}", outcome.accepted.message),
+            message: format!(
+                "{}: {}",
+                self.effect_of_invalid(id),
+                outcome.accepted.message
+            ),
         };
         Observed {
             objects,

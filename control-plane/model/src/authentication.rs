@@ -7,7 +7,7 @@ use headgate_contract::JwtProvider;
 pub struct Authentication {
     /// Whether a request without a token is refused.
     pub required: bool,
-    /// The issuers, each once, those of the oldest policy first. A token of one of them is enough.
+    /// The issuers, each once, those of the oldest policy first. A token of one of them is enough. Without an issuer, no token is accepted.
     pub providers: Vec<TokenProvider>,
 }
 

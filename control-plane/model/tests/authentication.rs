@@ -142,7 +142,7 @@ fn of_two_providers_of_one_issuer_the_older_stays() {
 }
 
 #[test]
-fn a_namespace_replaces_an_issuer_of_the_root_namespace() {
+fn a_namespace_replaces_an_issuer_of_the_root_namespace_and_cannot_lift_the_requirement() {
     let mut cluster = cluster();
     add(&mut cluster, (ROOT, "all"), 1, true, &[("a", r#""m""#)]);
     add(
@@ -155,7 +155,7 @@ fn a_namespace_replaces_an_issuer_of_the_root_namespace() {
     let plan = fixtures::planned_under(ROOT, &cluster);
     assert_eq!(
         of(&plan, "default"),
-        Some((false, vec!["a by default/own".to_owned()]))
+        Some((true, vec!["a by default/own".to_owned()]))
     );
     assert_eq!(
         of(&plan, "other"),

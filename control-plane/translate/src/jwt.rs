@@ -109,6 +109,12 @@ fn requirement(
             .or_insert_with(|| provider(token));
         any.push(RequiresType::ProviderName(name));
     }
+    if tokens.providers.is_empty() {
+        providers
+            .entry(NO_PROVIDER.to_owned())
+            .or_insert_with(no_provider);
+        any.push(RequiresType::ProviderName(NO_PROVIDER.to_owned()));
+    }
     if !tokens.required {
         any.push(RequiresType::AllowMissing(Empty::default()));
     }
@@ -123,6 +129,20 @@ fn requirement(
         _ => one(RequiresType::RequiresAny(JwtRequirementOrList {
             requirements: any.into_iter().map(one).collect(),
         })),
+    }
+}
+
+/// The name of the provider that accepts no token.
+const NO_PROVIDER: &str = "none";
+
+/// A provider that accepts no token, so Envoy answers every request that needs it with 401. Envoy rejects a provider without keys; this
+/// public key is the SHA-256 of `headgate: nobody has the private key`.
+fn no_provider() -> JwtProvider {
+    let keys = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","x":"1Pk6yAspWSD3sA-BFtxlS-l4rzvL1gWiDeDIFjqpRts"}]}"#;
+    JwtProvider {
+        issuer: NO_PROVIDER.to_owned(),
+        jwks_source_specifier: Some(local(keys)),
+        ..JwtProvider::default()
     }
 }
 

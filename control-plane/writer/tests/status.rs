@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use headgate_contract::{
-    ChargeAt, Condition, ConfigError, PolicyDefinition, PolicySpec as _, TokenBucketPolicySpec,
+    AuthenticationPolicySpec, ChargeAt, Condition, ConfigError, PolicyDefinition, PolicySpec as _,
+    TokenBucketPolicySpec,
 };
 use headgate_kubernetes::policies::Controller;
 use headgate_kubernetes::policies::PolicyCache;
@@ -423,6 +424,41 @@ fn object(name: &str, generation: i64, spec: Value) -> StoredPolicy {
     });
     let definition = PolicyDefinition::find("TokenBucketPolicy").unwrap();
     StoredPolicy::read(definition, &Controller::default(), &object).unwrap()
+}
+
+fn login(uid: &str, generation: i64, keys: &str) -> StoredPolicy {
+    let object = json!({
+        "apiVersion": "headgate.dev/v1alpha1", "kind": "AuthenticationPolicy",
+        "metadata": {"name": "login", "namespace": "default", "uid": uid, "generation": generation},
+        "spec": {"jwt": [{"issuer": "https://issuer.test", "jwks": {"inline": keys}}]},
+    });
+    let definition = PolicyDefinition::find("AuthenticationPolicy").unwrap();
+    StoredPolicy::read(definition, &Controller::default(), &object).unwrap()
+}
+
+#[test]
+fn an_invalid_authentication_policy_keeps_its_last_valid_spec_or_accepts_no_token() {
+    let good = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+    let mut cache = PolicyCache::default();
+    let effect = |cache: &PolicyCache| {
+        let (id, policy) = cache.policies.first_key_value().unwrap();
+        let spec = policy.spec.get::<AuthenticationPolicySpec>().unwrap();
+        assert!(spec.required);
+        let is_invalid = cache.invalid.contains_key(id);
+        let effect = is_invalid.then(|| cache.effect_of_invalid(id));
+        (spec.jwt.len(), effect.unwrap_or_default())
+    };
+    let closed = "no valid version of the policy is known, so all requests to which it applies are refused with 401 until it is corrected";
+    cache.apply(login("1", 1, "{"));
+    assert_eq!(effect(&cache), (0, closed));
+    cache.apply(login("1", 2, good));
+    assert_eq!(effect(&cache), (1, ""));
+    cache.apply(login("1", 3, "{"));
+    let kept = "the last valid version of the policy stays in effect";
+    assert_eq!(effect(&cache), (1, kept));
+    // Another object of the same name.
+    cache.apply(login("2", 1, "{"));
+    assert_eq!(effect(&cache), (0, closed));
 }
 
 #[test]

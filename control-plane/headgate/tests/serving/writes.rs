@@ -108,7 +108,10 @@ async fn kubectl_waits_until_every_proxy_has_a_policy_and_shows_why_it_is_not_pr
 
 /// The definition of bucket policies, without its schema.
 pub(crate) fn open_definition() -> String {
-    let mut definition = json!(crds().unwrap()[0]);
+    let definitions = crds().unwrap();
+    let mut named = definitions.iter();
+    let buckets = named.find(|definition| definition.spec.names.kind == "TokenBucketPolicy");
+    let mut definition = json!(buckets.unwrap());
     let version = &mut definition["spec"]["versions"][0];
     version["schema"]["openAPIV3Schema"] = json!({
         "type": "object",

@@ -1,7 +1,8 @@
 //! The cache of the stored policies: a synchronous reducer of watch events.
 //!
-//! Invariant: a function of the current objects. A policy that cannot be read is left out, with an outcome for its status, and affects no
-//! other one.
+//! Invariant: an invalid policy has an outcome for its status and affects no other policy. It has no effect, so that the cache is a
+//! function of the current objects. An invalid policy of a kind with [`if_invalid`](headgate_contract::PolicyDefinition::if_invalid) is an
+//! exception: its last valid spec stays in effect, and a replica that knows none uses that of the kind.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,9 +18,9 @@ use super::stored::StoredPolicy;
 /// The policies, valid and invalid, and their statuses.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct PolicyCache {
-    /// Policies of all kinds.
+    /// The policies in effect, of all kinds.
     pub policies: BTreeMap<PolicyId, Policy>,
-    /// Outcomes of the policies that cannot be read.
+    /// Outcomes of the invalid policies.
     pub invalid: BTreeMap<PolicyId, PolicyOutcome>,
     /// The stored status of every policy.
     pub stored: BTreeMap<PolicyId, StoredStatus>,
@@ -31,6 +32,7 @@ impl PolicyCache {
     /// An object was added or changed.
     pub fn apply(&mut self, object: StoredPolicy) {
         let id = object.id;
+        let before = self.policies.get(&id).cloned();
         self.delete(&id);
         let reference = Reference {
             api_version: API_VERSION.to_owned(),
@@ -45,6 +47,10 @@ impl PolicyCache {
             Err(error) => {
                 let outcome = PolicyOutcome::invalid(object.generation, &error);
                 self.invalid.insert(id.clone(), outcome);
+                if let Some(policy) = object.if_invalid {
+                    let last = before.filter(|before| before.uid == object.uid);
+                    self.policies.insert(id.clone(), last.unwrap_or(policy));
+                }
             }
         }
         let status = StoredStatus {
@@ -76,6 +82,19 @@ impl PolicyCache {
         let all = self.stored.keys().filter(within);
         let gone: Vec<PolicyId> = all.filter(|id| !listed.contains(id)).cloned().collect();
         gone.iter().for_each(|id| self.delete(id));
+    }
+
+    /// What an invalid policy has as its effect.
+    #[must_use]
+    pub fn effect_of_invalid(&self, id: &PolicyId) -> &'static str {
+        let generation = self.invalid.get(id).map(|outcome| outcome.generation);
+        match self.policies.get(id) {
+            None => "the policy is ignored",
+            Some(policy) if Some(policy.generation) == generation => {
+                "no valid version of the policy is known, so all requests to which it applies are refused with 401 until it is corrected"
+            }
+            Some(_) => "the last valid version of the policy stays in effect",
+        }
     }
 
     /// Adds the policies to the objects of a plan.

@@ -3,7 +3,7 @@
 //! Invariant: only an object without a name or a namespace is refused. An object whose spec cannot be read (it was stored under an earlier
 //! definition) is kept, so that its status can report the error.
 
-use headgate_contract::{Condition, ConfigError, PolicyDefinition};
+use headgate_contract::{AnyPolicySpec, Condition, ConfigError, PolicyDefinition};
 use headgate_model::{Policy, PolicyId};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -48,6 +48,8 @@ pub struct StoredPolicy {
     pub generation: i64,
     /// The policy, or the error of its spec.
     pub policy: Result<Policy, ConfigError>,
+    /// The policy that is in effect if `policy` is an error and no valid one is known; see [`PolicyDefinition::if_invalid`].
+    pub if_invalid: Option<Policy>,
     /// The conditions that the installation wrote. Conditions that cannot be read are left out, and so are written again.
     pub conditions: Vec<Condition>,
     /// Time of the installation's last write of the conditions.
@@ -71,8 +73,18 @@ impl StoredPolicy {
         let manager = controller.manager();
         let ours = |m: &&Value| m.get("manager").and_then(Value::as_str) == Some(&manager);
         let time = |m: &Value| m.get("time")?.as_str()?.parse::<Timestamp>().ok();
+        let with = |spec| Policy {
+            origin: id.to_string(),
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+            uid: metadata.uid.to_owned(),
+            created: metadata.created,
+            generation: metadata.generation,
+            spec,
+        };
         Some(Self {
-            policy: policy(definition, &id, metadata, object),
+            policy: spec(definition, object).map(with),
+            if_invalid: definition.if_invalid().map(with),
             id,
             uid: metadata.uid.to_owned(),
             version: metadata.resource_version.to_owned(),
@@ -83,23 +95,9 @@ impl StoredPolicy {
     }
 }
 
-fn policy(
-    definition: &PolicyDefinition,
-    id: &PolicyId,
-    metadata: Metadata<'_>,
-    object: &Value,
-) -> Result<Policy, ConfigError> {
+fn spec(definition: &PolicyDefinition, object: &Value) -> Result<AnyPolicySpec, ConfigError> {
     let spec = object.get("spec").filter(|spec| !spec.is_null());
     let spec = spec.ok_or_else(|| ConfigError::new("spec", "is missing: a policy needs a spec"))?;
-    Ok(Policy {
-        origin: id.to_string(),
-        namespace: id.namespace.clone(),
-        name: id.name.clone(),
-        uid: metadata.uid.to_owned(),
-        created: metadata.created,
-        generation: metadata.generation,
-        spec: definition
-            .parse(spec.to_string().as_bytes())
-            .map_err(|e| e.under("spec"))?,
-    })
+    let spec = definition.parse(spec.to_string().as_bytes());
+    spec.map_err(|error| error.under("spec"))
 }

@@ -58,25 +58,27 @@ impl RulePolicy for AuthenticationPolicySpec {
     }
 
     fn add_rules(
-        _namespace: &str,
+        namespace: &str,
         policies: &[TypedPolicy<'_, Self>],
-        _resolved: &[ResolvedPolicy],
+        resolved: &[ResolvedPolicy],
         effective: &mut [EffectiveItems],
         rules: &mut Rules,
     ) {
         let mut required = false;
         let mut providers = Vec::new();
-        for (policy, effective) in policies.iter().zip(effective) {
+        for ((policy, resolved), effective) in policies.iter().zip(resolved).zip(effective) {
             let all = policy.spec.jwt.iter().zip(&effective.items);
             let active = all.filter(|(_, models)| !models.is_empty());
-            let before = providers.len();
             providers.extend(active.map(|(jwt, _)| TokenProvider {
                 policy: policy.policy.id().in_rules(),
                 jwt: jwt.clone(),
             }));
-            required |= policy.spec.required && providers.len() > before;
+            // Also of a policy whose issuers are those of others: a namespace cannot lift what the root namespace requires.
+            let applies = resolved.rank(namespace, true).is_some();
+            required |= policy.spec.required && applies;
         }
-        rules.authentication = (!providers.is_empty()).then_some(Authentication {
+        let applies = required || !providers.is_empty();
+        rules.authentication = applies.then_some(Authentication {
             required,
             providers,
         });

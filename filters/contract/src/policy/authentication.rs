@@ -19,7 +19,7 @@ const MAX_PROVIDERS: usize = 16;
 pub struct AuthenticationPolicySpec {
     /// Whether a request without a token is refused. A namespace requires one if any of its policies does.
     pub required: bool,
-    /// The issuers. 1–16, each once.
+    /// The issuers. 1–16, each once; none in the spec that stands for an invalid one.
     pub jwt: Vec<JwtProvider>,
 }
 
@@ -40,6 +40,14 @@ impl PolicySpec for AuthenticationPolicySpec {
 
     fn overrides(&self) -> bool {
         false
+    }
+
+    /// A token is required and none is accepted. A typing error must not open a namespace.
+    fn if_invalid() -> Option<Self> {
+        Some(Self {
+            required: true,
+            jwt: Vec::new(),
+        })
     }
 }
 

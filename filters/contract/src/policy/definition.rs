@@ -30,6 +30,7 @@ pub struct PolicyDefinition {
     /// See [`PolicySpec::SPEC_DESCRIPTION`].
     pub spec_description: &'static str,
     parse: fn(&[u8]) -> Result<AnyPolicySpec, ConfigError>,
+    if_invalid: fn() -> Option<AnyPolicySpec>,
     #[cfg(feature = "schema")]
     spec_schema: fn(&mut SchemaGenerator) -> Schema,
     #[cfg(feature = "schema")]
@@ -45,6 +46,7 @@ impl PolicyDefinition {
             description: S::DESCRIPTION,
             spec_description: S::SPEC_DESCRIPTION,
             parse: |json| parse_json::<S>(json).map(AnyPolicySpec::new),
+            if_invalid: || S::if_invalid().map(AnyPolicySpec::new),
             #[cfg(feature = "schema")]
             spec_schema: |generator| generator.subschema_for::<S>(),
             #[cfg(feature = "schema")]
@@ -66,6 +68,12 @@ impl PolicyDefinition {
     /// [`ConfigError`] with the JSON path within the `spec` and the fix.
     pub fn parse(&self, json: &[u8]) -> Result<AnyPolicySpec, ConfigError> {
         (self.parse)(json)
+    }
+
+    /// See [`PolicySpec::if_invalid`].
+    #[must_use]
+    pub fn if_invalid(&self) -> Option<AnyPolicySpec> {
+        (self.if_invalid)()
     }
 
     /// The schema of `spec`. `generator` decides whether it is inlined or a reference.

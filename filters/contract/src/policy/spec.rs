@@ -41,6 +41,13 @@ pub trait PolicySpec:
 
     /// Whether it has `override`. In the root namespace it then takes precedence over the policies of other namespaces.
     fn overrides(&self) -> bool;
+
+    /// The spec that is in effect while the spec of an object is invalid and no valid one of it is known. `None` if the object then has no
+    /// effect.
+    #[must_use]
+    fn if_invalid() -> Option<Self> {
+        None
+    }
 }
 
 /// A type with a JSON schema, if the feature `schema` is enabled. Without the feature: any type.
