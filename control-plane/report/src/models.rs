@@ -40,24 +40,20 @@ impl<'a> ConnectedFilters<'a> {
     pub(super) fn new(scopes: &SnapshotStore, proxies: &'a [Proxy]) -> Self {
         let filters = proxies.iter().filter_map(|proxy| {
             let progress = proxy.kinds.get(&Kind::Extension)?;
-            let resources = &progress.status.resources;
-            let picking = [names::ECDS_FUSED, names::ECDS_TRAFFIC_TAG];
-            let picking = picking.iter().find_map(|n| Some((*n, resources.get(*n)?)));
-            let (name, acked) = picking
-                .or_else(|| {
-                    resources
-                        .iter()
-                        .map(|(name, acked)| (&**name, acked))
-                        .next()
-                })
-                .unzip();
+            // The authentication has its own configuration, which has no plan of a model.
+            let filters = || {
+                let resources = progress.status.resources.iter();
+                let resources = resources.map(|(name, acked)| (&**name, acked));
+                resources.filter(|(name, _)| *name != names::ECDS_JWT)
+            };
+            let picks = |name: &str| [names::ECDS_FUSED, names::ECDS_TRAFFIC_TAG].contains(&name);
+            let picking = filters().find(|(name, _)| picks(name));
+            let (name, acked) = picking.or_else(|| filters().next()).unzip();
             let origin = acked.map(|acked| &acked.origin);
             let acked = acked.map_or("", |acked| &*acked.acked);
             let known = |origin: &&Origin| origin.is_known();
             let at = name.and_then(|name| progress.acked_at.get(name));
-            let others = resources
-                .iter()
-                .filter(|(other, _)| Some(&***other) != name);
+            let others = filters().filter(|(other, _)| Some(*other) != name);
             Some(ProxyFilters {
                 proxy,
                 progress,
