@@ -21,9 +21,8 @@ pub(crate) struct IstioArgs {
     /// Namespaces of ingress gateways that serve a --domain. The default is the root namespace, whose objects apply to every gateway.
     #[arg(long, value_name = "NAMESPACE,…", value_delimiter = ',', value_parser = parse_namespace, env = "HEADGATE_ISTIO_GATEWAYS")]
     istio_gateways: Vec<String>,
-    /// Labels of the pods whose sidecars run the filter: clients, and model servers if a policy has `at: inbound`. The default is every
-    /// sidecar of the namespaces. A sidecar without the file of --wasm-proxy-path rejects a listener with the filter, so use a label that
-    /// only pods with the file have.
+    /// Labels of the client pods whose sidecars run the filter. The default is every sidecar of the namespaces. A sidecar without the file
+    /// of --wasm-proxy-path rejects a listener with the filter, so use a label that only pods with the file have.
     #[arg(long, value_name = "KEY=VALUE,…", value_delimiter = ',', value_parser = parse_label, env = "HEADGATE_ISTIO_CLIENT_LABELS")]
     istio_client_labels: Vec<(String, String)>,
     /// Labels of the ingress gateways that run the filter. The default is every gateway of the namespaces.

@@ -40,7 +40,7 @@ pub const CONDITIONS: &[ConditionExplanation] = &[
     condition(
         "Accepted, ResolvedRefs",
         "Invalid",
-        "The spec is invalid. Its last valid content stays in effect.",
+        "The spec is invalid, so the policy has no effect. An AuthenticationPolicy keeps its last valid spec; if none is known, it accepts no token.",
         "Correct the field that the message names.",
     ),
     condition(

@@ -122,7 +122,7 @@ fn no_proxies(outcome: &PolicyOutcome) -> &'static str {
         Some(ChargeAt::Decide) => "no proxy that decides about its models and limits is connected",
         Some(ChargeAt::Inbound) => {
             "no proxy with a filter that follows is connected, and `spec.at` is inbound: remove `at`, or add the filter headgate.follow \
-             to the proxies of the models"
+             to the proxies of the models. In a mesh, allow their identities with --allow-identity or --scopes"
         }
     }
 }
