@@ -3,6 +3,7 @@
 
 mod common;
 mod edits;
+mod identity_providers;
 mod keys;
 mod namespaces;
 mod tokens;
