@@ -13,7 +13,7 @@ use headgate_translate::{
     Cache, Code, ListenerCertificateSource, ListenerSecrets, Options, Rejected, ScopeSpec,
     TranslateError, Translated, snapshot_with,
 };
-use headgate_xds::{Peer, PermissionDenied, Scope, Snapshot, SnapshotProvider};
+use headgate_xds::{Peer, PeerIdentity, PermissionDenied, Scope, Snapshot, SnapshotProvider};
 use tokio::sync::watch;
 
 use crate::changes::ChangedResources;
@@ -220,6 +220,10 @@ impl Entry {
 impl SnapshotProvider for SnapshotStore {
     fn scope(&self, peer: &Peer) -> Result<Scope, PermissionDenied> {
         Ok(scopes::key(&self.rules().scope(peer)?))
+    }
+
+    fn may_allow(&self, identity: &PeerIdentity) -> bool {
+        self.rules().may_allow(identity)
     }
 
     fn node_metadata(&self) -> &'static [&'static str] {

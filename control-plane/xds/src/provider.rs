@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use crate::connection::PeerIdentity;
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::snapshot::Snapshot;
@@ -39,6 +40,12 @@ pub trait SnapshotProvider: Send + Sync + 'static {
     /// # Errors
     /// [`PermissionDenied`] if the proxy may have nothing.
     fn scope(&self, peer: &Peer) -> Result<Scope, PermissionDenied>;
+
+    /// Whether the proxy of a peer with this identity may have a scope. Only the identity is known before the first request of a stream.
+    /// Without a scope, the limits of the first request are those of a peer without an identity.
+    fn may_allow(&self, _identity: &PeerIdentity) -> bool {
+        true
+    }
 
     /// The keys of node metadata that [`SnapshotProvider::scope`] uses. The others are dropped.
     fn node_metadata(&self) -> &'static [&'static str] {

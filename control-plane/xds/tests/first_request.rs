@@ -11,14 +11,16 @@ use envoy_types::pb::envoy::config::core::v3::Node;
 use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
 use envoy_types::pb::google::protobuf::{Struct, Value, value};
 use headgate_xds::{
-    Kind, Options, Peer, PermissionDenied, Refusal, Resource, Scope, Snapshot, SnapshotProvider,
-    XdsServer,
+    Kind, Options, Peer, PeerIdentity, PermissionDenied, Refusal, Resource, Scope, Snapshot,
+    SnapshotProvider, XdsServer,
 };
 use in_memory::{DeltaStream, Network};
 use tokio::sync::watch;
 use tonic::{Code, Status};
 
 const PROXY: Option<&str> = Some("spiffe://td/ns/default/sa/gateway");
+/// No rule allows it.
+const NOBODY: Option<&str> = Some("spiffe://td/ns/default/sa/nobody");
 
 /// Everybody has the same scope, which depends on the metadata `ROLE`.
 struct Same(watch::Sender<Option<Arc<Snapshot>>>);
@@ -26,6 +28,10 @@ struct Same(watch::Sender<Option<Arc<Snapshot>>>);
 impl SnapshotProvider for Same {
     fn scope(&self, _: &Peer) -> Result<Scope, PermissionDenied> {
         Ok(Scope("all".to_owned()))
+    }
+
+    fn may_allow(&self, identity: &PeerIdentity) -> bool {
+        identity.uris.first().map(String::as_str) != NOBODY
     }
 
     fn node_metadata(&self) -> &'static [&'static str] {
@@ -82,7 +88,8 @@ async fn first_answer(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_first_request_of_a_client_without_an_identity_is_at_most_two_mebibytes() {
+async fn the_first_request_of_a_client_that_no_rule_allows_by_its_identity_is_at_most_two_mebibytes()
+ {
     let server = server();
     let mut network = Network::serve(&server);
     let large = || {
@@ -92,8 +99,10 @@ async fn the_first_request_of_a_client_without_an_identity_is_at_most_two_mebiby
             ..clusters(node("proxy", &[]))
         }
     };
-    let refused = first_answer(network.delta(None).await, large()).await;
-    assert_eq!(refused.unwrap_err().code(), Code::ResourceExhausted);
+    for identity in [None, NOBODY] {
+        let refused = first_answer(network.delta(identity).await, large()).await;
+        assert_eq!(refused.unwrap_err().code(), Code::ResourceExhausted);
+    }
     assert_eq!(
         first_answer(network.delta(PROXY).await, large())
             .await

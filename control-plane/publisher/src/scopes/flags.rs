@@ -41,6 +41,11 @@ impl FlagRules {
         })
     }
 
+    /// Whether an identity may be allowed. Without --allow-identity, the node decides.
+    pub(super) fn may_allow(&self, identity: &Identity) -> bool {
+        self.allow_identities.is_empty() || matches_any(&self.allow_identities, &identity.as_str())
+    }
+
     fn check_allowed(
         &self,
         peer: &Peer,
@@ -54,7 +59,7 @@ impl FlagRules {
             && !self.allow_identities.is_empty()
         {
             let id = identity.as_str();
-            if matches_any(&self.allow_identities, &id) {
+            if self.may_allow(identity) {
                 return Ok(());
             }
             return refuse(format!(

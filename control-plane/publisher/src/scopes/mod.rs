@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 
 use headgate_contract::names;
 use headgate_translate::ScopeSpec;
-use headgate_xds::{Peer, PermissionDenied, Refusal, Scope};
+use headgate_xds::{Peer, PeerIdentity, PermissionDenied, Refusal, Scope};
 
 use self::identity::Identity;
 
@@ -116,6 +116,25 @@ impl ScopeRules {
                     .iter()
                     .filter(|rule| rule.matches.may_fit_namespace(namespace));
                 fitting.flat_map(ScopeRule::patterns).collect()
+            }
+        }
+    }
+
+    /// Whether a proxy with this identity may have a scope, whatever its node is.
+    #[must_use]
+    pub fn may_allow(&self, identity: &PeerIdentity) -> bool {
+        let peer = Peer {
+            identity: Some(identity.clone()),
+            ..Peer::default()
+        };
+        let Ok(Some(identity)) = self.identity(&peer) else {
+            return false;
+        };
+        match &self.source {
+            RuleSource::Flags(flags) => flags.may_allow(&identity),
+            RuleSource::File(rules) => {
+                let mut rules = rules.iter();
+                rules.any(|rule| fits_identity(&rule.matches, Some(&identity)))
             }
         }
     }
@@ -235,10 +254,9 @@ impl ScopeRules {
     }
 }
 
-/// Whether a proxy meets all conditions.
-fn fits(conditions: &Match, peer: &Peer, identity: Option<&Identity>) -> bool {
+/// Whether an identity meets the conditions on it.
+fn fits_identity(conditions: &Match, identity: Option<&Identity>) -> bool {
     let id = identity.map(Identity::as_str);
-    let metadata = &conditions.node_metadata;
     conditions.spiffe_id.fit(id.as_deref())
         && conditions
             .trust_domain
@@ -249,6 +267,12 @@ fn fits(conditions: &Match, peer: &Peer, identity: Option<&Identity>) -> bool {
         && conditions
             .service_account
             .fit(identity.and_then(Identity::service_account))
+}
+
+/// Whether a proxy meets all conditions.
+fn fits(conditions: &Match, peer: &Peer, identity: Option<&Identity>) -> bool {
+    let metadata = &conditions.node_metadata;
+    fits_identity(conditions, identity)
         && conditions.node_id.fit(Some(&peer.id))
         && conditions.node_cluster.fit(Some(&peer.cluster))
         && metadata

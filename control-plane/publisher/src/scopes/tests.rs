@@ -343,3 +343,25 @@ fn errors_of_the_file_name_the_line_the_field_and_the_fix() {
         }
     }
 }
+
+#[test]
+fn an_identity_may_be_allowed_if_a_rule_fits_it_whatever_the_node_is() {
+    let may = |rules: &ScopeRules, uri: &str| {
+        let peer = with_identity(uri, false);
+        rules.may_allow(peer.identity.as_ref().unwrap())
+    };
+    let other = "spiffe://a.test/ns/other/sa/gateway";
+    assert!(may(&flags(FlagRules::default()), other));
+    let by_flag = flags(FlagRules {
+        allow_identities: own(&["spiffe://a.test/ns/models/*"]),
+        ..FlagRules::default()
+    });
+    let by_file = file("rules: [{name: edge, match: {namespace: models, nodeId: edge-1}}]");
+    for mut rules in [by_flag, by_file] {
+        assert!(may(&rules, GATEWAY));
+        assert!(!may(&rules, other));
+        assert!(!may(&rules, "https://a.test"));
+        rules.trust_domains = own(&["b.test"]);
+        assert!(!may(&rules, GATEWAY));
+    }
+}

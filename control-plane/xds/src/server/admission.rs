@@ -17,18 +17,27 @@ use crate::refusal::Refusal;
 use super::counts::Counted;
 use super::{MAX_REQUEST_BYTES, XdsServer};
 
-/// The largest first request of a client without an identity. It has the node, which decides whether the client is allowed.
+/// The largest first request of a client without an identity that may be allowed. It has the node, which decides whether the client is.
 const MAX_ANONYMOUS_REQUEST_BYTES: usize = 2 << 20;
 
-/// The largest node of a client without an identity, and the most that is kept of any.
+/// The largest node of such a client, and the most that is kept of any.
 const MAX_NODE_BYTES: usize = 64 << 10;
 
-/// The largest first request of a stream. The identity of a client is known before it.
-pub(super) fn first_request_limit(connection: &ConnectionInfo) -> usize {
-    match connection.identity {
-        Some(_) => MAX_REQUEST_BYTES,
-        None => MAX_ANONYMOUS_REQUEST_BYTES,
+/// The largest first request of a stream.
+pub(super) fn first_request_limit<S: SnapshotProvider>(
+    server: &XdsServer<S>,
+    connection: &ConnectionInfo,
+) -> usize {
+    match may_allow(server, connection) {
+        true => MAX_REQUEST_BYTES,
+        false => MAX_ANONYMOUS_REQUEST_BYTES,
     }
+}
+
+/// Whether the rules may allow a client, as far as is known before its first request.
+fn may_allow<S: SnapshotProvider>(server: &XdsServer<S>, connection: &ConnectionInfo) -> bool {
+    let identity = connection.identity.as_ref();
+    identity.is_some_and(|identity| server.inner.provider.may_allow(identity))
 }
 
 /// The remote end of the connection that a request came on, with the identity that this request forwards.
@@ -88,11 +97,11 @@ pub(super) fn admit<S: SnapshotProvider>(
     connection: ConnectionInfo,
 ) -> Result<(Arc<Peer>, Scope), Status> {
     let bytes = node.encoded_len();
-    let is_anonymous = connection.identity.is_none();
+    let may_allow = may_allow(server, &connection);
     let peer = Peer::new(node, connection, server.inner.provider.node_metadata());
-    // Of the node of a client with an identity, all is accepted and only what is used is kept.
+    // Of the node of a client that may be allowed, all is accepted and only what is used is kept.
     let used = peer.metadata.encoded_len() + peer.id.len() + peer.cluster.len();
-    let bytes = if is_anonymous { bytes } else { used };
+    let bytes = if may_allow { used } else { bytes };
     if bytes > MAX_NODE_BYTES {
         let denial = PermissionDenied {
             refusal: Refusal::NodeSize,

@@ -31,7 +31,10 @@ pub(super) fn open<S: SnapshotProvider>(
     let counted = count_stream(&server, &connection)?;
     // Room for the one response and for the status that ends the stream.
     let (outbound, responses) = mpsc::channel(2);
-    let mut inbound = Requests::new(request.into_body(), first_request_limit(&connection));
+    let mut inbound = Requests::new(
+        request.into_body(),
+        first_request_limit(&server, &connection),
+    );
     tokio::spawn(async move {
         let reports = receive_reports(&server, connection, &mut inbound, &outbound);
         let ended = tokio::select! {

@@ -152,7 +152,10 @@ fn open<P: Wire, S: SnapshotProvider>(
     let connection = connection_of(server, &request)?;
     let counted = count_stream(server, &connection)?;
     let (outbound, responses) = mpsc::channel(server.inner.options.response_queue.max(1));
-    let inbound = Requests::new(request.into_body(), first_request_limit(&connection));
+    let inbound = Requests::new(
+        request.into_body(),
+        first_request_limit(&server, &connection),
+    );
     let served = stream::run::<P, S>(server.clone(), connection, only, inbound, outbound);
     tokio::spawn(async move {
         served.await;
