@@ -33,7 +33,7 @@ use self::labels::{
 pub use self::ports::Port;
 use self::ports::PortMetrics;
 use self::process::ProcessCollector;
-use crate::explanations::EXPLANATIONS;
+use crate::explanations::explanations;
 use crate::{Report, seconds};
 
 /// Label `source` of file problems.
@@ -298,7 +298,7 @@ impl Current {
     fn set(&self, report: &Report) {
         let gauge = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.problems.clear();
-        for row in EXPLANATIONS {
+        for row in explanations() {
             for severity in row.severities {
                 drop(self.problems.get_or_create(&ReasonLabels {
                     severity: (*severity).to_owned(),

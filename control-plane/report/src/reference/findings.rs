@@ -1,6 +1,6 @@
 //! The reference of findings and conditions.
 
-use crate::explanations::{CONDITIONS, EXPLANATIONS, Explanation};
+use crate::explanations::{CONDITIONS, Explanation, explanations};
 
 /// The reference of all findings.
 pub fn findings() -> String {
@@ -10,7 +10,7 @@ pub fn findings() -> String {
          severity is one of Events and conditions alone.\n\n\
          | reason | severity | cause | fix |\n|---|---|---|---|\n",
     );
-    let mut rows: Vec<&Explanation> = EXPLANATIONS.iter().collect();
+    let mut rows: Vec<&Explanation> = explanations().collect();
     rows.sort_by_key(|row| row.reason);
     for row in rows {
         let severity = match row.severities {
@@ -61,20 +61,21 @@ mod tests {
         let mut reasons = constants(of_objects);
         assert!(reasons.len() > 50, "{reasons:?}");
         reasons.extend(constants(&read("src/reason.rs")));
-        let explained: BTreeSet<String> = EXPLANATIONS
-            .iter()
-            .map(|row| row.reason.to_owned())
-            .collect();
+        let explained: BTreeSet<String> = explanations().map(|row| row.reason.to_owned()).collect();
         let missing: Vec<_> = reasons.difference(&explained).collect();
         assert!(
             missing.is_empty(),
-            "add a row to EXPLANATIONS for {missing:?}"
+            "add a row to src/explanations for {missing:?}"
         );
         assert_eq!(
             explained, reasons,
             "a row explains a reason that does not exist"
         );
-        assert_eq!(EXPLANATIONS.len(), explained.len(), "a reason has two rows");
+        assert_eq!(
+            explanations().count(),
+            explained.len(),
+            "a reason has two rows"
+        );
     }
 
     /// The words in CamelCase between quotes, without the types of conditions.

@@ -1,0 +1,67 @@
+//! Service meshes.
+
+use headgate_model::reason;
+
+use super::{ERROR, Explanation, INFO, WARNING, row};
+
+/// The rows.
+pub(super) const ROWS: &[Explanation] = &[
+    row(
+        reason::NO_MESH_ROUTE,
+        WARNING,
+        "No Service selects all pods of a version and those alone by a subset, or the Service is headless or not for HTTP, so proxies of the mesh \
+         cannot be routed to it. A canary takes no sessions there, and requests of a base go on without a version.",
+        "Change the Service or the labels of the pods as the message says.",
+    ),
+    row(
+        reason::NOT_CHARGED_INBOUND,
+        WARNING,
+        "A policy has `at: inbound`, but the pods of a model have no labels by which their sidecars can be selected, so nobody charges it there.",
+        "Give the workload a `spec.selector.matchLabels`, or its pods the model label.",
+    ),
+    row(
+        reason::GATEWAY_HOST_WITHOUT_DOMAIN,
+        WARNING,
+        "A VirtualService or HTTPRoute routes a host of a gateway to a model, but no domain contains the host, so the filter does not run for it.",
+        "Start the control plane with the `--domain` in the message.",
+    ),
+    row(
+        reason::MESH_NAME_TAKEN,
+        ERROR,
+        "A DestinationRule or EnvoyFilter of another person, or of another installation, has a name that Headgate needs.",
+        "Delete or rename it with the command in the message.",
+    ),
+    row(
+        reason::SPLIT_ELSEWHERE,
+        INFO,
+        "A VirtualService splits the requests of a host of models by weight. Requests for a model follow the labels instead.",
+        "Set weights by labels, and remove those of the VirtualService.",
+    ),
+    row(
+        reason::SUBSETS_HIDDEN,
+        ERROR,
+        "A DestinationRule of another person takes the subsets of versions from proxies of the mesh. The versions leave the plan of all proxies \
+         of the mesh; their requests follow other routes, without a version.",
+        "Move or change the DestinationRule as the message says.",
+    ),
+    row(
+        reason::POLICY_DISPLACED,
+        WARNING,
+        "A DestinationRule for a wildcard, or of Istio's root namespace, has a traffic policy that does not apply to a host of models, because \
+         Headgate's DestinationRule names the host exactly.",
+        "Add a DestinationRule for the host with this traffic policy in the namespace of the Service.",
+    ),
+    row(
+        reason::ROUTE_SETTINGS_BYPASSED,
+        WARNING,
+        "A VirtualService rewrites, mirrors, delays or otherwise changes requests to a host of models. This does not apply to requests for a \
+         model, because the routes of versions come first.",
+        "Make these settings elsewhere, and remove them from the VirtualService.",
+    ),
+    row(
+        reason::HOST_REFUSED,
+        WARNING,
+        "`spec.hosts` of a ServedModel has a host that no domain of its namespace contains, that another namespace owns, or that names a Service.",
+        "Start the control plane with a `--domain` for it, or remove the host. The host of a Service can only be removed.",
+    ),
+];
