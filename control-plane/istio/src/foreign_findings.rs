@@ -156,7 +156,7 @@ fn split(service: &ObjectKey, host: &str) -> Finding {
         SERVICE,
         service,
         Severity::Info,
-        reason::SPLIT_ELSEWHERE,
+        reason::VIRTUAL_SERVICE_SPLITS,
         message,
     )
 }

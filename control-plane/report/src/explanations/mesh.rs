@@ -33,7 +33,7 @@ pub(super) const ROWS: &[Explanation] = &[
         "Delete or rename it with the command in the message.",
     ),
     row(
-        reason::SPLIT_ELSEWHERE,
+        reason::VIRTUAL_SERVICE_SPLITS,
         INFO,
         "A VirtualService splits the requests of a host of models by weight. Requests for a model follow the labels instead.",
         "Set weights by labels, and remove those of the VirtualService.",
@@ -60,7 +60,7 @@ pub(super) const ROWS: &[Explanation] = &[
         "Set them at the model servers, or by an EnvoyFilter on the virtual host, and remove them from the VirtualService.",
     ),
     row(
-        reason::HOST_REFUSED,
+        reason::HOST_IGNORED,
         WARNING,
         "`spec.hosts` of a ServedModel has a host that no domain of its namespace contains, that another namespace owns, or that names a Service.",
         "Start the control plane with a `--domain` for it, or remove the host. The host of a Service can only be removed.",
