@@ -61,7 +61,7 @@ have no labels and no annotations.
 {{- $text | replace "\nmetadata:\n" (printf "\nmetadata:\n  labels:%s\n" $labels) -}}
 {{- end -}}
 
-{{/* The file of the gateway's bootstrap, for the way in which proxies prove who they are. */}}
+{{/* The file of the gateway's bootstrap, for the way in which Headgate authenticates proxies. */}}
 {{- define "headgate.bootstrap" -}}
 {{- $name := dict "none" "bootstrap.yaml" "certManager" "bootstrap-mtls.yaml" "spire" "bootstrap-spire.yaml" -}}
 {{- $text := .Files.Get (printf "files/envoy/%s" (get $name .Values.identity.type)) -}}

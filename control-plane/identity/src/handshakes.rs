@@ -26,9 +26,9 @@ use crate::refusal_log::RefusalLog;
 use crate::server_identity::{PortTls, ServerIdentity};
 use crate::verifier::Refused;
 
-/// Handshakes under way. Beyond it a new connection is closed.
+/// Most handshakes at one time. A new connection above this limit is closed.
 const MAX_HANDSHAKES: usize = 1024;
-/// Handshakes under way from one address, so that one machine cannot keep out all others, such as the probes of a kubelet.
+/// Most handshakes at one time from one address, so that one machine cannot keep out all others, such as the probes of a kubelet.
 const MAX_HANDSHAKES_PER_ADDRESS: usize = 256;
 /// Pause after the listener fails, as it does without a free file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

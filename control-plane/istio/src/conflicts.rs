@@ -101,7 +101,7 @@ pub(crate) fn conflicts(desired: &Desired, stored: &Stored, options: &Options) -
         if foreign.contains_key(key) {
             continue;
         }
-        for (context, proxies) in audience(key, rule, &with, options) {
+        for (context, proxies) in proxy_namespaces(key, rule, &with, options) {
             let labels = options.labels_of(context);
             let one = OneHost {
                 key,
@@ -146,7 +146,7 @@ fn own_rules(
 const YOUNGEST: &str = "~";
 
 /// The namespaces of proxies that may send requests to a host, as far as rules can tell them apart.
-fn audience<'a>(
+fn proxy_namespaces<'a>(
     key: &'a ObjectKey,
     rule: &Rule,
     rules: &Rules<'a>,
@@ -156,26 +156,26 @@ fn audience<'a>(
         (Context::SidecarOutbound, &options.clients),
         (Context::Gateway, &options.gateways),
     ];
-    let mut audience = BTreeSet::new();
+    let mut found = BTreeSet::new();
     for (context, namespaces) in contexts {
         let seeing = namespaces
             .iter()
             .filter(|(_, seen)| matches_any(seen, &key.namespace));
         for (namespace, _) in seeing {
-            audience.insert((context, namespace.as_str()));
+            found.insert((context, namespace.as_str()));
             // Objects of the root namespace apply to the proxies of all namespaces.
             if *namespace == options.root_namespace {
-                audience.insert((context, ANY_OTHER));
+                found.insert((context, ANY_OTHER));
                 let with = rules.namespaces_with(&rule.host);
-                audience.extend(with.map(|namespace| (context, namespace)));
+                found.extend(with.map(|namespace| (context, namespace)));
             }
         }
     }
-    audience
+    found
 }
 
 /// A namespace without a rule.
-const ANY_OTHER: &str = "";
+pub(crate) const ANY_OTHER: &str = "";
 
 /// Whether a selector may select proxies with these labels among others.
 fn may_select(selector: Option<&Labels>, labels: &Labels) -> bool {
@@ -193,7 +193,7 @@ struct OneHost<'a> {
 }
 
 impl OneHost<'_> {
-    /// Whether the proxies have the subsets if this rule counts for them.
+    /// Whether the proxies have the subsets if this rule applies to them.
     fn check(&self, merged: Option<&Merged<'_>>, conflicts: &mut Conflicts) {
         let Some(merged) = merged.filter(|merged| merged.from.contains(&self.key)) else {
             let rule = match merged.and_then(|merged| merged.from.last()) {

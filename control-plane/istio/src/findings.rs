@@ -19,7 +19,7 @@ pub(crate) enum Problem {
     NotHttp(String, u16),
     /// Its pods have no labels in common that other pods behind this Service lack.
     NoLabels(String),
-    /// No port of this Service leads to the port on which its pods serve.
+    /// No port of this Service has the target port on which its pods serve.
     NoPort(String),
     /// This carrier, which is no Service, lists its endpoints in an annotation.
     Declared(CarrierKey),
@@ -63,8 +63,8 @@ pub(crate) fn without_route(
             ),
         ),
         Problem::NoPort(service) => (
-            format!("no port of Service {service} leads to the port on which they serve"),
-            format!("add a port for it: kubectl edit service {service} -n {namespace}"),
+            format!("no port of Service {service} has the target port on which the pods serve"),
+            format!("add one: kubectl edit service {service} -n {namespace}"),
         ),
         Problem::Declared(carrier) => (
             format!(
@@ -96,8 +96,8 @@ pub(crate) fn without_route(
         severity: Severity::Warning,
         origin: String::new(),
         message: format!(
-            "proxies of the mesh cannot send requests to version {version} alone: {why}. It takes no sessions there; if it is the base, its \
-             requests go where your own routes send them, without a version. To change that: {fix}"
+            "proxies of the mesh have no route to version {version}: {why}. A canary gets no sessions from the mesh. Requests of a base \
+             follow your own routes, without a version. Fix: {fix}"
         ),
     }
 }

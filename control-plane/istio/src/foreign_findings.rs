@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_model::{Finding, Severity, reason};
 
-use crate::conflicts::{Conflict, ConflictKind};
+use crate::conflicts::{ANY_OTHER, Conflict, ConflictKind};
 use crate::findings::on;
 use crate::host_rule::full_name;
 use crate::manifest::IstioKind;
@@ -23,7 +23,8 @@ pub(crate) fn conflict(conflict: &Conflict) -> Finding {
     let (consequence, fix) = match &conflict.kind {
         ConflictKind::Hides { proxies } => (
             format!(
-                "decides for {host} in proxies of namespace {proxies}, where istiod looks first, so they lack the subsets of {RULE} {ours}"
+                "applies to {host} for proxies of {}, so these proxies do not get the subsets of {RULE} {ours}",
+                namespace(proxies)
             ),
             format!(
                 "Move it to namespace {home}, or to Istio's root namespace if it is for several hosts: {}",
@@ -32,7 +33,8 @@ pub(crate) fn conflict(conflict: &Conflict) -> Finding {
         ),
         ConflictKind::Apart => (
             format!(
-                "is for {host}, too, and istiod does not merge it with {RULE} {ours}, so proxies lack the subsets of that one"
+                "also has the host {host}, and istiod does not merge it with {RULE} {ours}, because exportTo or workloadSelector \
+                 differ, so proxies do not get the subsets of {ours}"
             ),
             format!(
                 "Give the DestinationRules of {host} in namespace {home} the same exportTo, and no workloadSelector: {}",
@@ -41,11 +43,9 @@ pub(crate) fn conflict(conflict: &Conflict) -> Finding {
         ),
         ConflictKind::NotExported { proxies } => (
             format!(
-                "has an exportTo without {}, and {RULE} {ours} has the same so that istiod merges them, so proxies there lack its subsets",
-                match proxies.as_str() {
-                    "" => "most namespaces".to_owned(),
-                    proxies => format!("namespace {proxies}"),
-                }
+                "has an exportTo that leaves out {}. {RULE} {ours} copies this exportTo, because istiod merges only rules with the \
+                 same one, so proxies there do not get its subsets",
+                namespace(proxies)
             ),
             format!(
                 "Add the namespace, or remove exportTo: {}",
@@ -64,9 +64,17 @@ pub(crate) fn conflict(conflict: &Conflict) -> Finding {
         ConflictKind::Displaced => return displaced(conflict),
     };
     let message = format!(
-        "{RULE} {rule} {consequence}. The versions that need them get no requests from proxies of the mesh by their version. {fix}"
+        "{RULE} {rule} {consequence}. So proxies of the mesh do not use the routes to versions with these subsets. {fix}"
     );
     on(RULE, rule, Severity::Error, reason::SUBSETS_HIDDEN, message)
+}
+
+/// The namespace of proxies in a message.
+fn namespace(proxies: &str) -> String {
+    match proxies {
+        ANY_OTHER => "most namespaces".to_owned(),
+        name => format!("namespace {name}"),
+    }
 }
 
 fn displaced(conflict: &Conflict) -> Finding {
@@ -148,7 +156,7 @@ fn split(service: &ObjectKey, host: &str) -> Finding {
         SERVICE,
         service,
         Severity::Info,
-        reason::SPLIT_ELSEWHERE,
+        reason::VIRTUAL_SERVICE_SPLITS,
         message,
     )
 }

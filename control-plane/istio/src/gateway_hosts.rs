@@ -1,7 +1,7 @@
 //! Hosts that ingress gateways route to Services: those of `VirtualService`s and `HTTPRoute`s of other people.
 //!
-//! An `EnvoyFilter` finds a virtual host by its exact domain, so a wildcard of `--domain` needs the hosts below it. Only hosts that lead to
-//! a Service of models are taken over: another service below the same wildcard is none of Headgate's.
+//! An `EnvoyFilter` finds a virtual host by its exact domain, so a wildcard of `--domain` needs the hosts below it. Only hosts that a
+//! route sends to a Service of models get the filter: another service below the same wildcard does not belong to Headgate.
 //!
 //! Invariant: a host is of the namespace whose domain contains it, never of one that is inferred from a route.
 

@@ -6,8 +6,8 @@
 //! - istiod looks in the namespace of the proxy, then of the Service, then in the root namespace, and takes the first with a rule for the
 //!   host. An exact host comes before a wildcard.
 //! - Rules of one namespace for one host are merged, the oldest first, if their `exportTo` are equal. Of rules that are not merged the
-//!   youngest counts. A subset whose name exists is dropped, and the first traffic policy counts.
-//! - A rule with a `workloadSelector` counts for the proxies of its own namespace that it selects.
+//!   youngest applies. A subset whose name already exists is dropped, and the first traffic policy applies.
+//! - A rule with a `workloadSelector` applies to the proxies of its own namespace that it selects.
 //!
 //! `meshConfig.defaultDestinationRuleExportTo` is taken to be `*`, its default.
 
@@ -27,7 +27,7 @@ pub(crate) struct Merged<'a> {
     pub(crate) subsets: BTreeMap<&'a str, (&'a ObjectKey, &'a Labels)>,
     /// Subsets that were dropped because an older rule has the name.
     pub(crate) dropped: Vec<(&'a str, &'a ObjectKey, &'a Labels)>,
-    /// The rule whose traffic policy counts.
+    /// The rule whose traffic policy applies.
     pub(crate) policy: Option<&'a ObjectKey>,
     /// The labels of the proxies that it is for; `None` for all.
     pub(crate) selector: Option<&'a Labels>,
@@ -46,12 +46,12 @@ pub(crate) struct Rules<'a> {
     root_local: ByHost<'a>,
 }
 
-/// The rules that count for the proxies of a namespace.
+/// The rules that apply to the proxies of a namespace.
 #[derive(Debug, Default)]
 pub(crate) struct Effective<'r, 'a> {
     /// For proxies with certain labels.
     pub(crate) selected: Vec<&'r Merged<'a>>,
-    /// For the others; `None` if no rule counts.
+    /// For the others; `None` if no rule applies.
     pub(crate) others: Option<&'r Merged<'a>>,
 }
 
@@ -110,7 +110,7 @@ impl<'a> Rules<'a> {
         with.map(|(namespace, _)| *namespace)
     }
 
-    /// The rules for a host of a Service's namespace that count for the proxies of a namespace.
+    /// The rules for a host of a Service's namespace that apply to the proxies of a namespace.
     pub(crate) fn of(&self, proxies: &str, host: &str, service: &str) -> Effective<'_, 'a> {
         let own = match proxies == self.root {
             true => Some(&self.root_local),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_merged_only_if_their_export_to_is_equal_and_else_the_youngest_counts() {
+    fn rules_are_merged_only_if_their_export_to_is_equal_and_else_the_youngest_applies() {
         for (rules, subsets, policy) in [
             (
                 ["models/a llama - 1", "models/b llama - 2"],

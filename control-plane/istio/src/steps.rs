@@ -1,8 +1,9 @@
 //! The next writes, and the versions that are routed: desired objects, stored objects and time → steps.
 //!
 //! An addition takes two phases: the subset, then, once it has existed for [`SETTLE`], its route. A removal takes them in reverse: the
-//! version leaves the plan, its route stays for the linger time and until all proxies have acknowledged that, and its subset for [`SETTLE`] after that. istiod pushes clusters and
-//! routes separately, and a route to a cluster that a proxy does not have yet is a 503.
+//! version leaves the plan; its route stays for the linger time and until all proxies have acknowledged the plan, at most
+//! [`LONGEST_LINGER`] times as long; its subset stays for [`SETTLE`] more. istiod pushes clusters and routes separately, and a route to a
+//! cluster that a proxy does not have yet is a 503.
 //!
 //! A version is routed only while all proxies of the mesh have its subsets: a `DestinationRule` of another person may hide them, and a
 //! tool may delete them.

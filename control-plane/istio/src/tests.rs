@@ -2,7 +2,8 @@
 
 mod conflicts;
 mod default_config;
-mod inbound_and_gateways;
+mod gateway_hosts;
+mod inbound;
 mod istiod_rules;
 mod objects;
 mod steps;

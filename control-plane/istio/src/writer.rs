@@ -141,7 +141,7 @@ pub async fn write(mut writer: Writer) {
             tracing::warn!(
                 namespace = namespace.as_str(),
                 model = id.as_str(),
-                "removing the routes of versions that some proxies may still pick: they have not acknowledged the plan for 10 times --linger"
+                "removing routes of removed versions, although some proxies have not acknowledged the plan for 10 times --linger"
             );
         }
         overdue.clone_from(&steps.overdue);

@@ -145,9 +145,9 @@ pub mod reason {
     /// A VirtualService of another person changes requests to a host of models, but not those for a model.
     pub const ROUTE_SETTINGS_BYPASSED: &str = "RouteSettingsBypassed";
     /// A VirtualService of another person splits the requests of a host of models.
-    pub const SPLIT_ELSEWHERE: &str = "SplitElsewhere";
+    pub const VIRTUAL_SERVICE_SPLITS: &str = "VirtualServiceSplits";
     /// A host in `spec.hosts` of a ServedModel is ignored.
-    pub const HOST_REFUSED: &str = "HostRefused";
+    pub const HOST_IGNORED: &str = "HostIgnored";
     /// A new carrier without a weight takes no new sessions until it has one.
     pub const VERSION_HELD: &str = "VersionHeld";
     /// A weight label that is not 0–100.

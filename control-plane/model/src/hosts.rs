@@ -117,7 +117,7 @@ fn refused(
         namespace,
         id,
         Severity::Warning,
-        reason::HOST_REFUSED,
+        reason::HOST_IGNORED,
         message,
     )
 }

@@ -144,7 +144,7 @@ fn a_refused_host_is_reported_with_what_helps() {
         let [finding] = &plan.findings[..] else {
             panic!("{host}: {:?}", plan.findings);
         };
-        assert_eq!(finding.reason, reason::HOST_REFUSED);
+        assert_eq!(finding.reason, reason::HOST_IGNORED);
         let message = &finding.message;
         assert!(message.contains(why), "{message}");
         assert!(message.contains(&format!("{fix}{edit}")), "{message}");

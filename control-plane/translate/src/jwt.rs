@@ -60,7 +60,7 @@ pub(crate) fn of_namespace(namespace: &str) -> Any {
     per_route(RequirementSpecifier::RequirementName(namespace.to_owned()))
 }
 
-/// No requirement, for a route of which a token reveals nothing.
+/// No requirement, for a route whose response is the same for every client, such as a health check.
 pub(crate) fn disabled() -> Any {
     per_route(RequirementSpecifier::Disabled(true))
 }

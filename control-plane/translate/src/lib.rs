@@ -116,8 +116,8 @@ pub fn snapshot_with(
     })
 }
 
-/// The policies from which the configurations are made: those of the authentication, and those of Headgate's filters. A policy with a
-/// part that was left out is none of them: a proxy that accepts the configuration does not hold that policy.
+/// The origins of the filter configurations: first the policies of `jwt_authn`, then those of Headgate's filters. A policy of which a part
+/// was left out is in neither list, because a proxy that accepts the configuration does not run the whole policy.
 fn origins(
     plan: &Plan,
     scope: &ScopeSpec,

@@ -116,7 +116,7 @@ pub(crate) fn secrets(tls: &ListenerTls) -> Vec<Resource> {
 }
 
 /// The check of client certificates. Envoy's validator for SPIFFE binds each trust domain to its bundle, but refuses clients
-/// without a certificate, so certificates that are optional are of one trust domain, which the admission filter checks.
+/// without a certificate, so certificates that are optional are of one trust domain, which the filter `client-certificates` checks.
 fn validation(tls: &ListenerTls, secrets: &ListenerSecrets) -> CertificateValidationContext {
     let bundles = tls.trust_domains.iter().filter_map(|domain| {
         let bundle = secrets.bundles.get(domain)?;

@@ -39,7 +39,8 @@ pub struct FilterConfig {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NamespaceConfig {
     /// The hosts whose virtual hosts belong to the namespace: in lower case, without a port and a final dot. `*.example.com` contains
-    /// every host below it; the longest one decides. `*` is the virtual host of that name only. No other namespace has the same host.
+    /// every host below it; if several match, the longest applies. `*` is only the catch-all virtual host, whose name is `*`. No other
+    /// namespace has the same host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hosts: Vec<String>,
     /// The live plan, by model id.

@@ -130,7 +130,7 @@ mod raw {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         #[cfg_attr(feature = "schema", schemars(length(max = MAX_ENTRIES), inner(length(min = 1, max = MAX_NAME), regex(pattern = r"^[A-Za-z0-9._-]+$"))))]
         from_params: Vec<String>,
-        /// Tolerance for the clocks of issuer and proxy when `exp` and `nbf` are checked. 1s–10m, default `60s`.
+        /// Tolerance for the clocks of issuer and proxy when `exp` and `nbf` are checked. 1s–10m, default `1m`.
         #[serde(default = "clock_skew")]
         #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[(
             "duration(self) >= duration('1s') && duration(self) <= duration('10m')",

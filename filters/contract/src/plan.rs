@@ -27,8 +27,8 @@ pub struct ModelPlan {
     pub base: Vec<CarrierShare>,
     /// Reachable by pin only.
     pub dark: Vec<DarkCarrier>,
-    /// Versions that the proxy cannot send requests to alone, because it has no route for them. A session of one goes on without a version,
-    /// where the proxy's other routes lead. A pin of one is refused as not ready.
+    /// Versions for which the proxy has no route. Requests of their sessions go on without a version and follow the proxy's other routes.
+    /// Pins of these versions are refused as not ready.
     pub unrouted: Vec<Version>,
     /// Where sessions of the base go while it has no ready endpoint, or cannot be reached.
     pub on_base_lost: OnBaseLost,
@@ -129,8 +129,8 @@ mod raw {
         base: Vec<CarrierShare>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         dark: Vec<DarkCarrier>,
-        /// Versions that the proxy cannot send requests to alone, because it has no route for them. A session of one goes on without a
-        /// version, where the proxy's other routes lead. A pin of one is refused as not ready. Default none.
+        /// Versions for which the proxy has no route. Requests of their sessions go on without a version and follow the proxy's other
+        /// routes. Pins of these versions are refused as not ready. Default none.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         unrouted: Vec<crate::Version>,
         /// Where sessions of the base go while it has no ready endpoint, or cannot be reached. `release`: to the dark

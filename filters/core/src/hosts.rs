@@ -22,8 +22,8 @@ impl Hosts {
         self.0.is_empty()
     }
 
-    /// The index of the namespace that has this virtual host: by its host, else by the longest wildcard that contains it. `*` is the
-    /// virtual host of this name only, not every other one.
+    /// The index of the namespace that has this virtual host: by its host, else by the longest wildcard that contains it. `*` is
+    /// only the catch-all virtual host, whose name is `*`.
     pub(crate) fn namespace(&self, virtual_host: &str) -> Option<usize> {
         let host = names::host_of(virtual_host).as_bytes();
         let wildcards = host.iter().enumerate().filter(|(_, b)| **b == b'.');

@@ -356,7 +356,7 @@ fn wrong_values_are_refused_with_their_path() {
         ),
         (
             ["mode=istio-gateway", "listenerTls.source=spire"],
-            "the mesh ends TLS",
+            "the mesh terminates TLS",
         ),
         (
             ["identity.type=spire", "listenerTls.http3=true"],

@@ -1,12 +1,12 @@
-//! The error of a stand.
+//! The error of a testbed.
 
 use headgate_meshkit::istio::MeshError;
 use headgate_testkit::kube::KubeError;
 use headgate_testkit::testbed::TestbedError;
 
-/// Why a stand cannot be used.
+/// Why a testbed cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum StandError {
+pub enum MeshTestbedError {
     /// The mesh failed.
     #[error(transparent)]
     Mesh(#[from] MeshError),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use headgate_testkit::testbed::artifacts::checkout;
 
-use crate::error::StandError;
+use crate::error::MeshTestbedError;
 
 /// A kustomization of the user's own.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ impl Kustomization<'_> {
     ///
     /// # Errors
     /// A file cannot be written, or the checkout is not found.
-    pub(crate) fn write(&self, below: &Path) -> Result<PathBuf, StandError> {
+    pub(crate) fn write(&self, below: &Path) -> Result<PathBuf, MeshTestbedError> {
         // Kustomize refers to bases by relative paths only.
         let directory = below.join(self.overlay);
         std::fs::create_dir_all(&directory)?;

@@ -7,18 +7,18 @@
 //! | model servers | the mock model of the test kit, behind sidecars |
 //! | clients | pods of which only the sidecar runs; requests go to its outbound address |
 //!
-//! [`story`] checks the [`claims`] one after the other on one stand. The demo prints it, and a test runs it.
+//! [`sequence`] checks the [`claims`] one after the other on one testbed. The demo prints the results, and a test runs the sequence.
 
 pub mod claims;
 mod error;
 mod kustomization;
 mod manifests;
-mod stand;
-pub mod story;
+pub mod sequence;
+mod testbed;
 mod traffic;
 
-pub use error::StandError;
-pub use stand::{
-    CLIENT, CLIENTS, GATEWAYS, HEADGATE, HOST, MODELS, MeshStand, Options, PLAIN_CLIENT, SYSTEM,
+pub use error::MeshTestbedError;
+pub use testbed::{
+    CLIENT, CLIENTS, GATEWAYS, HEADGATE, HOST, MODELS, MeshTestbed, Options, PLAIN_CLIENT, SYSTEM,
 };
 pub use traffic::{Served, Traffic};

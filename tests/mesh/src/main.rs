@@ -25,7 +25,7 @@ struct Cli {}
 async fn main() -> ExitCode {
     let Cli {} = Cli::parse();
     tokio::select! {
-        broken = headgate_tests_mesh::story::run() => match broken {
+        broken = headgate_tests_mesh::sequence::run() => match broken {
             Ok(broken) if broken.is_empty() => ExitCode::SUCCESS,
             Ok(_) => ExitCode::FAILURE,
             Err(error) => {

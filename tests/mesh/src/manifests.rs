@@ -1,8 +1,9 @@
 //! The objects of a user: namespaces, a model with its Service, another service, clients and a gateway.
 
+use headgate_meshkit::istio::gateway_objects;
 use serde_json::{Value, json};
 
-use crate::stand::{CLIENTS, GATEWAYS, MODELS};
+use crate::testbed::{CLIENTS, GATEWAYS, MODELS};
 
 /// The annotations by which a pod mounts the module of the filter, as docs/install.md has them.
 pub(crate) fn mounts_module() -> Value {
@@ -147,10 +148,9 @@ pub(crate) fn gateway(port: u16, http_route: u16) -> Vec<Value> {
     let labels = json!({
         "istio": "ingressgateway", "sidecar.istio.io/inject": "true", "headgate.dev/proxy": "true",
     });
-    let metadata = json!({ "name": "ai", "namespace": GATEWAYS });
     let mut annotations = mounts_module();
     annotations["inject.istio.io/templates"] = json!("gateway");
-    vec![
+    let mut objects = vec![
         json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": { "name": "gateway", "namespace": GATEWAYS },
@@ -167,28 +167,9 @@ pub(crate) fn gateway(port: u16, http_route: u16) -> Vec<Value> {
             "metadata": { "name": "gateway", "namespace": GATEWAYS, "labels": labels, "annotations": annotations },
             "spec": { "containers": [{ "name": "istio-proxy", "image": "auto" }] },
         }),
-        json!({
-            "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": metadata,
-            "spec": {
-                "selector": { "istio": "ingressgateway" },
-                "servers": [{
-                    "port": { "number": port, "name": "http", "protocol": "HTTP" },
-                    "bind": "127.0.0.1",
-                    "hosts": ["ai.example.com"],
-                }],
-            },
-        }),
-        json!({
-            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata,
-            "spec": {
-                "hosts": ["ai.example.com"],
-                "gateways": ["ai"],
-                "http": [{ "route": [{ "destination": {
-                    "host": "llama3-70b.models.svc.cluster.local", "port": { "number": 8000 },
-                } }] }],
-            },
-        }),
-    ]
+    ];
+    objects.extend(gateway_objects(port));
+    objects
 }
 
 /// The port of the gateway's Service with an HTTPRoute.

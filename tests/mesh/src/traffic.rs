@@ -8,7 +8,7 @@ use std::time::Duration;
 use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::client::{Job, Load, LoadOptions, LoadReport, OpenAiRequest, Sample};
 
-use crate::stand::{CLIENT, HOST, MeshStand};
+use crate::testbed::{CLIENT, HOST, MeshTestbed};
 
 /// The model.
 pub(crate) const MODEL: &str = "llama3-70b";
@@ -64,9 +64,9 @@ impl Traffic {
     ///
     /// # Errors
     /// The claim, if the client has no sidecar or no response comes.
-    pub async fn start(claim: Claim, stand: &MeshStand, name: &str) -> ClaimResult<Self> {
-        let sidecar = claim.require_ok("the sidecar", stand.outbound(CLIENT))?;
-        let (gateway, name) = (stand.ingress(), name.to_owned());
+    pub async fn start(claim: Claim, testbed: &MeshTestbed, name: &str) -> ClaimResult<Self> {
+        let sidecar = claim.require_ok("the sidecar", testbed.outbound(CLIENT))?;
+        let (gateway, name) = (testbed.ingress(), name.to_owned());
         let mut options = LoadOptions::new(CONCURRENCY, move |n| {
             let (entry, server, host) = match n % 2 {
                 0 => ("sidecar", &sidecar, HOST),

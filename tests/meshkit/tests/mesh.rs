@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use headgate_meshkit::istio::{Mesh, MeshOptions};
+use headgate_meshkit::istio::{Mesh, MeshOptions, gateway_objects};
 use headgate_meshkit::pods::{Image, Images, ProcessRunner, Processes};
 use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
@@ -17,14 +17,14 @@ use serde_json::{Value, json};
 const SOON: Duration = Duration::from_secs(120);
 const HOST: &str = "llama3-70b.models.svc.cluster.local:8000";
 
-struct Stand {
+struct Testbed {
     kube: Kube,
     mesh: Mesh,
     processes: Processes,
     _kubelet: Kubelet,
 }
 
-impl Stand {
+impl Testbed {
     async fn start() -> Self {
         let kube = Kube::start(KubeOptions::default()).await.unwrap();
         let mesh = Mesh::start(&kube, MeshOptions::default()).await.unwrap();
@@ -122,40 +122,17 @@ fn client() -> Value {
     })
 }
 
-fn gateway(port: u16) -> Vec<Value> {
+/// A pod of which only the gateway's proxy runs.
+fn gateway() -> Value {
     let labels = json!({"istio": "ingressgateway", "sidecar.istio.io/inject": "true"});
-    let metadata = json!({"name": "ai", "namespace": "gateways"});
-    vec![
-        json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "metadata": {
-                "name": "gateway", "namespace": "gateways", "labels": labels,
-                "annotations": {"inject.istio.io/templates": "gateway"},
-            },
-            "spec": {"containers": [{"name": "istio-proxy", "image": "auto"}]},
-        }),
-        json!({
-            "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": metadata,
-            "spec": {
-                "selector": {"istio": "ingressgateway"},
-                "servers": [{
-                    "port": {"number": port, "name": "http", "protocol": "HTTP"},
-                    "bind": "127.0.0.1",
-                    "hosts": ["ai.example.com"],
-                }],
-            },
-        }),
-        json!({
-            "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata,
-            "spec": {
-                "hosts": ["ai.example.com"],
-                "gateways": ["ai"],
-                "http": [{"route": [{"destination": {
-                    "host": "llama3-70b.models.svc.cluster.local", "port": {"number": 8000},
-                }}]}],
-            },
-        }),
-    ]
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {
+            "name": "gateway", "namespace": "gateways", "labels": labels,
+            "annotations": {"inject.istio.io/templates": "gateway"},
+        },
+        "spec": {"containers": [{"name": "istio-proxy", "image": "auto"}]},
+    })
 }
 
 /// The identity of the peer, as the model server got it from its sidecar.
@@ -168,43 +145,44 @@ fn peer(reply: &Reply) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_gateway() {
     let began = Instant::now();
-    let stand = Stand::start().await;
+    let testbed = Testbed::start().await;
     measured!("API server and istiod ready: {:?}", began.elapsed());
-    stand
+    testbed
         .apply(&[namespace("models"), namespace("clients")])
         .await;
     let gateways =
         json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "gateways"}});
     let port = free_port().unwrap();
-    stand
+    testbed
         .apply(&[gateways, service(), model("v1"), model("v2"), client()])
         .await;
-    stand.apply(&gateway(port)).await;
-    stand.wait("models", "app=llama3-70b").await;
-    stand.wait("clients", "app=client").await;
-    stand.wait("gateways", "istio=ingressgateway").await;
+    testbed.apply(&[gateway()]).await;
+    testbed.apply(&gateway_objects(port)).await;
+    testbed.wait("models", "app=llama3-70b").await;
+    testbed.wait("clients", "app=client").await;
+    testbed.wait("gateways", "istio=ingressgateway").await;
     measured!("five pods with proxies ready: {:?}", began.elapsed());
 
     // Through the client's sidecar: both versions answer, and see the client's certificate.
-    let outbound = stand.mesh.proxy("clients/client").unwrap().outbound;
+    let outbound = testbed.mesh.proxy("clients/client").unwrap().outbound;
     let url = format!("http://{outbound}:8000");
     let chat = || {
         OpenAiRequest::chat("llama3-70b")
             .to(&url)
             .header("host", HOST)
     };
-    let reply = stand.response(chat).await;
+    let reply = testbed.response(chat).await;
     let client = "URI=spiffe://cluster.local/ns/clients/sa/default";
     assert!(peer(&reply).contains(client), "{}", reply.text());
     let mut versions = std::collections::BTreeSet::new();
     for _ in 0..20 {
-        let reply = stand.response(chat).await;
+        let reply = testbed.response(chat).await;
         versions.insert(reply.header("x-mock-served-by").unwrap().to_owned());
     }
     assert_eq!(Vec::from_iter(versions), ["llama3-70b/v1", "llama3-70b/v2"]);
 
     // Without a certificate, nobody gets in.
-    let pods = stand.kube.node().pods_in(Some("models")).await.unwrap();
+    let pods = testbed.kube.node().pods_in(Some("models")).await.unwrap();
     let ip = pods[0].status.clone().unwrap().pod_ip.unwrap();
     let health = HttpRequest::get(format!("http://{ip}:8000/healthz"));
     assert!(HttpClient::new().send(health).await.is_err());
@@ -216,7 +194,7 @@ async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_
             .to(&url)
             .header("host", "ai.example.com")
     };
-    let reply = stand.response(chat).await;
+    let reply = testbed.response(chat).await;
     let gateway = "URI=spiffe://cluster.local/ns/gateways/sa/default";
     assert!(peer(&reply).contains(gateway), "{}", reply.text());
     measured!("requests answered: {:?}", began.elapsed());
@@ -230,9 +208,9 @@ async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_
             "subsets": [{"name": "v2", "labels": {"model-version": "v2"}}],
         },
     });
-    stand.apply(&[rule]).await;
+    testbed.apply(&[rule]).await;
     let subset = "outbound|8000|v2|llama3-70b.models.svc.cluster.local";
-    let admin = stand.mesh.admin("clients/client").unwrap();
+    let admin = testbed.mesh.admin("clients/client").unwrap();
     let one_endpoint = eventually(SOON, "an endpoint of the subset", async || {
         let clusters = admin.clusters().await.map_err(|error| error.to_string())?;
         let all = clusters["cluster_statuses"].as_array().cloned();
@@ -250,7 +228,7 @@ async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_
     one_endpoint.await.unwrap();
 
     // A killed agent takes its Envoy along, and the kubelet starts both again.
-    let agent = stand
+    let agent = testbed
         .processes
         .pid("clients/client", "istio-proxy")
         .unwrap();
@@ -275,14 +253,14 @@ async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_
             .to(&url)
             .header("host", HOST)
     };
-    stand.response(chat).await;
+    testbed.response(chat).await;
     measured!(
         "answered through a restarted sidecar: {:?}",
         began.elapsed()
     );
 
     // No findings, until there is a mistake.
-    let analysis = stand.mesh.analyze(&["-n", "models"]).await;
+    let analysis = testbed.mesh.analyze(&["-n", "models"]).await;
     assert_eq!(analysis.unwrap(), "");
     let nowhere = json!({
         "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
@@ -292,8 +270,8 @@ async fn requests_reach_labelled_servers_with_mutual_tls_through_sidecars_and_a_
             "http": [{"route": [{"destination": {"host": "nowhere"}}]}],
         },
     });
-    stand.apply(&[nowhere]).await;
-    let analysis = stand.mesh.analyze(&["-n", "models"]).await;
+    testbed.apply(&[nowhere]).await;
+    let analysis = testbed.mesh.analyze(&["-n", "models"]).await;
     let analysis = analysis.unwrap_err().to_string();
     assert!(analysis.contains("IST0101"), "{analysis}");
 }

@@ -1,6 +1,8 @@
 //! TLS in front of a client: a plain TCP port whose connections go to a TLS server, with a certificate of the client if it has one.
 //!
-//! So every HTTP client of the tests speaks TLS. [`get_unverified`] asks as a kubelet does. Invariant: a failed handshake ends the client's connection; nothing is retried.
+//! With it, every HTTP client of the tests can speak TLS. [`get_unverified`] sends a request as the kubelet does.
+//!
+//! Invariant: a failed handshake ends the client's connection; nothing is retried.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

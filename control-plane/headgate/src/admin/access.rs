@@ -160,7 +160,10 @@ impl Refused {
         match identity {
             None => self,
             Some(id) => Self {
-                why: format!("{id} is not among --admin-identity, and {}", self.why),
+                why: format!(
+                    "{id} matches no pattern of --admin-identity, and {}",
+                    self.why
+                ),
                 ..self
             },
         }

@@ -24,8 +24,8 @@ pub(crate) struct AdminArgs {
     )]
     admin_address: SocketAddr,
     /// Open /config_dump and `POST /logging` of the admin server to clients on other machines with a bearer token of audience
-    /// `headgate.dev` that the Kubernetes API accepts for the path (TokenReview, SubjectAccessReview). Without it, without a token and
-    /// without --admin-identity, they are for clients on loopback. Needs --kube.
+    /// `headgate.dev` that the Kubernetes API accepts for the path (TokenReview, SubjectAccessReview). Without --admin-tokens and
+    /// --admin-identity, only clients on loopback may use these pages. Needs --kube.
     #[arg(long, env = "HEADGATE_ADMIN_TOKENS")]
     admin_tokens: bool,
     /// Directory with `tls.crt` and `tls.key`, as cert-manager writes them. The admin server then speaks TLS 1.3. Changed files are

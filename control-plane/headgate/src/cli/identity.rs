@@ -24,8 +24,8 @@ pub(crate) struct IdentityArgs {
     /// PEM bundle that verifies the client certificates of another trust domain, with --xds-tls and with --admin-identity. Repeatable.
     #[arg(long = "trust-bundle", value_name = "TRUST_DOMAIN=FILE", value_parser = parse_bundle)]
     trust_bundles: Vec<(TrustDomain, PathBuf)>,
-    /// Trust domains whose identities are allowed, on the xDS port and, with --admin-identity, on the admin port. The default with
-    /// --xds-tls and --admin-tls is the one of `tls.crt` and those of --trust-bundle, with --spiffe-socket the one of this process.
+    /// Trust domains whose identities are allowed on the xDS port and, with --admin-identity, on the admin port. Default with --xds-tls or
+    /// --admin-tls: the trust domains of `tls.crt` and of --trust-bundle. Default with --spiffe-socket: the trust domain of this process.
     /// --trust-xfcc-from alone allows every trust domain by default.
     #[arg(long, value_name = "TRUST_DOMAIN,…", value_delimiter = ',', value_parser = parse_trust_domain)]
     trust_domains: Vec<TrustDomain>,

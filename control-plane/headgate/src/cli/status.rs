@@ -32,7 +32,7 @@ struct ServerArgs {
     /// Kubernetes mounts is replaced before it expires, so the file is read for each request.
     #[arg(long, value_name = "FILE", env = "HEADGATE_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// Query over TLS. PEM bundle of the authorities that issue the certificates of the control planes, such as `ca.crt`.
+    /// PEM file of the authorities that issue the certificates of the control plane, such as `ca.crt`. Turns on TLS for the queries.
     #[arg(long, value_name = "FILE", env = "HEADGATE_ADMIN_CA")]
     admin_ca: Option<PathBuf>,
     /// DNS name, IP address or SPIFFE id that the certificate of each control plane must have; the default is a host of

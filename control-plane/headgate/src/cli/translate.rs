@@ -53,13 +53,13 @@ impl TranslateArgs {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Istio")]
 struct ScopeArgs {
-    /// File of scope rules (YAML), as for `headgate serve`: objects in a namespace of proxies have the namespaces that these may see.
+    /// File of scope rules (YAML), as for `headgate serve`. The rules say which namespaces of models the proxies of a namespace may see.
     #[arg(long, value_name = "FILE", env = "HEADGATE_SCOPES")]
     scopes: Option<PathBuf>,
     /// Namespaces that are served to node ids, as for `headgate serve`. Repeatable.
     #[arg(long = "node-namespaces", value_name = "PATTERN=NAMESPACE,…", value_parser = parse_node_namespaces)]
     node_namespaces: Vec<(String, Vec<String>)>,
-    /// Name of the installation, as for `headgate serve`: its objects are those that it uses.
+    /// Name of the installation, as for `headgate serve`. The objects have it as an annotation, unless it is the default.
     #[arg(
         long,
         value_name = "DOMAIN/PATH",

@@ -84,7 +84,7 @@ fn a_rule_that_takes_the_subsets_from_clients_takes_the_versions_out_of_the_plan
         (
             "apps",
             policy(HOST),
-            "in proxies of namespace apps",
+            "for proxies of namespace apps",
             &[][..],
         ),
         (
@@ -100,7 +100,7 @@ fn a_rule_that_takes_the_subsets_from_clients_takes_the_versions_out_of_the_plan
                 "exportTo",
                 json!(["."]),
             ),
-            "in proxies of namespace apps",
+            "for proxies of namespace apps",
             &[],
         ),
         (
@@ -110,7 +110,7 @@ fn a_rule_that_takes_the_subsets_from_clients_takes_the_versions_out_of_the_plan
                 "workloadSelector",
                 json!({ "matchLabels": { "app": "x" } }),
             ),
-            "in proxies of namespace apps",
+            "for proxies of namespace apps",
             &[],
         ),
         (
@@ -126,13 +126,13 @@ fn a_rule_that_takes_the_subsets_from_clients_takes_the_versions_out_of_the_plan
         (
             "istio-system",
             with(policy("*.local"), "exportTo", json!(["."])),
-            "in proxies of namespace istio-system",
+            "for proxies of namespace istio-system",
             &[],
         ),
         (
             "models",
             with(policy(HOST), "exportTo", json!(["."])),
-            "exportTo without",
+            "an exportTo that leaves out namespace",
             &[],
         ),
         (

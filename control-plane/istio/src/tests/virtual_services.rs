@@ -45,7 +45,7 @@ fn a_split_of_a_host_of_models_is_reported_wherever_the_host_is() {
         (two_versions(), "www.example.com", false),
     ] {
         let found = reasons(&world, &json!([host]), &split());
-        let split = [reason::SPLIT_ELSEWHERE];
+        let split = [reason::VIRTUAL_SERVICE_SPLITS];
         assert_eq!(found, split[..usize::from(expected)], "{host}");
     }
 }

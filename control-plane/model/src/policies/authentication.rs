@@ -36,8 +36,8 @@ impl RulePolicy for AuthenticationPolicySpec {
          and an AuthorizationPolicy (security.istio.io)",
     );
 
-    /// Remarks on issuers without audiences, as many issuers make tokens for applications of everybody, and on proxies of a mesh, which
-    /// have their own authentication.
+    /// Remarks on issuers without audiences, because a public issuer also makes tokens for other people's applications, and on proxies of a
+    /// mesh, which authenticate requests by other objects.
     fn advice(policy: &TypedPolicy<'_, Self>, in_mesh: bool) -> Vec<Finding> {
         let mut remarks = Vec::new();
         let open = policy.spec.jwt.iter().filter(|p| p.audiences.is_empty());

@@ -73,7 +73,8 @@ struct Grant {
     in_mesh: Vec<String>,
 }
 
-/// Whether a proxy can ask clients for certificates over QUIC, by its agent (`envoy/1.40.0`). Agents without a version can.
+/// Whether a proxy can ask clients for certificates over QUIC, from the version in its user agent (`envoy/1.40.0`). A proxy without a
+/// version is treated as new enough.
 fn asks_over_quic(agent: &str) -> bool {
     let version = agent.rsplit_once('/').map(|(_, version)| version);
     let mut parts = version.into_iter().flat_map(|version| version.split('.'));

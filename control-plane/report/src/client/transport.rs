@@ -70,7 +70,7 @@ pub(super) fn cause(error: &Error) -> String {
                 return "the certificate of the control plane has none of the expected names: write one of its DNS names, or its SPIFFE id, into --admin-server-name".to_owned();
             }
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                "its authority is not in the file of --admin-ca"
+                "--admin-ca does not contain the authority of this certificate: use the `ca.crt` of the admin port"
             }
             _ => return io.to_string(),
         },

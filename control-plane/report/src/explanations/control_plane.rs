@@ -85,13 +85,15 @@ pub(super) const ROWS: &[Explanation] = &[
     row(
         global::XDS_CERTIFICATE,
         ERROR,
-        "Certificate, key or trust bundles of the xDS port cannot be read, do not fit together, or have not come yet. The last good ones stay in effect; without any, no proxy can connect.",
+        "The certificate, key or trust bundles of the xDS port cannot be read, do not fit together, or are not there yet. The last good \
+         ones stay in effect. If there were none, no proxy can connect.",
         "Correct the file that the message names, or check the SPIFFE agent and the registration of this workload. Nothing needs a restart.",
     ),
     row(
         global::ADMIN_CERTIFICATE,
         ERROR,
-        "Certificate, key or trust bundles of the admin port cannot be read, do not fit together, or have not come yet. The last good ones stay in effect; without any, probes and clients cannot connect.",
+        "The certificate, key or trust bundles of the admin port cannot be read, do not fit together, or are not there yet. The last good \
+         ones stay in effect. If there were none, probes and clients cannot connect.",
         "Correct the file that the message names, or check the SPIFFE agent and the registration of this workload. Nothing needs a restart.",
     ),
     row(

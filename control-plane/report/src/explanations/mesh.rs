@@ -9,8 +9,9 @@ pub(super) const ROWS: &[Explanation] = &[
     row(
         reason::NO_MESH_ROUTE,
         WARNING,
-        "No Service selects all pods of a version and those alone by a subset, or the Service is headless or not for HTTP, so proxies of the mesh \
-         cannot be routed to it. A canary takes no sessions there, and requests of a base go on without a version.",
+        "No Service selects all pods of a version, no labels distinguish them from other pods, or the Service is headless, not for HTTP or \
+         has no port for them. So the mesh has no route to the version. A canary gets no sessions from the mesh, and requests of a base go \
+         on without a version.",
         "Change the Service or the labels of the pods as the message says.",
     ),
     row(
@@ -32,7 +33,7 @@ pub(super) const ROWS: &[Explanation] = &[
         "Delete or rename it with the command in the message.",
     ),
     row(
-        reason::SPLIT_ELSEWHERE,
+        reason::VIRTUAL_SERVICE_SPLITS,
         INFO,
         "A VirtualService splits the requests of a host of models by weight. Requests for a model follow the labels instead.",
         "Set weights by labels, and remove those of the VirtualService.",
@@ -56,10 +57,10 @@ pub(super) const ROWS: &[Explanation] = &[
         WARNING,
         "A VirtualService rewrites, mirrors, delays or otherwise changes requests to a host of models. This does not apply to requests for a \
          model, because the routes of versions come first.",
-        "Make these settings elsewhere, and remove them from the VirtualService.",
+        "Set them at the model servers, or by an EnvoyFilter on the virtual host, and remove them from the VirtualService.",
     ),
     row(
-        reason::HOST_REFUSED,
+        reason::HOST_IGNORED,
         WARNING,
         "`spec.hosts` of a ServedModel has a host that no domain of its namespace contains, that another namespace owns, or that names a Service.",
         "Start the control plane with a `--domain` for it, or remove the host. The host of a Service can only be removed.",

@@ -96,7 +96,7 @@ pub const FAMILIES: &[MetricFamily] = &[
         "headgate_admin_refusals",
         "counter",
         &["reason"],
-        "Connections to the admin port whose TLS handshake failed",
+        "Connections to the admin port that were refused before or during the TLS handshake",
     ),
     family(
         "headgate_admin_certificate_expiry_timestamp_seconds",

@@ -34,47 +34,6 @@ fn main() {
     if arguments.iter().any(|argument| argument == server::ROLE) {
         return server::run();
     }
-    if arguments.first().is_some_and(|a| a == "--client") {
-        let runtime = tokio::runtime::Runtime::new().unwrap();
-        return runtime.block_on(async {
-            let (mode, address, n) = (&arguments[1], &arguments[2], arguments[3].parse().unwrap());
-            let mut keep = Vec::new();
-            let mut fleet = None;
-            match mode.as_str() {
-                "conn" => { for _ in 0..n {
-                    use tokio::io::AsyncWriteExt as _;
-                    let mut s = tokio::net::TcpStream::connect(address.trim_start_matches("http://")).await.unwrap();
-                    s.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-                    keep.push(s);
-                } }
-                "init" => {
-                    use envoy_types::pb::envoy::service::discovery::v3::*;
-                    use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
-                    let len: usize = arguments[4].parse().unwrap();
-                    let kind = arguments[5].clone();
-                    let channel = tonic::transport::Channel::from_shared(address.clone()).unwrap().connect().await.unwrap();
-                    let (tx, rx) = tokio::sync::mpsc::channel(64);
-                    let mut client = AggregatedDiscoveryServiceClient::new(channel).max_decoding_message_size(64 << 20);
-                    tx.send(DeltaDiscoveryRequest { node: Some(envoy_types::pb::envoy::config::core::v3::Node { id: "p".into(), ..Default::default() }),
-                        type_url: headgate_xds::Kind::Secret.type_url().into(), ..Default::default() }).await.unwrap();
-                    let names: Vec<String> = (0..n).map(|i| format!("{i:0len$}")).collect();
-                    let full = kind == "cds" || kind == "lds";
-                    let url = headgate_xds::Kind::PUSH_ORDER.into_iter().find(|k| k.as_str() == kind).unwrap().type_url();
-                    tx.send(DeltaDiscoveryRequest { type_url: url.into(), resource_names_subscribe: if full { vec![] } else { names.clone() },
-                        initial_resource_versions: names.into_iter().map(|n| (n, "0123456789abcdef0123456789abcdef".to_owned())).collect(), ..Default::default() }).await.unwrap();
-                    let mut r = client.delta_aggregated_resources(tokio_stream::wrappers::ReceiverStream::new(rx)).await.unwrap().into_inner();
-                    loop { match tokio::time::timeout(Duration::from_secs(30), r.message()).await { Ok(Ok(Some(m))) => {
-                        println!("{} +{} -{}", m.type_url, m.resources.len(), m.removed_resources.len());
-                        tx.send(DeltaDiscoveryRequest { type_url: m.type_url, response_nonce: m.nonce, ..Default::default() }).await.unwrap();
-                        }, other => { println!("{}", format!("{other:?}").chars().take(200).collect::<String>()); break } } }
-                }
-                _ => { fleet = Some(Fleet::connect(address, n).await); }
-            }
-            println!("ready");
-            tokio::time::sleep(Duration::from_secs(100_000)).await;
-            drop((keep, fleet));
-        });
-    }
     let count = arguments.iter().find_map(|argument| argument.parse().ok());
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(idle_proxies_share_what_they_hold(count.unwrap_or(PROXIES)));

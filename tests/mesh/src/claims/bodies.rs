@@ -4,7 +4,7 @@ use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::client::{HttpClient, OpenAiRequest, Reply};
 use serde_json::json;
 
-use crate::stand::{CLIENT, HOST, MeshStand};
+use crate::testbed::{CLIENT, HOST, MeshTestbed};
 use crate::traffic::MODEL;
 
 /// The claim of [`large_bodies`].
@@ -31,12 +31,12 @@ pub struct LargeBodies {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn large_bodies(stand: &MeshStand) -> ClaimResult<Vec<LargeBodies>> {
-    let sidecar = CLAIM.require_ok("the sidecar", stand.outbound(CLIENT))?;
+pub async fn large_bodies(testbed: &MeshTestbed) -> ClaimResult<Vec<LargeBodies>> {
+    let sidecar = CLAIM.require_ok("the sidecar", testbed.outbound(CLIENT))?;
     let mut all = Vec::new();
     for (entry, server, host) in [
         ("sidecar", sidecar, HOST),
-        ("gateway", stand.ingress(), "ai.example.com"),
+        ("gateway", testbed.ingress(), "ai.example.com"),
     ] {
         let served = send(&server, host, IMAGE).await?;
         let shown = |reply: &Reply| {
@@ -65,18 +65,22 @@ pub async fn large_bodies(stand: &MeshStand) -> ClaimResult<Vec<LargeBodies>> {
     Ok(all)
 }
 
-/// A chat about an image, as vision models get it: the bytes of a medium are no tokens of the prompt.
 async fn send(server: &str, host: &str, image: usize) -> ClaimResult<Reply> {
-    let url = format!("data:image/png;base64,{}", "A".repeat(image));
-    let content = json!([
-        {"type": "text", "text": "What is this?"},
-        {"type": "image_url", "image_url": {"url": url}},
-    ]);
-    let request = OpenAiRequest::chat(MODEL)
-        .field("messages", json!([{"role": "user", "content": content}]))
-        .max_tokens(16)
+    let request = image_chat(MODEL, image)
         .header("host", host)
         .header("x-tenant-id", "large");
     let reply = HttpClient::new().send(request.to(server)).await;
     CLAIM.require_ok("a large body", reply)
+}
+
+/// A chat about an image of this many bytes, as vision models get it: the bytes of a medium are no tokens of the prompt.
+pub(super) fn image_chat(model: &str, bytes: usize) -> OpenAiRequest {
+    let url = format!("data:image/png;base64,{}", "A".repeat(bytes));
+    let content = json!([
+        {"type": "text", "text": "What is this?"},
+        {"type": "image_url", "image_url": {"url": url}},
+    ]);
+    OpenAiRequest::chat(model)
+        .field("messages", json!([{"role": "user", "content": content}]))
+        .max_tokens(16)
 }

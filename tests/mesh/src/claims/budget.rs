@@ -3,7 +3,7 @@
 use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::client::{HttpClient, OpenAiRequest, Reply};
 
-use crate::stand::{CLIENT, HOST, MeshStand};
+use crate::testbed::{CLIENT, HOST, MeshTestbed};
 use crate::traffic::MODEL;
 
 /// The claim of [`tenant_runs_out`].
@@ -28,10 +28,10 @@ pub struct Exhausted {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn tenant_runs_out(stand: &MeshStand, tenant: &str) -> ClaimResult<Exhausted> {
+pub async fn tenant_runs_out(testbed: &MeshTestbed, tenant: &str) -> ClaimResult<Exhausted> {
     let mut remaining = Vec::new();
     let refusal = loop {
-        let reply = send(stand, tenant).await?;
+        let reply = send(testbed, tenant).await?;
         if !reply.is_success() {
             break reply;
         }
@@ -63,7 +63,7 @@ pub async fn tenant_runs_out(stand: &MeshStand, tenant: &str) -> ClaimResult<Exh
     };
     let retry_after = header("retry-after")?;
     header("x-ratelimit-limit-tokens")?;
-    let other = send(stand, &format!("not-{tenant}")).await?;
+    let other = send(testbed, &format!("not-{tenant}")).await?;
     CLAIM.ensure(other.is_success(), || {
         format!("another tenant gets {}", other.status)
     })?;
@@ -74,8 +74,8 @@ pub async fn tenant_runs_out(stand: &MeshStand, tenant: &str) -> ClaimResult<Exh
     })
 }
 
-async fn send(stand: &MeshStand, tenant: &str) -> ClaimResult<Reply> {
-    let server = CLAIM.require_ok("the sidecar", stand.outbound(CLIENT))?;
+async fn send(testbed: &MeshTestbed, tenant: &str) -> ClaimResult<Reply> {
+    let server = CLAIM.require_ok("the sidecar", testbed.outbound(CLIENT))?;
     let request = OpenAiRequest::chat(MODEL)
         .max_tokens(TOKENS)
         .header("host", HOST)

@@ -7,7 +7,7 @@ use headgate_testkit::deadline::eventually;
 use headgate_testkit::envoy::Admin;
 use headgate_testkit::kube::CommandOutput;
 
-use crate::stand::{CLIENT, CLIENTS, MeshStand};
+use crate::testbed::{CLIENT, CLIENTS, MeshTestbed};
 use crate::traffic::{Served, Traffic};
 
 /// The claim of [`version_comes`].
@@ -42,20 +42,20 @@ pub struct NewVersion {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn version_comes(stand: &MeshStand) -> ClaimResult<NewVersion> {
-    let traffic = Traffic::start(COMES, stand, "comes").await?;
+pub async fn version_comes(testbed: &MeshTestbed) -> ClaimResult<NewVersion> {
+    let traffic = Traffic::start(COMES, testbed, "comes").await?;
     let waits = eventually(
         TIMEOUT,
         "`waits for routes` in headgate status",
         async || {
-            let status = stand.status().await.map_err(|error| error.to_string())?;
+            let status = testbed.status().await.map_err(|error| error.to_string())?;
             let line = status
                 .lines()
                 .find(|line| line.contains("waits for routes"));
             line.map(|line| line.trim().to_owned()).ok_or(status)
         },
     );
-    let (deployed, waits) = tokio::join!(stand.deploy_version(CANARY, Some("50")), waits);
+    let (deployed, waits) = tokio::join!(testbed.deploy_version(CANARY, Some("50")), waits);
     let ready = Instant::now();
     COMES.require_ok("the Deployment", deployed)?;
     let waits = COMES.require_ok("headgate status", waits)?;
@@ -85,16 +85,16 @@ pub struct Labelled {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn label_moves_sessions(stand: &MeshStand, weight: u8) -> ClaimResult<Labelled> {
-    let admin = stand.mesh.admin(&format!("{CLIENTS}/{CLIENT}"));
+pub async fn label_moves_sessions(testbed: &MeshTestbed, weight: u8) -> ClaimResult<Labelled> {
+    let admin = testbed.mesh.admin(&format!("{CLIENTS}/{CLIENT}"));
     let admin = LABEL.require_ok("the sidecar", admin)?;
-    let traffic = Traffic::start(LABEL, stand, "label").await?;
+    let traffic = Traffic::start(LABEL, testbed, "label").await?;
     // All sessions have had their first request.
     traffic.more(250).await?;
     let before = quiet(&admin).await?;
     let line =
         format!("kubectl label -n models deployment/{WORKLOAD} canary-weight={weight} --overwrite");
-    let typing = async { (stand.kubectl(&line).await, Instant::now()) };
+    let typing = async { (testbed.kubectl(&line).await, Instant::now()) };
     let watching = eventually(TIMEOUT, "a new configuration in the sidecar", async || {
         let now = version(&admin).await?;
         (now != before)
@@ -133,18 +133,18 @@ pub struct Removed {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn version_goes(stand: &MeshStand) -> ClaimResult<Removed> {
-    let traffic = Traffic::start(GOES, stand, "goes").await?;
+pub async fn version_goes(testbed: &MeshTestbed) -> ClaimResult<Removed> {
+    let traffic = Traffic::start(GOES, testbed, "goes").await?;
     traffic.more(250).await?;
     let line = format!("kubectl delete -n models deployment/{WORKLOAD} --wait=false");
-    let typed = GOES.require_ok("kubectl delete", stand.kubectl(&line).await)?;
+    let typed = GOES.require_ok("kubectl delete", testbed.kubectl(&line).await)?;
     let deleted = Instant::now();
     let gone = eventually(
         TIMEOUT,
         "no object with a route of the version",
         async || {
             let line = "kubectl get envoyfilter,destinationrule -A -o yaml";
-            let objects = stand
+            let objects = testbed
                 .kubectl(line)
                 .await
                 .map_err(|error| error.to_string())?;

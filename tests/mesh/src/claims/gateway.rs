@@ -8,7 +8,7 @@ use headgate_testkit::testbed::artifacts::wasm_module;
 use serde_json::json;
 
 use crate::kustomization::Kustomization;
-use crate::stand::{MODELS, MeshStand, SOON};
+use crate::testbed::{MODELS, MeshTestbed, SOON};
 use crate::traffic::MODEL;
 
 /// The claim of [`overlay`].
@@ -36,11 +36,11 @@ pub struct Served {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn overlay(stand: &MeshStand) -> ClaimResult<Served> {
+pub async fn overlay(testbed: &MeshTestbed) -> ClaimResult<Served> {
     let port = CLAIM.require_ok("a port", free_port())?;
-    apply(stand, port, &["--linger=5"]).await?;
+    apply(testbed, port, &["--linger=5"]).await?;
     let module = CLAIM.require_ok("the module", wasm_module())?;
-    let created = stand.create_module(NAMESPACE, &module).await;
+    let created = testbed.create_module(NAMESPACE, &module).await;
     CLAIM.require_ok("the module", created)?;
     let route = json!({
         "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
@@ -51,14 +51,14 @@ pub async fn overlay(stand: &MeshStand) -> ClaimResult<Served> {
             "http": [{ "route": [{ "destination": { "host": MODEL, "port": { "number": 8000 } } }] }],
         },
     });
-    CLAIM.require_ok("the VirtualService", stand.apply(&[route]).await)?;
-    let ready = stand
+    CLAIM.require_ok("the VirtualService", testbed.apply(&[route]).await)?;
+    let ready = testbed
         .wait(NAMESPACE, "app.kubernetes.io/component=gateway")
         .await;
     CLAIM.require_ok("the gateway", ready)?;
     let flag = format!("--domain {MODELS}={HOST}");
     let finding = eventually(SOON, "the finding", async || {
-        let status = stand.status().await.map_err(|error| error.to_string())?;
+        let status = testbed.status().await.map_err(|error| error.to_string())?;
         let line = status.lines().find(|line| line.contains(&flag));
         line.map(|line| line.trim().to_owned()).ok_or(status)
     });
@@ -67,15 +67,15 @@ pub async fn overlay(stand: &MeshStand) -> ClaimResult<Served> {
         .header("host", HOST)
         .header("x-tenant-id", "outside")
         .to(&format!("http://127.0.0.1:{port}"));
-    let untagged = stand.until("a response", || chat.clone(), Reply::is_success);
+    let untagged = testbed.until("a response", || chat.clone(), Reply::is_success);
     let untagged = CLAIM.require_ok("a response", untagged.await)?;
     CLAIM.ensure(untagged.header("x-model-version").is_none(), || {
         format!("tagged without a domain: {:?}", untagged.headers)
     })?;
 
     let domain = format!("--domain={MODELS}=*.example.com");
-    apply(stand, port, &["--linger=5", &domain]).await?;
-    let tagged = stand.until(
+    apply(testbed, port, &["--linger=5", &domain]).await?;
+    let tagged = testbed.until(
         "a tagged response",
         || chat.clone(),
         |reply| reply.is_success() && reply.header("x-model-version").is_some(),
@@ -93,7 +93,7 @@ pub async fn overlay(stand: &MeshStand) -> ClaimResult<Served> {
 }
 
 /// The overlay as it ships, except that one pod listens on loopback.
-async fn apply(stand: &MeshStand, port: u16, args: &[&str]) -> ClaimResult<()> {
+async fn apply(testbed: &MeshTestbed, port: u16, args: &[&str]) -> ClaimResult<()> {
     let patches = format!(
         "- target: {{ kind: Gateway, name: headgate }}\n  patch: |-\n\
          \x20   - {{ op: replace, path: /spec/servers/0/port/number, value: {port} }}\n\
@@ -109,9 +109,9 @@ async fn apply(stand: &MeshStand, port: u16, args: &[&str]) -> ClaimResult<()> {
         args: &args,
         patches: &patches,
     };
-    let applied = stand.apply_kustomization(&own).await;
+    let applied = testbed.apply_kustomization(&own).await;
     CLAIM.require_ok("kubectl apply -k", applied)?;
     let rollout = "kubectl rollout status -n headgate-system deployment/headgate --timeout=120s";
-    CLAIM.require_ok("Headgate", stand.kubectl(rollout).await)?;
+    CLAIM.require_ok("Headgate", testbed.kubectl(rollout).await)?;
     Ok(())
 }

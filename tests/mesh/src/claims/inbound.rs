@@ -6,8 +6,9 @@ use headgate_testkit::deadline::eventually;
 use headgate_testkit::testbed::artifacts::wasm_module;
 use serde_json::{Value, json};
 
+use super::bodies::image_chat;
 use crate::manifests;
-use crate::stand::{CLIENT, GUARDED as NAMESPACE, MeshStand, PLAIN_CLIENT, SOON};
+use crate::testbed::{CLIENT, INBOUND as NAMESPACE, MeshTestbed, PLAIN_CLIENT, SOON};
 
 /// The claim of [`tenants_run_out`].
 pub const TENANTS: Claim = Claim::new(
@@ -18,7 +19,7 @@ pub const BODIES: Claim = Claim::new(
     "the sidecar of a model server reads a body of 3 MB, and answers a larger one than 8 MiB with a 413 that SDKs understand",
 );
 /// The claim of [`server_without_module`].
-pub const BARE: Claim = Claim::new(
+pub const WITHOUT_MODULE: Claim = Claim::new(
     "a model server whose pod lacks the module serves uncharged, and the policy says so",
 );
 /// The model whose pod has the module.
@@ -45,33 +46,33 @@ pub struct Spent {
 ///
 /// # Errors
 /// They do not become ready, or no response says what remains of the budget.
-pub async fn deploy(stand: &MeshStand) -> ClaimResult<()> {
+pub async fn deploy(testbed: &MeshTestbed) -> ClaimResult<()> {
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
         "metadata": { "name": NAMESPACE, "labels": { "istio-injection": "enabled" } },
     });
-    TENANTS.require_ok("the namespace", stand.apply(&[namespace]).await)?;
+    TENANTS.require_ok("the namespace", testbed.apply(&[namespace]).await)?;
     let module = TENANTS.require_ok("the module", wasm_module())?;
-    let created = stand.create_module(NAMESPACE, &module).await;
+    let created = testbed.create_module(NAMESPACE, &module).await;
     TENANTS.require_ok("the module", created)?;
-    TENANTS.require_ok("the policies", stand.apply(&policies()).await)?;
+    TENANTS.require_ok("the policies", testbed.apply(&policies()).await)?;
     for (model, annotations) in [(MODEL, manifests::mounts_module()), (PLAIN, json!({}))] {
         let labels = json!({ "model-name": model, "model-version": "v1" });
         let pods = json!({ "labels": { "app": model }, "annotations": annotations });
         let args = [&*format!("--model={model}"), "--version=v1"];
         let server = manifests::server_in(NAMESPACE, model, &labels, &pods, &args);
         let objects = [manifests::service_in(NAMESPACE, model), server];
-        TENANTS.require_ok(model, stand.apply(&objects).await)?;
+        TENANTS.require_ok(model, testbed.apply(&objects).await)?;
     }
     let models = format!("app in ({MODEL}, {PLAIN})");
-    let ready = stand.wait(NAMESPACE, &models).await;
+    let ready = testbed.wait(NAMESPACE, &models).await;
     TENANTS.require_ok("the models", ready)?;
-    let server = TENANTS.require_ok("the sidecar", stand.outbound(CLIENT))?;
+    let server = TENANTS.require_ok("the sidecar", testbed.outbound(CLIENT))?;
     let ask = OpenAiRequest::chat(MODEL)
         .max_tokens(1)
         .header("host", host(MODEL));
     // The sidecar of the client decides, and that of the server charges.
-    let charged = stand.until(
+    let charged = testbed.until(
         "a tagged and charged response",
         || ask.to(&server),
         |reply| {
@@ -113,10 +114,10 @@ fn policies() -> [Value; 2] {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn tenants_run_out(stand: &MeshStand) -> ClaimResult<Spent> {
+pub async fn tenants_run_out(testbed: &MeshTestbed) -> ClaimResult<Spent> {
     let mut remaining = Vec::new();
     let refusal = loop {
-        let reply = send(TENANTS, stand, CLIENT, MODEL, TOKENS).await?;
+        let reply = send(TENANTS, testbed, CLIENT, MODEL, TOKENS).await?;
         if !reply.is_success() {
             break reply;
         }
@@ -144,7 +145,7 @@ pub async fn tenants_run_out(stand: &MeshStand) -> ClaimResult<Spent> {
         || format!("each request cost {spent:?} tokens"),
     )?;
     // It sends the same tenant header, so only its identity tells it apart.
-    let other = send(TENANTS, stand, PLAIN_CLIENT, MODEL, TOKENS).await?;
+    let other = send(TENANTS, testbed, PLAIN_CLIENT, MODEL, TOKENS).await?;
     TENANTS.ensure(other.is_success(), || {
         format!("another account gets {} {}", other.status, other.text())
     })?;
@@ -162,8 +163,8 @@ pub async fn tenants_run_out(stand: &MeshStand) -> ClaimResult<Spent> {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn large_bodies(stand: &MeshStand) -> ClaimResult<(u64, String)> {
-    let served = send_image(stand, 3_000_000).await?;
+pub async fn large_bodies(testbed: &MeshTestbed) -> ClaimResult<(u64, String)> {
+    let served = send_image(testbed, 3_000_000).await?;
     let shown = |reply: &Reply| {
         let text: String = reply.text().chars().take(300).collect();
         format!("{} {text}", reply.status)
@@ -175,7 +176,7 @@ pub async fn large_bodies(stand: &MeshStand) -> ClaimResult<(u64, String)> {
         served.is_success() && is_charged && received >= 3_000_000,
         || shown(&served),
     )?;
-    let refused = send_image(stand, 9_000_000).await?;
+    let refused = send_image(testbed, 9_000_000).await?;
     let body = refused.json().unwrap_or_default();
     let message = body["error"]["message"].as_str().unwrap_or_default();
     BODIES.ensure(refused.status == 413 && !message.is_empty(), || {
@@ -189,15 +190,15 @@ pub async fn large_bodies(stand: &MeshStand) -> ClaimResult<(u64, String)> {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn server_without_module(stand: &MeshStand) -> ClaimResult<String> {
+pub async fn server_without_module(testbed: &MeshTestbed) -> ClaimResult<String> {
     let delete = format!("kubectl delete pod -n {NAMESPACE} -l app={PLAIN}");
-    BARE.require_ok("kubectl delete", stand.kubectl(&delete).await)?;
+    WITHOUT_MODULE.require_ok("kubectl delete", testbed.kubectl(&delete).await)?;
     let rollout =
         format!("kubectl rollout status -n {NAMESPACE} deployment/{PLAIN} --timeout=120s");
-    BARE.require_ok("a new pod", stand.kubectl(&rollout).await)?;
+    WITHOUT_MODULE.require_ok("a new pod", testbed.kubectl(&rollout).await)?;
     for _ in 0..4 {
-        let reply = send(BARE, stand, PLAIN_CLIENT, PLAIN, TOKENS).await?;
-        BARE.ensure(reply.is_success() && left(&reply).is_none(), || {
+        let reply = send(WITHOUT_MODULE, testbed, PLAIN_CLIENT, PLAIN, TOKENS).await?;
+        WITHOUT_MODULE.ensure(reply.is_success() && left(&reply).is_none(), || {
             format!("{} {:?} {}", reply.status, reply.headers, reply.text())
         })?;
     }
@@ -207,14 +208,14 @@ pub async fn server_without_module(stand: &MeshStand) -> ClaimResult<String> {
     );
     // The sidecar of the deleted pod is connected until it has drained.
     let counted = eventually(SOON, "the condition of the policy", async || {
-        let got = stand.kubectl(&condition).await;
+        let got = testbed.kubectl(&condition).await;
         let got = got.map_err(|error| error.to_string())?.output;
         match got.contains("1 of 2 proxies") {
             true => Ok(got),
             false => Err(got),
         }
     });
-    BARE.require_ok("the condition", counted.await)
+    WITHOUT_MODULE.require_ok("the condition", counted.await)
 }
 
 fn host(model: &str) -> String {
@@ -228,12 +229,12 @@ fn left(reply: &Reply) -> Option<u64> {
 
 async fn send(
     claim: Claim,
-    stand: &MeshStand,
+    testbed: &MeshTestbed,
     client: &str,
     model: &str,
     tokens: u64,
 ) -> ClaimResult<Reply> {
-    let server = claim.require_ok("the sidecar", stand.outbound(client))?;
+    let server = claim.require_ok("the sidecar", testbed.outbound(client))?;
     let request = OpenAiRequest::chat(model)
         .max_tokens(tokens)
         .header("host", host(model))
@@ -244,18 +245,9 @@ async fn send(
     claim.require_ok("a request", reply)
 }
 
-/// A chat about an image: the bytes of a medium are no tokens of the prompt.
-async fn send_image(stand: &MeshStand, bytes: usize) -> ClaimResult<Reply> {
-    let server = BODIES.require_ok("the sidecar", stand.outbound(PLAIN_CLIENT))?;
-    let url = format!("data:image/png;base64,{}", "A".repeat(bytes));
-    let content = json!([
-        {"type": "text", "text": "What is this?"},
-        {"type": "image_url", "image_url": {"url": url}},
-    ]);
-    let request = OpenAiRequest::chat(MODEL)
-        .field("messages", json!([{"role": "user", "content": content}]))
-        .max_tokens(16)
-        .header("host", host(MODEL));
+async fn send_image(testbed: &MeshTestbed, bytes: usize) -> ClaimResult<Reply> {
+    let server = BODIES.require_ok("the sidecar", testbed.outbound(PLAIN_CLIENT))?;
+    let request = image_chat(MODEL, bytes).header("host", host(MODEL));
     let reply = HttpClient::new().send(request.to(&server)).await;
     BODIES.require_ok("a large body", reply)
 }

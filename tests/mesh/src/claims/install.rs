@@ -2,7 +2,7 @@
 
 use headgate_demo::{Claim, ClaimResult};
 
-use crate::stand::MeshStand;
+use crate::testbed::MeshTestbed;
 
 /// The claim of [`analysis`].
 pub const CLAIM: Claim =
@@ -15,8 +15,8 @@ const INTERNAL: &str = "IST0133";
 ///
 /// # Errors
 /// Another finding.
-pub async fn analysis(stand: &MeshStand) -> ClaimResult<usize> {
-    let findings = stand.mesh.analyze(&["-A"]).await;
+pub async fn analysis(testbed: &MeshTestbed) -> ClaimResult<usize> {
+    let findings = testbed.mesh.analyze(&["-A"]).await;
     let findings = CLAIM.require_ok("istioctl analyze", findings)?;
     let is_warning = |line: &&str| line.contains("[IST") && !line.starts_with("Info");
     let codes: Vec<&str> = findings.lines().filter(is_warning).collect();

@@ -6,7 +6,7 @@ use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::client::{HttpClient, OpenAiRequest};
 use headgate_testkit::deadline::eventually;
 
-use crate::stand::{CLIENT, CLIENTS, HOST, MeshStand};
+use crate::testbed::{CLIENT, CLIENTS, HOST, MeshTestbed};
 use crate::traffic::MODEL;
 
 /// The claim of [`access_log`].
@@ -23,8 +23,8 @@ const METRIC: &str = "headgate_requests_total";
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn labels(stand: &MeshStand) -> ClaimResult<String> {
-    let admin = stand.mesh.admin(&format!("{CLIENTS}/{CLIENT}"));
+pub async fn labels(testbed: &MeshTestbed) -> ClaimResult<String> {
+    let admin = testbed.mesh.admin(&format!("{CLIENTS}/{CLIENT}"));
     let admin = CLAIM.require_ok("the sidecar", admin)?;
     let labels = [("model", MODEL), ("version", "v1"), ("outcome", "admitted")];
     let found = eventually(Duration::from_secs(10), METRIC, async || {
@@ -50,9 +50,9 @@ pub async fn labels(stand: &MeshStand) -> ClaimResult<String> {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn access_log(stand: &MeshStand) -> ClaimResult<String> {
+pub async fn access_log(testbed: &MeshTestbed) -> ClaimResult<String> {
     let tenant = "in-the-log";
-    let server = LOG.require_ok("the sidecar", stand.outbound(CLIENT))?;
+    let server = LOG.require_ok("the sidecar", testbed.outbound(CLIENT))?;
     let request = OpenAiRequest::chat(MODEL)
         .header("host", HOST)
         .header("x-tenant-id", tenant);
@@ -62,7 +62,7 @@ pub async fn access_log(stand: &MeshStand) -> ClaimResult<String> {
         format!("{} {}", reply.status, reply.text())
     })?;
     let pod = format!("{CLIENTS}/{CLIENT}");
-    let log = stand.processes.log(&pod, "istio-proxy");
+    let log = testbed.processes.log(&pod, "istio-proxy");
     let log = LOG.require_some("the log of the sidecar", log)?;
     // Envoy flushes the log every 10 s.
     let line = eventually(

@@ -1,4 +1,4 @@
-//! Claims about Headgate in a mesh, as functions: each drives a stand and returns the measured figures.
+//! Claims about Headgate in a mesh, as functions: each drives a testbed and returns the measured figures.
 
 pub mod bodies;
 pub mod budget;

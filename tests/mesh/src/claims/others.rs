@@ -7,7 +7,7 @@ use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
 use headgate_testkit::envoy::Admin;
 
-use crate::stand::{CLIENT, CLIENTS, HOST, MeshStand, PLAIN_CLIENT};
+use crate::testbed::{CLIENT, CLIENTS, HOST, MeshTestbed, PLAIN_CLIENT};
 use crate::traffic::MODEL;
 
 /// The claim of [`service_is_untouched`].
@@ -29,11 +29,11 @@ const OTHER: &str = "users.models.svc.cluster.local:8000";
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn service_is_untouched(stand: &MeshStand) -> ClaimResult<Vec<(String, u16)>> {
-    let server = SERVICE.require_ok("the sidecar", stand.outbound(CLIENT))?;
+pub async fn service_is_untouched(testbed: &MeshTestbed) -> ClaimResult<Vec<(String, u16)>> {
+    let server = SERVICE.require_ok("the sidecar", testbed.outbound(CLIENT))?;
     let admin = SERVICE.require_ok(
         "the sidecar",
-        stand.mesh.admin(&format!("{CLIENTS}/{CLIENT}")),
+        testbed.mesh.admin(&format!("{CLIENTS}/{CLIENT}")),
     )?;
     let before = settled_work(&admin).await?;
     let (client, mut answers) = (HttpClient::new(), Vec::new());
@@ -66,8 +66,8 @@ pub async fn service_is_untouched(stand: &MeshStand) -> ClaimResult<Vec<(String,
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn plain_sidecar_is_untouched(stand: &MeshStand) -> ClaimResult<u64> {
-    let server = SIDECAR.require_ok("the sidecar", stand.outbound(PLAIN_CLIENT))?;
+pub async fn plain_sidecar_is_untouched(testbed: &MeshTestbed) -> ClaimResult<u64> {
+    let server = SIDECAR.require_ok("the sidecar", testbed.outbound(PLAIN_CLIENT))?;
     let request = OpenAiRequest::chat(MODEL).header("host", HOST).to(&server);
     let reply = HttpClient::new().send(request).await;
     let reply = SIDECAR.require_ok("a chat", reply)?;
@@ -75,7 +75,7 @@ pub async fn plain_sidecar_is_untouched(stand: &MeshStand) -> ClaimResult<u64> {
         format!("{} {}", reply.status, reply.text())
     })?;
     untouched(SIDECAR, "a chat", &reply, "llama3-70b/v1")?;
-    let admin = stand.mesh.admin(&format!("{CLIENTS}/{PLAIN_CLIENT}"));
+    let admin = testbed.mesh.admin(&format!("{CLIENTS}/{PLAIN_CLIENT}"));
     let admin = SIDECAR.require_ok("the sidecar", admin)?;
     let rejected = admin.stat("listener_manager.lds.update_rejected").await;
     let rejected = SIDECAR.require_ok("its statistics", rejected)?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::kube::CommandOutput;
 
-use crate::stand::{HEADGATE, MeshStand, SYSTEM};
+use crate::testbed::{HEADGATE, MeshTestbed, SYSTEM};
 use crate::traffic::{Served, Traffic};
 
 /// The claim of [`headgate_dies`].
@@ -36,25 +36,25 @@ pub struct Killed {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn headgate_dies(stand: &MeshStand) -> ClaimResult<Killed> {
-    let traffic = Traffic::start(HEADGATE_DIES, stand, "headgate").await?;
-    let pods = stand.pods(SYSTEM, HEADGATE).await;
+pub async fn headgate_dies(testbed: &MeshTestbed) -> ClaimResult<Killed> {
+    let traffic = Traffic::start(HEADGATE_DIES, testbed, "headgate").await?;
+    let pods = testbed.pods(SYSTEM, HEADGATE).await;
     let pods = HEADGATE_DIES.require_ok("the pods", pods)?;
     HEADGATE_DIES.ensure(pods.len() == 2, || format!("the replicas are {pods:?}"))?;
     let mut pids = Vec::new();
     let mut kill = |pod: &String| {
-        let killed = stand.kill(&format!("{SYSTEM}/{pod}"), "headgate");
+        let killed = testbed.kill(&format!("{SYSTEM}/{pod}"), "headgate");
         pids.push(HEADGATE_DIES.require_ok(pod, killed)?);
         Ok(())
     };
     pods.first().map_or(Ok(()), &mut kill)?;
     traffic.more(AWAY).await?;
-    let ready = stand.wait(SYSTEM, HEADGATE).await;
+    let ready = testbed.wait(SYSTEM, HEADGATE).await;
     HEADGATE_DIES.require_ok("the killed replica", ready)?;
     pods.iter().try_for_each(&mut kill)?;
     let dead = Instant::now();
     traffic.more(AWAY).await?;
-    let ready = stand.wait(SYSTEM, HEADGATE).await;
+    let ready = testbed.wait(SYSTEM, HEADGATE).await;
     HEADGATE_DIES.require_ok("the replicas", ready)?;
     let back = dead.elapsed();
     traffic.more(AWAY).await?;
@@ -66,13 +66,13 @@ pub async fn headgate_dies(stand: &MeshStand) -> ClaimResult<Killed> {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn istiod_dies(stand: &mut MeshStand) -> ClaimResult<Killed> {
-    let traffic = Traffic::start(ISTIOD_DIES, stand, "istiod").await?;
-    let pids = vec![stand.mesh.istiod().pid()];
-    ISTIOD_DIES.require_ok("the kill", stand.mesh.istiod().kill())?;
+pub async fn istiod_dies(testbed: &mut MeshTestbed) -> ClaimResult<Killed> {
+    let traffic = Traffic::start(ISTIOD_DIES, testbed, "istiod").await?;
+    let pids = vec![testbed.mesh.istiod().pid()];
+    ISTIOD_DIES.require_ok("the kill", testbed.mesh.istiod().kill())?;
     traffic.more(AWAY).await?;
     let restart = Instant::now();
-    let restarted = stand.mesh.restart_istiod().await;
+    let restarted = testbed.mesh.restart_istiod().await;
     ISTIOD_DIES.require_ok("its restart", restarted)?;
     let back = restart.elapsed();
     traffic.more(AWAY).await?;
@@ -93,16 +93,16 @@ pub struct Replaced {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn headgate_is_replaced(stand: &MeshStand) -> ClaimResult<Replaced> {
-    let traffic = Traffic::start(REPLACED, stand, "replaced").await?;
-    let before = REPLACED.require_ok("the pods", stand.pods(SYSTEM, HEADGATE).await)?;
+pub async fn headgate_is_replaced(testbed: &MeshTestbed) -> ClaimResult<Replaced> {
+    let traffic = Traffic::start(REPLACED, testbed, "replaced").await?;
+    let before = REPLACED.require_ok("the pods", testbed.pods(SYSTEM, HEADGATE).await)?;
     let restart = format!("kubectl -n {SYSTEM} rollout restart deployment/headgate");
-    REPLACED.require_ok("the restart", stand.kubectl(&restart).await)?;
+    REPLACED.require_ok("the restart", testbed.kubectl(&restart).await)?;
     let wait = format!("kubectl -n {SYSTEM} rollout status deployment/headgate --timeout=120s");
-    let typed = REPLACED.require_ok("the rollout", stand.kubectl(&wait).await)?;
+    let typed = REPLACED.require_ok("the rollout", testbed.kubectl(&wait).await)?;
     for pod in &before {
         let gone = format!("kubectl -n {SYSTEM} wait --for=delete pod/{pod} --timeout=60s");
-        REPLACED.require_ok("the end of an old pod", stand.kubectl(&gone).await)?;
+        REPLACED.require_ok("the end of an old pod", testbed.kubectl(&gone).await)?;
     }
     traffic.more(AWAY).await?;
     let served = traffic.stop(0).await?;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::manifests;
-use crate::stand::{CLIENTS, MeshStand};
+use crate::testbed::{CLIENTS, MeshTestbed};
 use crate::traffic::MODEL;
 
 /// The claim of [`plugin_is_pulled`].
@@ -39,12 +39,12 @@ pub struct Pulled {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn plugin_is_pulled(stand: &MeshStand) -> ClaimResult<Pulled> {
+pub async fn plugin_is_pulled(testbed: &MeshTestbed) -> ClaimResult<Pulled> {
     let registry = CLAIM.require_ok("the registry", Registry::start().await)?;
     let repository = format!("{}/headgate", registry.addr());
     let digest = push(&repository).await?;
     let reference = format!("{repository}/{MODULE}:{}", env!("CARGO_PKG_VERSION"));
-    let config = configuration(stand).await?;
+    let config = configuration(testbed).await?;
     let plugin = json!({
         "apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin",
         "metadata": { "name": "headgate-tag", "namespace": CLIENTS },
@@ -58,14 +58,14 @@ pub async fn plugin_is_pulled(stand: &MeshStand) -> ClaimResult<Pulled> {
             "pluginConfig": config,
         },
     });
-    CLAIM.require_ok("the WasmPlugin", stand.apply(&[plugin]).await)?;
+    CLAIM.require_ok("the WasmPlugin", testbed.apply(&[plugin]).await)?;
     let client = manifests::client(CLIENT, false);
-    CLAIM.require_ok("the client", stand.apply(&client).await)?;
-    let ready = stand.wait(CLIENTS, &format!("app={CLIENT}")).await;
+    CLAIM.require_ok("the client", testbed.apply(&client).await)?;
+    let ready = testbed.wait(CLIENTS, &format!("app={CLIENT}")).await;
     CLAIM.require_ok("the client", ready)?;
-    let chat = CLAIM.require_ok("the sidecar", stand.chat(CLIENT))?;
+    let chat = CLAIM.require_ok("the sidecar", testbed.chat(CLIENT))?;
     let chat = chat.header("x-model", MODEL);
-    let tagged = stand.until(
+    let tagged = testbed.until(
         "a tagged POST",
         || chat.clone(),
         |reply| reply.is_success() && version_at_model(reply).is_some(),
@@ -77,7 +77,7 @@ pub async fn plugin_is_pulled(stand: &MeshStand) -> ClaimResult<Pulled> {
         format!("pod/{CLIENT}"),
     ] {
         let delete = format!("kubectl delete -n {CLIENTS} {object} --wait=false");
-        CLAIM.require_ok(&object, stand.kubectl(&delete).await)?;
+        CLAIM.require_ok(&object, testbed.kubectl(&delete).await)?;
     }
     Ok(Pulled {
         reference,
@@ -115,12 +115,12 @@ async fn push(repository: &str) -> ClaimResult<String> {
 }
 
 /// The configuration of the filter for the plugin: what `headgate translate` prints, without bodies.
-async fn configuration(stand: &MeshStand) -> ClaimResult<Value> {
+async fn configuration(testbed: &MeshTestbed) -> ClaimResult<Value> {
     let headgate = CLAIM.require_ok("headgate", headgate_binary())?;
     let mut translate = Command::new(headgate);
     translate
         .args(["translate", "-o", "json", "--kubeconfig"])
-        .arg(stand.kube.kubeconfig());
+        .arg(testbed.kube.kubeconfig());
     let printed = text(CLAIM.require_ok("headgate translate", translate.output().await)?)?;
     let printed: Value = CLAIM.require_ok("its output", serde_json::from_str(&printed))?;
     let mut config = printed["filterConfig"].clone();

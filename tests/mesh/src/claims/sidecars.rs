@@ -7,7 +7,7 @@ use headgate_testkit::client::HttpClient;
 
 use super::budget::{self, Exhausted};
 use super::canary::CANARY;
-use crate::stand::{CLIENT, CLIENTS, HEADGATE, MeshStand, SYSTEM};
+use crate::testbed::{CLIENT, CLIENTS, HEADGATE, MeshTestbed, SYSTEM};
 
 /// The claim of [`starts_while_headgate_is_away`].
 pub const CLAIM: Claim = Claim::new(
@@ -33,22 +33,22 @@ pub struct Restarted {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn starts_while_headgate_is_away(stand: &MeshStand) -> ClaimResult<Restarted> {
-    scale(stand, 0).await?;
+pub async fn starts_while_headgate_is_away(testbed: &MeshTestbed) -> ClaimResult<Restarted> {
+    scale(testbed, 0).await?;
     let gone = format!("kubectl -n {SYSTEM} wait --for=delete pod -l {HEADGATE} --timeout=60s");
-    CLAIM.require_ok("no pod of Headgate", stand.kubectl(&gone).await)?;
-    let killed = stand.kill(&format!("{CLIENTS}/{CLIENT}"), "istio-proxy");
+    CLAIM.require_ok("no pod of Headgate", testbed.kubectl(&gone).await)?;
+    let killed = testbed.kill(&format!("{CLIENTS}/{CLIENT}"), "istio-proxy");
     CLAIM.require_ok("the sidecar", killed)?;
     let dead = Instant::now();
-    CLAIM.require_ok("the sidecar", stand.chat(CLIENT))?;
+    CLAIM.require_ok("the sidecar", testbed.chat(CLIENT))?;
     let chat = |session: &str| {
-        let chat = stand
+        let chat = testbed
             .chat(CLIENT)
             .map(|chat| chat.header("x-session-id", session));
         CLAIM.require_ok("the sidecar", chat)
     };
     let first = chat("first")?;
-    let tagged = stand.until(
+    let tagged = testbed.until(
         "a tagged response",
         || first.clone(),
         |reply| reply.is_success() && reply.header("x-model-version").is_some(),
@@ -69,11 +69,11 @@ pub async fn starts_while_headgate_is_away(stand: &MeshStand) -> ClaimResult<Res
             )
         })?;
     }
-    let exhausted = budget::tenant_runs_out(stand, "away").await?;
+    let exhausted = budget::tenant_runs_out(testbed, "away").await?;
 
-    scale(stand, 2).await?;
+    scale(testbed, 2).await?;
     let status = format!("kubectl -n {SYSTEM} rollout status deployment/headgate --timeout=120s");
-    CLAIM.require_ok("the pods of Headgate", stand.kubectl(&status).await)?;
+    CLAIM.require_ok("the pods of Headgate", testbed.kubectl(&status).await)?;
     let up = Instant::now();
     let mut session = 0;
     while up.elapsed() < Duration::from_secs(60) {
@@ -96,8 +96,8 @@ pub async fn starts_while_headgate_is_away(stand: &MeshStand) -> ClaimResult<Res
     Err(CLAIM.broken(format!("no session of {session} reached the canary")))
 }
 
-async fn scale(stand: &MeshStand, replicas: u8) -> ClaimResult<()> {
+async fn scale(testbed: &MeshTestbed, replicas: u8) -> ClaimResult<()> {
     let line = format!("kubectl -n {SYSTEM} scale deployment/headgate --replicas={replicas}");
-    CLAIM.require_ok("kubectl scale", stand.kubectl(&line).await)?;
+    CLAIM.require_ok("kubectl scale", testbed.kubectl(&line).await)?;
     Ok(())
 }

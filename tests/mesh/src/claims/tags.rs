@@ -3,7 +3,7 @@
 use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::client::{HttpClient, HttpRequest, OpenAiRequest};
 
-use crate::stand::{CLIENT, HOST, MeshStand};
+use crate::testbed::{CLIENT, HOST, MeshTestbed};
 use crate::traffic::MODEL;
 
 /// The claim of [`tag_travels`].
@@ -26,13 +26,13 @@ pub struct Tagged {
 ///
 /// # Errors
 /// The claim does not hold.
-pub async fn tag_travels(stand: &MeshStand) -> ClaimResult<Vec<Tagged>> {
-    let sidecar = CLAIM.require_ok("the sidecar", stand.outbound(CLIENT))?;
+pub async fn tag_travels(testbed: &MeshTestbed) -> ClaimResult<Vec<Tagged>> {
+    let sidecar = CLAIM.require_ok("the sidecar", testbed.outbound(CLIENT))?;
     let mut tagged = Vec::new();
     for (entry, server, host) in [
         ("sidecar", sidecar, HOST),
-        ("gateway", stand.ingress(), "ai.example.com"),
-        ("HTTPRoute", stand.http_route(), "ai.example.com"),
+        ("gateway", testbed.ingress(), "ai.example.com"),
+        ("HTTPRoute", testbed.http_route(), "ai.example.com"),
     ] {
         let request = OpenAiRequest::chat(MODEL)
             .header("host", host)

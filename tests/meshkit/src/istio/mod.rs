@@ -39,6 +39,7 @@ use tempfile::TempDir;
 use tokio::task::AbortHandle;
 
 pub use self::error::MeshError;
+pub use self::objects::gateway_objects;
 pub use self::sidecar::{OutboundPort, ProxyAddresses};
 
 use self::error::files;

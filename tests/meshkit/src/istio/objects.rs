@@ -1,9 +1,9 @@
-//! Requests for objects of Istio.
+//! Objects of Istio, and requests for them.
 
 use kube::Client;
 use kube::api::{Api, DynamicObject, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Owner of the fields.
 const MANAGER: &str = "headgate-meshkit";
@@ -35,4 +35,33 @@ pub(super) async fn apply(client: &Client, kind: Kind, object: &Value) -> Result
     api.patch(text("name"), &params, &Patch::Apply(object))
         .await?;
     Ok(())
+}
+
+/// A Gateway on a port of loopback for the pods with the label `istio: ingressgateway` in namespace `gateways`, and a VirtualService from
+/// its host `ai.example.com` to port 8000 of Service `llama3-70b` in namespace `models`.
+#[must_use]
+pub fn gateway_objects(port: u16) -> [Value; 2] {
+    let metadata = json!({ "name": "ai", "namespace": "gateways" });
+    let gateway = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": metadata,
+        "spec": {
+            "selector": { "istio": "ingressgateway" },
+            "servers": [{
+                "port": { "number": port, "name": "http", "protocol": "HTTP" },
+                "bind": "127.0.0.1",
+                "hosts": ["ai.example.com"],
+            }],
+        },
+    });
+    let route = json!({
+        "apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata,
+        "spec": {
+            "hosts": ["ai.example.com"],
+            "gateways": ["ai"],
+            "http": [{ "route": [{ "destination": {
+                "host": "llama3-70b.models.svc.cluster.local", "port": { "number": 8000 },
+            } }] }],
+        },
+    });
+    [gateway, route]
 }

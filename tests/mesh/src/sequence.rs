@@ -1,4 +1,4 @@
-//! The claims in their order on one stand, printed.
+//! Checks all claims on one testbed, in order, and prints the results.
 
 use std::time::{Duration, Instant};
 
@@ -8,39 +8,39 @@ use crate::claims::{
     bodies, budget, canary, gateway, inbound, install, metrics, others, outages, plugin, sidecars,
     tags,
 };
-use crate::error::StandError;
-use crate::stand::{MeshStand, Options};
+use crate::error::MeshTestbedError;
+use crate::testbed::{MeshTestbed, Options};
 
-/// Starts a stand and checks all claims on it. Returns those that do not hold.
+/// Starts a testbed and checks all claims on it. Returns those that do not hold.
 ///
 /// # Errors
-/// The stand cannot be set up.
-pub async fn run() -> Result<Vec<BrokenClaim>, StandError> {
+/// The testbed cannot be set up.
+pub async fn run() -> Result<Vec<BrokenClaim>, MeshTestbedError> {
     let (mut printer, began) = (Printer::new(), Instant::now());
     printer.line("Headgate in an Istio mesh. Every figure below is measured in this run.\n");
     let options = Options {
         // Routes of removed versions stay for a minute by default.
         args: vec!["--linger=5".to_owned()],
     };
-    let mut stand = MeshStand::start(&options).await?;
-    opening(&printer, &stand, began.elapsed());
-    applied(&printer, &stand).await?;
+    let mut testbed = MeshTestbed::start(&options).await?;
+    opening(&printer, &testbed, began.elapsed());
+    applied(&printer, &testbed).await?;
 
-    requests(&mut printer, &stand).await;
-    pulled(&mut printer, &stand).await;
-    comes(&mut printer, &stand).await;
-    label(&mut printer, &stand).await;
-    outage(&mut printer, &mut stand).await;
-    restart(&mut printer, &stand).await;
-    goes(&mut printer, &stand).await;
-    guarded(&mut printer, &stand).await;
-    analysis(&mut printer, &stand).await;
-    overlay(&mut printer, &stand).await;
+    requests(&mut printer, &testbed).await;
+    pulled(&mut printer, &testbed).await;
+    comes(&mut printer, &testbed).await;
+    label(&mut printer, &testbed).await;
+    outage(&mut printer, &mut testbed).await;
+    restart(&mut printer, &testbed).await;
+    goes(&mut printer, &testbed).await;
+    inbound_budgets(&mut printer, &testbed).await;
+    analysis(&mut printer, &testbed).await;
+    overlay(&mut printer, &testbed).await;
     Ok(printer.finish(began.elapsed()))
 }
 
-fn opening(printer: &Printer, stand: &MeshStand, took: Duration) {
-    printer.row("Kubernetes API", stand.kube.url());
+fn opening(printer: &Printer, testbed: &MeshTestbed, took: Duration) {
+    printer.row("Kubernetes API", testbed.kube.url());
     printer.row("istiod, sidecars", "real; mutual TLS mode STRICT");
     printer.row(
         "kubelet",
@@ -53,10 +53,10 @@ fn opening(printer: &Printer, stand: &MeshStand, took: Duration) {
     printer.row("started in", ms(took));
 }
 
-async fn applied(printer: &Printer, stand: &MeshStand) -> Result<(), StandError> {
+async fn applied(printer: &Printer, testbed: &MeshTestbed) -> Result<(), MeshTestbedError> {
     let began = Instant::now();
-    stand.deploy().await?;
-    stand.until_tagged().await?;
+    testbed.deploy().await?;
+    testbed.until_tagged().await?;
     printer.row(
         "first tag",
         format!(
@@ -67,11 +67,11 @@ async fn applied(printer: &Printer, stand: &MeshStand) -> Result<(), StandError>
     Ok(())
 }
 
-async fn requests(printer: &mut Printer, stand: &MeshStand) {
+async fn requests(printer: &mut Printer, testbed: &MeshTestbed) {
     printer.section("Tag requests");
     printer.judge(
         tags::CLAIM,
-        tags::tag_travels(stand).await,
+        tags::tag_travels(testbed).await,
         |printer, tagged| {
             for tag in tagged {
                 let headers = tag
@@ -82,32 +82,32 @@ async fn requests(printer: &mut Printer, stand: &MeshStand) {
             }
         },
     );
-    let labels = metrics::labels(stand).await;
+    let labels = metrics::labels(testbed).await;
     printer.judge(metrics::CLAIM, labels, |printer, sample| {
         printer.row("Prometheus", sample);
     });
-    let logged = metrics::access_log(stand).await;
+    let logged = metrics::access_log(testbed).await;
     printer.judge(metrics::LOG, logged, |printer, line| {
         printer.row("access log", line);
     });
     printer.section("Leave others alone");
-    let untouched = others::service_is_untouched(stand).await;
+    let untouched = others::service_is_untouched(testbed).await;
     printer.judge(others::SERVICE, untouched, |printer, seen| {
         for (path, status) in seen {
             printer.row(&status.to_string(), format!("{path} of the service users"));
         }
     });
-    let untouched = others::plain_sidecar_is_untouched(stand).await;
+    let untouched = others::plain_sidecar_is_untouched(testbed).await;
     printer.judge(others::SIDECAR, untouched, |printer, rejected| {
         printer.row("rejected", format!("{rejected} listeners"));
     });
     printer.section("Spend the budget of a tenant");
-    let exhausted = budget::tenant_runs_out(stand, "acme").await;
+    let exhausted = budget::tenant_runs_out(testbed, "acme").await;
     printer.judge(budget::CLAIM, exhausted, show_exhausted);
     printer.section("Send large bodies");
     printer.judge(
         bodies::CLAIM,
-        bodies::large_bodies(stand).await,
+        bodies::large_bodies(testbed).await,
         |printer, all| {
             for body in all {
                 printer.row(body.entry, format!("{} bytes served", body.received));
@@ -128,9 +128,9 @@ fn show_exhausted(printer: &Printer, exhausted: budget::Exhausted) {
     );
 }
 
-async fn pulled(printer: &mut Printer, stand: &MeshStand) {
+async fn pulled(printer: &mut Printer, testbed: &MeshTestbed) {
     printer.section("Pull the module for a WasmPlugin");
-    let pulled = plugin::plugin_is_pulled(stand).await;
+    let pulled = plugin::plugin_is_pulled(testbed).await;
     printer.judge(plugin::CLAIM, pulled, |printer, pulled| {
         printer.row(
             "artifact",
@@ -146,11 +146,11 @@ async fn pulled(printer: &mut Printer, stand: &MeshStand) {
     });
 }
 
-async fn comes(printer: &mut Printer, stand: &MeshStand) {
+async fn comes(printer: &mut Printer, testbed: &MeshTestbed) {
     printer.section("Deploy a version under load");
     printer.judge(
         canary::COMES,
-        canary::version_comes(stand).await,
+        canary::version_comes(testbed).await,
         |printer, new| {
             printer.row("status", new.waits);
             printer.row(
@@ -162,9 +162,9 @@ async fn comes(printer: &mut Printer, stand: &MeshStand) {
     );
 }
 
-async fn label(printer: &mut Printer, stand: &MeshStand) {
+async fn label(printer: &mut Printer, testbed: &MeshTestbed) {
     printer.section("Change its share by label, under load");
-    let labelled = canary::label_moves_sessions(stand, 20).await;
+    let labelled = canary::label_moves_sessions(testbed, 20).await;
     printer.judge(canary::LABEL, labelled, |printer, labelled| {
         printer.command(&labelled.typed);
         printer.row(
@@ -179,15 +179,15 @@ async fn label(printer: &mut Printer, stand: &MeshStand) {
     });
 }
 
-async fn outage(printer: &mut Printer, stand: &mut MeshStand) {
+async fn outage(printer: &mut Printer, testbed: &mut MeshTestbed) {
     printer.section("Kill Headgate under load");
-    let killed = outages::headgate_dies(stand).await;
+    let killed = outages::headgate_dies(testbed).await;
     printer.judge(outages::HEADGATE_DIES, killed, show_killed);
     printer.section("Kill istiod under load");
-    let killed = outages::istiod_dies(stand).await;
+    let killed = outages::istiod_dies(testbed).await;
     printer.judge(outages::ISTIOD_DIES, killed, show_killed);
     printer.section("Upgrade Headgate under load");
-    let replaced = outages::headgate_is_replaced(stand).await;
+    let replaced = outages::headgate_is_replaced(testbed).await;
     printer.judge(outages::REPLACED, replaced, |printer, replaced| {
         printer.action(format!("$ {}", replaced.typed.line));
         printer.row(
@@ -205,12 +205,12 @@ fn show_killed(printer: &Printer, killed: outages::Killed) {
     printer.row("requests", killed.served);
 }
 
-async fn restart(printer: &mut Printer, stand: &MeshStand) {
+async fn restart(printer: &mut Printer, testbed: &MeshTestbed) {
     printer.section("Restart a sidecar while Headgate is away");
     printer.action(
         "kubectl scale --replicas=0, kill -9 of the sidecar, then kubectl scale --replicas=2",
     );
-    let restarted = sidecars::starts_while_headgate_is_away(stand).await;
+    let restarted = sidecars::starts_while_headgate_is_away(testbed).await;
     printer.judge(sidecars::CLAIM, restarted, |printer, restarted| {
         printer.row(
             "first tag",
@@ -228,11 +228,11 @@ async fn restart(printer: &mut Printer, stand: &MeshStand) {
     });
 }
 
-async fn goes(printer: &mut Printer, stand: &MeshStand) {
+async fn goes(printer: &mut Printer, testbed: &MeshTestbed) {
     printer.section("Delete a version under load");
     printer.judge(
         canary::GOES,
-        canary::version_goes(stand).await,
+        canary::version_goes(testbed).await,
         |printer, removed| {
             printer.command(&removed.typed);
             printer.row("routes", format!("gone {} later", ms(removed.took)));
@@ -241,10 +241,10 @@ async fn goes(printer: &mut Printer, stand: &MeshStand) {
     );
 }
 
-async fn guarded(printer: &mut Printer, stand: &MeshStand) {
+async fn inbound_budgets(printer: &mut Printer, testbed: &MeshTestbed) {
     printer.section("Charge at the model server");
-    let spent = match inbound::deploy(stand).await {
-        Ok(()) => inbound::tenants_run_out(stand).await,
+    let spent = match inbound::deploy(testbed).await {
+        Ok(()) => inbound::tenants_run_out(testbed).await,
         Err(broken) => Err(broken),
     };
     printer.judge(inbound::TENANTS, spent, |printer, spent| {
@@ -253,22 +253,26 @@ async fn guarded(printer: &mut Printer, stand: &MeshStand) {
         printer.row("429", spent.message);
         printer.row("another", format!("{} tokens left", spent.other));
     });
-    let bodies = inbound::large_bodies(stand).await;
+    let bodies = inbound::large_bodies(testbed).await;
     printer.judge(inbound::BODIES, bodies, |printer, (received, refusal)| {
         printer.row("200", format!("{received} bytes served"));
         printer.row("413", refusal);
     });
-    let bare = inbound::server_without_module(stand).await;
-    printer.judge(inbound::BARE, bare, |printer, condition| {
-        printer.row("Programmed", condition);
-    });
+    let without_module = inbound::server_without_module(testbed).await;
+    printer.judge(
+        inbound::WITHOUT_MODULE,
+        without_module,
+        |printer, condition| {
+            printer.row("Programmed", condition);
+        },
+    );
 }
 
-async fn analysis(printer: &mut Printer, stand: &MeshStand) {
+async fn analysis(printer: &mut Printer, testbed: &MeshTestbed) {
     printer.section("Analyze the mesh");
     printer.judge(
         install::CLAIM,
-        install::analysis(stand).await,
+        install::analysis(testbed).await,
         |printer, warnings| {
             printer.row(
                 "istioctl",
@@ -278,10 +282,10 @@ async fn analysis(printer: &mut Printer, stand: &MeshStand) {
     );
 }
 
-async fn overlay(printer: &mut Printer, stand: &MeshStand) {
+async fn overlay(printer: &mut Printer, testbed: &MeshTestbed) {
     printer.section("Serve a gateway");
     printer.action("$ kubectl apply --server-side -k istio-manifests/overlays/istio-gateway");
-    let served = gateway::overlay(stand).await;
+    let served = gateway::overlay(testbed).await;
     printer.judge(gateway::CLAIM, served, |printer, served| {
         printer.row("status", served.finding);
         printer.row(

@@ -1,4 +1,4 @@
-//! The stand: a mesh, Headgate in it, a model and clients.
+//! The testbed: a mesh, Headgate in it, a model and clients.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
-use crate::error::StandError;
+use crate::error::MeshTestbedError;
 use crate::kustomization::Kustomization;
 use crate::manifests;
 
@@ -32,7 +32,7 @@ pub const PLAIN_CLIENT: &str = "plain-client";
 /// Namespace of the gateway.
 pub const GATEWAYS: &str = "gateways";
 /// Namespace of the models whose budgets are charged at the model server.
-pub(crate) const GUARDED: &str = "guarded";
+pub(crate) const INBOUND: &str = "inbound";
 /// The host of the model, as clients in the mesh name it.
 pub const HOST: &str = "llama3-70b.models.svc.cluster.local:8000";
 
@@ -44,7 +44,7 @@ pub const HEADGATE: &str = "app.kubernetes.io/name=headgate";
 /// Deadline for what takes some seconds.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
 
-/// Options of a stand.
+/// Options of a testbed.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Arguments added to those of the Deployment.
@@ -52,7 +52,7 @@ pub struct Options {
 }
 
 /// A mesh with Headgate in it.
-pub struct MeshStand {
+pub struct MeshTestbed {
     /// The API server.
     pub kube: Kube,
     /// Istio.
@@ -67,12 +67,12 @@ pub struct MeshStand {
     dir: TempDir,
 }
 
-impl MeshStand {
+impl MeshTestbed {
     /// Starts the mesh, installs Headgate, and waits until its pods are ready.
     ///
     /// # Errors
-    /// [`StandError`], with the last lines of the logs where a pod is not ready in time.
-    pub async fn start(options: &Options) -> Result<Self, StandError> {
+    /// [`MeshTestbedError`], with the last lines of the logs where a pod is not ready in time.
+    pub async fn start(options: &Options) -> Result<Self, MeshTestbedError> {
         let kube = Kube::start(KubeOptions::default()).await?;
         let mesh = MeshOptions {
             gateway_api: true,
@@ -92,7 +92,7 @@ impl MeshStand {
         let runner = runner.with_injector(mesh.injector());
         let processes = runner.processes();
         let kubelet = runner.start(&kube);
-        let stand = Self {
+        let testbed = Self {
             kube,
             mesh,
             processes,
@@ -101,17 +101,17 @@ impl MeshStand {
             _kubelet: kubelet,
             dir: tempfile::tempdir()?,
         };
-        stand.apply(&manifests::namespaces()).await?;
+        testbed.apply(&manifests::namespaces()).await?;
         for namespace in [CLIENTS, GATEWAYS] {
-            stand.create_module(namespace, &module).await?;
+            testbed.create_module(namespace, &module).await?;
         }
-        stand.install(options).await?;
-        Ok(stand)
+        testbed.install(options).await?;
+        Ok(testbed)
     }
 
     /// `kubectl apply -k` of the shipped overlay, with the arguments of a kustomization of the user's own.
-    async fn install(&self, options: &Options) -> Result<(), StandError> {
-        let allowed = [GATEWAYS, GUARDED];
+    async fn install(&self, options: &Options) -> Result<(), MeshTestbedError> {
+        let allowed = [GATEWAYS, INBOUND];
         let allowed = allowed.map(|namespace| {
             format!("--allow-identity=spiffe://cluster.local/ns/{namespace}/sa/*")
         });
@@ -137,7 +137,7 @@ impl MeshStand {
     pub(crate) async fn apply_kustomization(
         &self,
         own: &Kustomization<'_>,
-    ) -> Result<(), StandError> {
+    ) -> Result<(), MeshTestbedError> {
         let directory = own.write(self.dir.path())?;
         let directory = directory.to_string_lossy().into_owned();
         let kubectl = self.kube.kubectl();
@@ -152,7 +152,7 @@ impl MeshStand {
         &self,
         namespace: &str,
         module: &Path,
-    ) -> Result<(), StandError> {
+    ) -> Result<(), MeshTestbedError> {
         let bytes = std::fs::read(module)?;
         let hash: String = Sha256::digest(&bytes)
             .iter()
@@ -175,7 +175,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// The message of `kubectl`.
-    pub async fn kubectl(&self, line: &str) -> Result<CommandOutput, StandError> {
+    pub async fn kubectl(&self, line: &str) -> Result<CommandOutput, MeshTestbedError> {
         let kubectl = self.kube.kubectl().in_dir(&checkout()?);
         Ok(kubectl.run_line(line).await?)
     }
@@ -184,7 +184,11 @@ impl MeshStand {
     ///
     /// # Errors
     /// The message of `kubectl`.
-    pub async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<String>, StandError> {
+    pub async fn pods(
+        &self,
+        namespace: &str,
+        selector: &str,
+    ) -> Result<Vec<String>, MeshTestbedError> {
         let line = format!("kubectl get pod -n {namespace} -l {selector} -o name");
         let listed = self.kubectl(&line).await?.output;
         let names = listed.lines().map(|line| line.trim_start_matches("pod/"));
@@ -195,12 +199,12 @@ impl MeshStand {
     ///
     /// # Errors
     /// The container does not run.
-    pub fn kill(&self, pod: &str, container: &str) -> Result<u32, StandError> {
+    pub fn kill(&self, pod: &str, container: &str) -> Result<u32, MeshTestbedError> {
         let pid = self.processes.pid(pod, container);
         let raw = pid.and_then(|pid| i32::try_from(pid).ok());
         let process = raw.and_then(Pid::from_raw);
         let (Some(pid), Some(process)) = (pid, process) else {
-            return Err(StandError::Late(format!(
+            return Err(MeshTestbedError::Late(format!(
                 "{container} of {pod} does not run"
             )));
         };
@@ -212,7 +216,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// No replica is ready, or the command fails.
-    pub async fn status(&self) -> Result<String, StandError> {
+    pub async fn status(&self) -> Result<String, MeshTestbedError> {
         let line = format!(
             "kubectl get pod -n {SYSTEM} -l {HEADGATE} --field-selector=status.phase=Running \
              -o jsonpath={{.items[0].status.podIP}}"
@@ -229,7 +233,9 @@ impl MeshStand {
             true => Ok(text),
             false => {
                 let error = String::from_utf8_lossy(&output.stderr);
-                Err(StandError::Late(format!("headgate status: {error}{text}")))
+                Err(MeshTestbedError::Late(format!(
+                    "headgate status: {error}{text}"
+                )))
             }
         }
     }
@@ -238,7 +244,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// The message of `kubectl`.
-    pub async fn apply(&self, objects: &[Value]) -> Result<(), StandError> {
+    pub async fn apply(&self, objects: &[Value]) -> Result<(), MeshTestbedError> {
         for object in objects {
             self.kube.kubectl().apply(&object.to_string()).await?;
         }
@@ -249,7 +255,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// As [`Self::wait`].
-    pub async fn deploy(&self) -> Result<(), StandError> {
+    pub async fn deploy(&self) -> Result<(), MeshTestbedError> {
         self.apply(&[
             manifests::service("llama3-70b"),
             manifests::service("users"),
@@ -282,7 +288,7 @@ impl MeshStand {
         &self,
         version: &str,
         weight: Option<&str>,
-    ) -> Result<(), StandError> {
+    ) -> Result<(), MeshTestbedError> {
         self.apply(&[manifests::model(version, weight)]).await?;
         self.wait(MODELS, "app=llama3-70b").await
     }
@@ -291,7 +297,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// The message of `kubectl`, with the last lines of all pods.
-    pub async fn wait(&self, namespace: &str, selector: &str) -> Result<(), StandError> {
+    pub async fn wait(&self, namespace: &str, selector: &str) -> Result<(), MeshTestbedError> {
         let wait = ["wait", "-n", namespace, "pod", "-l", selector];
         let wait = wait
             .iter()
@@ -299,7 +305,7 @@ impl MeshStand {
         let waited = self.kube.kubectl().run(wait).await;
         waited
             .map(|_| ())
-            .map_err(|error| StandError::Late(self.with_logs(&error.to_string())))
+            .map_err(|error| MeshTestbedError::Late(self.with_logs(&error.to_string())))
     }
 
     /// A message with the last lines of all pods.
@@ -312,7 +318,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// The pod has no proxy.
-    pub fn outbound(&self, client: &str) -> Result<String, StandError> {
+    pub fn outbound(&self, client: &str) -> Result<String, MeshTestbedError> {
         let outbound = self.mesh.proxy(&format!("{CLIENTS}/{client}"))?.outbound;
         Ok(format!("http://{outbound}:8000"))
     }
@@ -333,7 +339,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// The client has no proxy.
-    pub fn chat(&self, client: &str) -> Result<HttpRequest, StandError> {
+    pub fn chat(&self, client: &str) -> Result<HttpRequest, MeshTestbedError> {
         let chat = OpenAiRequest::chat("llama3-70b").to(&self.outbound(client)?);
         Ok(chat.header("host", HOST))
     }
@@ -342,7 +348,7 @@ impl MeshStand {
     ///
     /// # Errors
     /// As [`Self::until`].
-    pub async fn until_tagged(&self) -> Result<(), StandError> {
+    pub async fn until_tagged(&self) -> Result<(), MeshTestbedError> {
         let sidecar = self.chat(CLIENT)?;
         let chat = OpenAiRequest::chat("llama3-70b").header("host", "ai.example.com");
         let (gateway, http_route) = (chat.to(&self.ingress()), chat.to(&self.http_route()));
@@ -367,7 +373,7 @@ impl MeshStand {
         what: &str,
         request: impl Fn() -> HttpRequest,
         fulfils: impl Fn(&Reply) -> bool,
-    ) -> Result<Reply, StandError> {
+    ) -> Result<Reply, MeshTestbedError> {
         let found = eventually(SOON, what, async || {
             match HttpClient::new().send(request()).await {
                 Ok(reply) if fulfils(&reply) => Ok(reply),
@@ -382,6 +388,6 @@ impl MeshStand {
         });
         found
             .await
-            .map_err(|error| StandError::Late(self.with_logs(&error.to_string())))
+            .map_err(|error| MeshTestbedError::Late(self.with_logs(&error.to_string())))
     }
 }
