@@ -154,7 +154,7 @@ fn open<P: Wire, S: SnapshotProvider>(
     let (outbound, responses) = mpsc::channel(server.inner.options.response_queue.max(1));
     let inbound = Requests::new(
         request.into_body(),
-        first_request_limit(&server, &connection),
+        first_request_limit(server, &connection),
     );
     let served = stream::run::<P, S>(server.clone(), connection, only, inbound, outbound);
     tokio::spawn(async move {
