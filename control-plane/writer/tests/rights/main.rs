@@ -438,6 +438,12 @@ async fn writes_use_exactly_the_remaining_rights_of_the_table() {
         "metadata": {"name": "tags", "namespace": "default"}, "spec": {"tenantFrom": ["header:x-team"]},
     });
     cluster.apply(tags).await;
+    let login = serde_json::json!({
+        "apiVersion": "headgate.dev/v1alpha1", "kind": "AuthenticationPolicy",
+        "metadata": {"name": "login", "namespace": "default"},
+        "spec": {"jwt": [{"issuer": "https://issuer.test", "jwks": {"uri": "https://issuer.test/keys"}}]},
+    });
+    cluster.apply(login).await;
     // A removed base is written again, and the object of an undeclared model is deleted.
     let kubectl = cluster.kube.kubectl();
     let base = "-o=jsonpath={.metadata.annotations.headgate\\.dev/base}";
