@@ -21,7 +21,7 @@ const IDLE_BYTES: usize = 70_000;
 /// What may be left over, however many proxies there are, of the memory that proxies need which connect at the same time.
 const FRAGMENTS: usize = 24_000_000;
 /// What a proxy that does not read may cost: the responses that wait for it share their bodies, but one of them is encoded.
-const STALLED_BYTES: usize = 2 << 20;
+const STALLED_BYTES: usize = 4 << 20;
 /// The time after which the server has returned what it no longer needs.
 const SETTLES: Duration = Duration::from_secs(12);
 /// Proxies that do not read.
