@@ -5,14 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use headgate_contract::pattern::matches_any;
 use headgate_model::Labels;
 
 use crate::host_rule::HostRule;
 use crate::lookup::{Merged, Rules};
 use crate::manifest::{IstioKind, rule_spec};
 use crate::object::{Context, Desired, ObjectKey, Rule, SubsetKey};
-use crate::options::Options;
+use crate::options::{Options, seeing};
 use crate::stored::Stored;
 
 /// A rule of another person that changes what proxies have for a host of models, or loses its effect there.
@@ -68,12 +67,8 @@ pub(crate) fn export_to(
     stored: &Stored,
     options: &Options,
 ) -> BTreeSet<String> {
-    let domain = options.cluster_domain();
-    let others = stored.foreign_rules.iter().filter(|(of, other)| {
-        of.namespace == key.namespace
-            && other.selector.is_none()
-            && other.full_host(&of.namespace, domain) == rule.host
-    });
+    let others = same_host(key, rule, stored, options.cluster_domain());
+    let others = others.filter(|(_, other)| other.selector.is_none());
     let preferred = others.max_by_key(|(of, other)| {
         let to = &other.export_to;
         (to.is_empty() || to.contains("*"), &other.created, &of.name)
@@ -81,6 +76,18 @@ pub(crate) fn export_to(
     preferred
         .map(|(_, other)| other.export_to.clone())
         .unwrap_or_default()
+}
+
+/// The rules of other people for the host of Headgate's rule, in its namespace.
+fn same_host<'s>(
+    key: &'s ObjectKey,
+    rule: &'s Rule,
+    stored: &'s Stored,
+    domain: &'s str,
+) -> impl Iterator<Item = (&'s ObjectKey, &'s HostRule)> {
+    stored.foreign_rules.iter().filter(move |(of, other)| {
+        of.namespace == key.namespace && other.full_host(&of.namespace, domain) == rule.host
+    })
 }
 
 /// The conflicts of all desired rules.
@@ -158,10 +165,7 @@ fn proxy_namespaces<'a>(
     ];
     let mut found = BTreeSet::new();
     for (context, namespaces) in contexts {
-        let seeing = namespaces
-            .iter()
-            .filter(|(_, seen)| matches_any(seen, &key.namespace));
-        for (namespace, _) in seeing {
+        for namespace in seeing(namespaces, &key.namespace) {
             found.insert((context, namespace.as_str()));
             // Objects of the root namespace apply to the proxies of all namespaces.
             if *namespace == options.root_namespace {
@@ -198,7 +202,11 @@ impl OneHost<'_> {
         let Some(merged) = merged.filter(|merged| merged.from.contains(&self.key)) else {
             let rule = match merged.and_then(|merged| merged.from.last()) {
                 Some(rule) => Some(*rule),
-                None => self.same_host(),
+                // Its `exportTo` is that of Headgate's rule.
+                None => {
+                    let mut others = same_host(self.key, self.rule, self.stored, self.domain);
+                    others.next().map(|(of, _)| of)
+                }
             };
             let Some(rule) = rule else {
                 return;
@@ -242,16 +250,6 @@ impl OneHost<'_> {
         if now.is_some_and(|now| now.from.contains(&self.key) && now.policy != Some(policy)) {
             self.report(policy, ConflictKind::Displaced, conflicts);
         }
-    }
-
-    /// Another person's rule for the same host in the same namespace, whose `exportTo` Headgate's rule has.
-    fn same_host(&self) -> Option<&ObjectKey> {
-        let mut others = self.stored.foreign_rules.iter();
-        let same = others.find(|(of, other)| {
-            of.namespace == self.key.namespace
-                && other.full_host(&of.namespace, self.domain) == self.rule.host
-        });
-        same.map(|(of, _)| of)
     }
 
     fn subsets(&self) -> impl Iterator<Item = SubsetKey> {

@@ -11,6 +11,7 @@ use headgate_contract::{
 use headgate_model::{Plan, PlannedModel};
 use serde_json::Value;
 
+use crate::fields::list;
 use crate::object::Context;
 use crate::options::Options;
 
@@ -88,9 +89,8 @@ fn alone(carrier: &str, versions: &[VersionShare]) -> CarrierShare {
 /// without the control plane refuses the requests of others, so a model that gets its first version, or the first one with a route, does
 /// not wait.
 pub(crate) fn served_models(spec: &Value) -> BTreeSet<(String, ModelId, bool)> {
-    let patches = spec.get("configPatches").and_then(Value::as_array);
-    let defaults = patches.into_iter().flatten();
-    let mut defaults = defaults.filter_map(|patch| patch.pointer(DEFAULT_CONFIG));
+    let patches = list(spec, "configPatches");
+    let mut defaults = patches.filter_map(|patch| patch.pointer(DEFAULT_CONFIG));
     let text =
         defaults.find_map(|default| default.pointer("/config/configuration/value")?.as_str());
     let config = text.and_then(|text| FilterConfig::parse(text.as_bytes()).ok());

@@ -15,7 +15,7 @@ use crate::inbound::add_inbound;
 use crate::object::{
     Context, Desired, Insertion, Module, ObjectKey, Route, Routes, Rule, VirtualHost,
 };
-use crate::options::{Options, ProxyNamespaces};
+use crate::options::{Options, seeing};
 use crate::targets::{Host, Hosts, Target, hosts, model_key};
 
 /// The objects that a plan needs. `gateways`: the hosts that other people's routes have on gateways.
@@ -58,17 +58,6 @@ pub fn desired(
     }
     add_insertions(&mut desired, plan, &all, options);
     desired
-}
-
-/// The namespaces of an audience whose proxies may see a namespace of models.
-fn seeing<'a>(
-    audience: &'a ProxyNamespaces,
-    namespace: &'a str,
-) -> impl Iterator<Item = &'a String> {
-    let seeing = audience
-        .iter()
-        .filter(move |(_, seen)| matches_any(seen, namespace));
-    seeing.map(|(proxies, _)| proxies)
 }
 
 fn host_name(namespace: &str, service: &str, options: &Options) -> Option<String> {
@@ -186,7 +175,7 @@ fn add_sidecar_routes(
     }
 }
 
-/// Which hosts of gateways are of which namespace.
+/// The namespace of models that each host of the gateways belongs to.
 fn gateway_coverage(
     plan: &Plan,
     all: &BTreeMap<&String, Hosts>,
@@ -203,12 +192,7 @@ fn gateway_coverage(
             (domains.as_slice(), hosts.services.keys().collect()),
         ))
     });
-    let cluster_domain = options.hosts.cluster_domain.as_deref();
-    coverage(
-        gateways,
-        &namespaces.collect(),
-        cluster_domain.unwrap_or_default(),
-    )
+    coverage(gateways, &namespaces.collect(), options.cluster_domain())
 }
 
 /// The domains of virtual hosts of gateways that belong to a namespace.
@@ -218,11 +202,9 @@ fn gateway_domains(
     coverage: &Coverage,
     options: &Options,
 ) -> BTreeSet<String> {
-    let domain = options.hosts.cluster_domain.as_deref().unwrap_or_default();
-    let services = format!(".svc.{domain}");
     let own = plan.namespaces.get(namespace);
     let own = own.into_iter().flat_map(|planned| &planned.config.hosts);
-    let own = own.filter(|host| !host.ends_with(&services));
+    let own = own.filter(|host| !options.hosts.names_service(host));
     let below = coverage.hosts.get(namespace).into_iter().flatten();
     own.chain(below).cloned().collect()
 }

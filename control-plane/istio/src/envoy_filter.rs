@@ -163,7 +163,7 @@ fn filter(insertion: &Insertion, options: &Options) -> Value {
     let context = insertion.context;
     let name = context.filter();
     let (base_interval, max_interval) = RETRY;
-    let domain = options.hosts.cluster_domain.as_deref().unwrap_or_default();
+    let domain = options.cluster_domain();
     let (host, port) = (options.xds.host(domain), options.xds.port);
     let mut discovery = json!({
         "type_urls": [WASM, NOTHING],

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_model::Finding;
 use serde_json::Value;
 
+use crate::fields::list;
 use crate::findings::uncovered;
 use crate::object::ObjectKey;
 
@@ -69,14 +70,6 @@ impl GatewayRoute {
                 || self.services.contains(&name)
         })
     }
-}
-
-fn list<'v>(value: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> {
-    value
-        .get(field)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
 }
 
 fn texts(value: &Value, field: &str) -> BTreeSet<String> {

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_model::Labels;
 use serde_json::Value;
 
+use crate::fields::list;
+
 /// A `DestinationRule`, whoever wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostRule {
@@ -32,21 +34,15 @@ impl HostRule {
 
     /// The rule with this `spec`.
     pub(crate) fn of_spec(spec: &Value, created: &str) -> Self {
-        let list = |field: &str| {
-            spec.get(field)
-                .and_then(Value::as_array)
-                .into_iter()
-                .flatten()
-        };
         let host = spec.get("host").and_then(Value::as_str);
-        let subsets = list("subsets").filter_map(|subset| {
+        let subsets = list(spec, "subsets").filter_map(|subset| {
             let name = subset.get("name")?.as_str()?.to_owned();
             Some((name, labels(subset.get("labels"))))
         });
         let selector = spec.get("workloadSelector");
         Self {
             host: host.unwrap_or_default().to_owned(),
-            export_to: list("exportTo")
+            export_to: list(spec, "exportTo")
                 .filter_map(Value::as_str)
                 .map(str::to_owned)
                 .collect(),

@@ -18,6 +18,7 @@ mod conflicts;
 mod default_config;
 mod desired;
 mod envoy_filter;
+mod fields;
 mod findings;
 mod foreign_findings;
 mod gateway_hosts;

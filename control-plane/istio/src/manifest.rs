@@ -7,6 +7,7 @@ use headgate_model::Labels;
 use serde_json::{Value, json};
 
 use crate::envoy_filter::{insertion, switch, version_route};
+use crate::fields::list;
 use crate::object::{Context, Desired, Insertion, Module, ObjectKey, Routes, Rule, VirtualHost};
 use crate::options::Options;
 
@@ -21,9 +22,8 @@ const REFERENCED: &str = "envoyfilter.istio.io/referenced-services";
 
 /// Whether an `EnvoyFilter` inserts a filter that has its configuration from the xDS server.
 fn has_source(spec: &Value) -> bool {
-    let patches = spec.get("configPatches").and_then(Value::as_array);
-    let mut patches = patches.into_iter().flatten();
-    patches.any(|patch| patch.pointer("/patch/value/config_discovery").is_some())
+    list(spec, "configPatches")
+        .any(|patch| patch.pointer("/patch/value/config_discovery").is_some())
 }
 
 /// A kind of Istio.
@@ -75,8 +75,7 @@ pub(crate) fn manifest(kind: IstioKind, key: &ObjectKey, spec: &Value, options: 
         metadata["annotations"][CONTROLLER] = json!(options.controller);
     }
     if kind == IstioKind::EnvoyFilter && has_source(spec) {
-        let domain = options.hosts.cluster_domain.as_deref().unwrap_or_default();
-        metadata["annotations"][REFERENCED] = json!(options.xds.host(domain));
+        metadata["annotations"][REFERENCED] = json!(options.xds.host(options.cluster_domain()));
     }
     json!({
         "apiVersion": kind.api_version(),

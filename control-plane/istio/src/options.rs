@@ -4,12 +4,23 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use headgate_contract::pattern::matches_any;
 use headgate_model::{HostRules, LabelKeys, Labels};
 
 use crate::object::Context;
 
 /// The namespaces of proxies, each with patterns of the namespaces of models that its proxies may see.
 pub type ProxyNamespaces = BTreeMap<String, Vec<String>>;
+
+/// The namespaces of proxies that may see a namespace of models.
+pub(crate) fn seeing<'a>(
+    proxies: &'a ProxyNamespaces,
+    models: &'a str,
+) -> impl Iterator<Item = &'a String> {
+    let seeing = proxies.iter();
+    let seeing = seeing.filter(move |(_, seen)| matches_any(seen, models));
+    seeing.map(|(namespace, _)| namespace)
+}
 
 /// Settings of the rendered objects.
 #[derive(Debug, Clone, PartialEq, Eq)]

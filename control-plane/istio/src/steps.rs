@@ -22,7 +22,7 @@ use crate::conflicts::{Conflict, Conflicts, conflicts};
 use crate::manifest::IstioKind;
 use crate::object::{Desired, Needs, ObjectKey, RouteKey, SubsetKey, model_of};
 use crate::options::Options;
-use crate::stored::{RouteTo, Stored};
+use crate::stored::{RouteTargets, RouteTo, Stored};
 
 /// The time for which a subset or a route must exist before something relies on it: proxies have it then.
 pub const SETTLE: Duration = Duration::from_secs(2);
@@ -108,9 +108,10 @@ impl Ages {
     /// The next steps. `self` remembers when subsets and routes appeared, so call it with each change of the stored objects.
     pub fn steps(&mut self, input: &Input<'_>) -> Steps {
         let conflicts = conflicts(input.desired, input.stored, input.options);
-        self.observe(input, &conflicts);
+        let targets = input.stored.route_targets();
+        self.observe(input, &conflicts, &targets);
         let mut steps = Steps {
-            routed: self.routed(input),
+            routed: self.routed(input, &targets),
             conflicts: conflicts.all,
             ..Steps::default()
         };
@@ -121,33 +122,32 @@ impl Ages {
         steps
     }
 
-    fn observe(&mut self, input: &Input<'_>, conflicts: &Conflicts) {
+    fn observe(&mut self, input: &Input<'_>, conflicts: &Conflicts, targets: &RouteTargets) {
         let (stored, now) = (input.stored, input.now);
         let mut subsets = stored.subset_keys();
         follow(&mut self.subsets, subsets.clone(), now);
         subsets.retain(|subset| !conflicts.missing.contains(subset));
         follow(&mut self.visible, subsets, now);
-        follow(&mut self.routes, stored.route_keys(), now);
+        follow(&mut self.routes, targets.keys().cloned().collect(), now);
         let unwanted = self
             .routes
             .keys()
             .filter(|key| !wants_route(input.desired, key));
         follow(&mut self.unwanted, unwanted.cloned().collect(), now);
-        let used = used_subsets(input);
+        let used = used_subsets(input.desired, targets);
         let unused = self.subsets.keys().filter(|key| !used.contains(*key));
         follow(&mut self.unused, unused.cloned().collect(), now);
     }
 
     /// The versions whose subsets and routes have settled. A version that was routed stays so while its routes that exist lead to
     /// subsets that exist: a new Service in front of it must not take its sessions away.
-    fn routed(&self, input: &Input<'_>) -> RoutedVersions {
-        let targets = input.stored.route_targets();
+    fn routed(&self, input: &Input<'_>, targets: &RouteTargets) -> RoutedVersions {
         let models = input.desired.needs.iter().map(|(model, versions)| {
             let record = input.objects.served_models.get(model);
             let before = record.map(|record| &record.routed);
             let versions = versions.iter().filter(|(version, needs)| {
                 let kept = before.is_some_and(|before| before.contains(*version))
-                    && self.keeps(needs, &targets);
+                    && self.keeps(needs, targets);
                 !needs.routes.is_empty() && (self.are_settled(needs, input.now) || kept)
             });
             let versions = versions.map(|(version, _)| version.clone()).collect();
@@ -163,7 +163,7 @@ impl Ages {
     }
 
     /// Whether a version has a route, and each route of it leads to a subset that all proxies have.
-    fn keeps(&self, needs: &Needs, targets: &BTreeMap<RouteKey, RouteTo>) -> bool {
+    fn keeps(&self, needs: &Needs, targets: &RouteTargets) -> bool {
         let routes = needs.routes.iter().filter_map(|route| targets.get(route));
         let leads = |to: &RouteTo| match to {
             RouteTo::Service => true,
@@ -213,14 +213,13 @@ fn is_settled<K: Ord>(since: &BTreeMap<K, Duration>, key: &K, now: Duration) -> 
 }
 
 /// The subsets that are desired or that a stored route uses.
-fn used_subsets(input: &Input<'_>) -> BTreeSet<SubsetKey> {
-    let desired = input.desired.rules.iter().flat_map(|(key, rule)| {
+fn used_subsets(desired: &Desired, targets: &RouteTargets) -> BTreeSet<SubsetKey> {
+    let desired = desired.rules.iter().flat_map(|(key, rule)| {
         let subsets = rule.subsets.keys();
         subsets.map(move |name| (key.clone(), name.clone()))
     });
-    let used = input.stored.route_targets().into_values();
-    let used = used.filter_map(|to| match to {
-        RouteTo::Subset(key) => Some(key),
+    let used = targets.values().filter_map(|to| match to {
+        RouteTo::Subset(key) => Some(key.clone()),
         RouteTo::Service | RouteTo::Nothing => None,
     });
     desired.chain(used).collect()

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_contract::names;
 use serde_json::Value;
 
+use crate::fields::list;
 use crate::gateway_hosts::GatewayRoutes;
 use crate::host_rule::HostRule;
 use crate::manifest::{CONTROLLER, IstioKind, MANAGED_BY};
@@ -70,17 +71,14 @@ impl StoredObject {
 
     /// Its subsets, by name.
     pub(crate) fn subsets(&self) -> BTreeMap<String, &Value> {
-        let subsets = self.spec.get("subsets").and_then(Value::as_array);
-        let subsets = subsets.into_iter().flatten();
-        subsets
+        list(&self.spec, "subsets")
             .filter_map(|subset| Some((subset.get("name")?.as_str()?.to_owned(), subset)))
             .collect()
     }
 
     /// Its patches that insert a version route, by virtual host and name.
     pub(crate) fn routes(&self) -> BTreeMap<(VirtualHost, String), &Value> {
-        let patches = self.spec.get("configPatches").and_then(Value::as_array);
-        let routes = patches.into_iter().flatten().filter_map(|patch| {
+        let routes = list(&self.spec, "configPatches").filter_map(|patch| {
             let name = patch.pointer("/patch/value/name")?.as_str()?;
             let host = patch.pointer("/match/routeConfiguration/vhost")?;
             let text = |field: &str| host.get(field).and_then(Value::as_str).map(str::to_owned);
@@ -106,6 +104,9 @@ pub(crate) enum RouteTo {
     Nothing,
 }
 
+/// Where each stored version route leads.
+pub(crate) type RouteTargets = BTreeMap<RouteKey, RouteTo>;
+
 impl Stored {
     /// An object.
     #[must_use]
@@ -124,19 +125,8 @@ impl Stored {
             .collect()
     }
 
-    /// All version routes.
-    pub(crate) fn route_keys(&self) -> BTreeSet<RouteKey> {
-        let filters = self.of(IstioKind::EnvoyFilter);
-        filters
-            .flat_map(|(key, filter)| {
-                let routes = filter.routes().into_keys();
-                routes.map(move |(host, name)| (key.clone(), host, name))
-            })
-            .collect()
-    }
-
     /// Where each version route leads, by its cluster: `outbound|PORT|SUBSET|HOST`.
-    pub(crate) fn route_targets(&self) -> BTreeMap<RouteKey, RouteTo> {
+    pub(crate) fn route_targets(&self) -> RouteTargets {
         let rules = self.of(IstioKind::DestinationRule);
         let subsets: BTreeMap<(&str, String), &ObjectKey> = rules
             .flat_map(|(key, rule)| {

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::fields::list;
+
 /// What a `VirtualService` does that requests for a model do not see.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VirtualService {
@@ -33,22 +35,18 @@ const SETTINGS: [&str; 11] = [
 impl VirtualService {
     /// Reads an object; `None` if it only names destinations.
     pub(crate) fn read(object: &Value) -> Option<Self> {
-        let list = |of: &'_ Value, pointer: &str| -> Vec<Value> {
-            let list = of.pointer(pointer).and_then(Value::as_array);
-            list.cloned().unwrap_or_default()
-        };
+        let spec = object.get("spec")?;
         let mut service = Self::default();
-        for http in list(object, "/spec/http") {
-            let destinations = list(&http, "/route");
-            service.splits |= destinations.len() > 1;
+        for http in list(spec, "http") {
+            let destinations = || list(http, "route");
+            service.splits |= destinations().nth(1).is_some();
             let has = |field: &&str| {
-                let mut all = std::iter::once(&http).chain(&destinations);
+                let mut all = std::iter::once(http).chain(destinations());
                 all.any(|part| part.get(*field).is_some())
             };
             service.settings.extend(SETTINGS.into_iter().filter(has));
         }
-        let hosts = list(object, "/spec/hosts");
-        let hosts = hosts.iter().filter_map(Value::as_str);
+        let hosts = list(spec, "hosts").filter_map(Value::as_str);
         service.hosts = hosts.map(str::to_owned).collect();
         (service.splits || !service.settings.is_empty()).then_some(service)
     }

@@ -32,7 +32,8 @@ impl HostRules {
     }
 
     /// Whether a host is in the cluster domain, so that it names a Service.
-    pub(crate) fn names_service(&self, host: &str) -> bool {
+    #[must_use]
+    pub fn names_service(&self, host: &str) -> bool {
         let domain = self.cluster_domain.as_ref();
         domain.is_some_and(|domain| host.ends_with(&format!(".svc.{domain}")))
     }
