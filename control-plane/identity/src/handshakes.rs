@@ -3,15 +3,14 @@
 //! Invariant: connections are accepted whatever the handshakes do. Each handshake is a task of its own, has a time limit and uses
 //! the newest identity of the server.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, stream};
 use headgate_xds::connection::canonical;
+use headgate_xds::counts::OpenCounts;
 use headgate_xds::{Connection, ConnectionInfo, PeerIdentity, Refusal, Refusals};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -64,7 +63,7 @@ pub fn tls(
         identity,
         options,
         handshakes: JoinSet::new(),
-        under_way: BTreeMap::new(),
+        under_way: Arc::default(),
         log: RefusalLog::default(),
     };
     stream::unfold(listener, |mut listener| async {
@@ -80,7 +79,7 @@ struct TlsListener {
     options: HandshakeOptions,
     handshakes: JoinSet<Result<Authenticated, Failure>>,
     /// The number of them by address.
-    under_way: BTreeMap<IpAddr, usize>,
+    under_way: Arc<OpenCounts>,
     log: RefusalLog,
 }
 
@@ -109,14 +108,8 @@ impl TlsListener {
                 Some(done) = self.handshakes.join_next() => done,
             };
             match done {
-                Ok(Ok(connection)) => {
-                    self.ended(connection.info().address);
-                    return connection;
-                }
-                Ok(Err(failure)) => {
-                    self.ended(Some(failure.peer));
-                    self.refuse(&failure);
-                }
+                Ok(Ok(connection)) => return connection,
+                Ok(Err(failure)) => self.refuse(&failure),
                 Err(error) => tracing::error!(%error, "a handshake failed unexpectedly"),
             }
         }
@@ -132,18 +125,21 @@ impl TlsListener {
             let detail = "too many handshakes are under way";
             return self.refuse(&refuse(Refusal::HandshakeLimit, detail));
         }
-        let of_address = self.under_way.get(&peer.ip()).copied().unwrap_or(0);
-        if of_address >= MAX_HANDSHAKES_PER_ADDRESS {
-            let detail = "too many handshakes of this address are under way";
-            return self.refuse(&refuse(Refusal::HandshakeLimit, detail));
-        }
+        let check = |_, of_address| match of_address < MAX_HANDSHAKES_PER_ADDRESS {
+            true => Ok(()),
+            false => Err("too many handshakes of this address are under way"),
+        };
+        let counted = match self.under_way.add(peer.ip().to_string(), check) {
+            Ok(counted) => counted,
+            Err(detail) => return self.refuse(&refuse(Refusal::HandshakeLimit, detail)),
+        };
         let Some(config) = self.identity.borrow().config.clone() else {
             let detail = "this server has no certificate yet";
             return self.refuse(&refuse(Refusal::NotReady, detail));
         };
         let (tls, timeout) = (self.options.tls, self.options.timeout);
-        self.under_way.insert(peer.ip(), of_address + 1);
         self.handshakes.spawn(async move {
+            let _counted = counted;
             let connecting = handshake(io, peer, config, tls);
             let late = |_| {
                 let detail = format!(
@@ -159,17 +155,6 @@ impl TlsListener {
                 detail,
             })
         });
-    }
-
-    /// A handshake with this peer has ended.
-    fn ended(&mut self, peer: Option<SocketAddr>) {
-        let ip = peer.map(|peer| peer.ip());
-        if let Some(Entry::Occupied(mut count)) = ip.map(|ip| self.under_way.entry(ip)) {
-            *count.get_mut() -= 1;
-            if *count.get() == 0 {
-                count.remove();
-            }
-        }
     }
 
     fn refuse(&mut self, failure: &Failure) {

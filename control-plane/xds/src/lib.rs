@@ -26,6 +26,7 @@
 //! then it never routes to a cluster that it does not have.
 
 pub mod connection;
+pub mod counts;
 pub mod debounce;
 pub mod fleet;
 pub mod forwarded;

@@ -9,12 +9,12 @@ use tonic::codegen::http::Request;
 use tonic::metadata::MetadataMap;
 
 use crate::connection::ConnectionInfo;
+use crate::counts::Counted;
 use crate::forwarded;
 use crate::peer::Peer;
 use crate::provider::{PermissionDenied, Scope, SnapshotProvider};
 use crate::refusal::Refusal;
 
-use super::counts::Counted;
 use super::{MAX_REQUEST_BYTES, XdsServer};
 
 /// The largest first request of a client without an identity that may be allowed. It has the node, which decides whether the client is.

@@ -23,12 +23,12 @@ use tonic::codegen::http::Request;
 use tonic::service::Routes;
 
 use crate::connection::{Connection, ConnectionInfo};
+use crate::counts::Counted;
 use crate::peer::Peer;
 use crate::provider::{PermissionDenied, SnapshotProvider};
 use crate::refusal::Refusal;
 
 use super::admission::denied;
-use super::counts::Counted;
 use super::{XdsServer, services};
 
 /// The pause after an error of the listener, such as no free file descriptor.

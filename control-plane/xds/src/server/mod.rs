@@ -4,7 +4,7 @@
 //! in the session; this module only waits and performs.
 //!
 //! - `services`: the gRPC services. `stream`: one stream and its session. `siblings`: the streams of one proxy.
-//! - `connections`: the open connections and their limits. `counts`: how many are open.
+//! - `connections`: the open connections and their limits.
 //! - `framing`: the messages in the bodies of requests and responses.
 //! - `admission`: the peer and the scope of a stream, and refusals.
 //! - `scope_changes`: the end of the streams whose scope is not theirs any more.
@@ -15,7 +15,6 @@
 
 mod admission;
 mod connections;
-mod counts;
 mod drain;
 mod framing;
 mod histories;
@@ -38,6 +37,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 
 use crate::connection::Connection;
+use crate::counts::OpenCounts;
 use crate::fleet::Fleet;
 use crate::loads::Loads;
 use crate::memory;
@@ -64,8 +64,8 @@ struct Inner<S> {
     options: Arc<Options>,
     fleet: Fleet,
     loads: Loads,
-    connections: Arc<counts::OpenCounts>,
-    streams: Arc<counts::OpenCounts>,
+    connections: Arc<OpenCounts>,
+    streams: Arc<OpenCounts>,
     shared: SharedState,
     histories: histories::StreamHistories,
     last_good: Arc<last_good::LastGoodByScope>,
