@@ -20,7 +20,7 @@ mod unreachable;
 pub use self::changes::ChangedResources;
 pub use self::modules::{ModuleProblem, Offered};
 pub use self::publisher::{Published, Publisher, tick};
-pub use self::replica_counts::count_proxies;
+pub use self::replica_counts::{count_proxies, filter_configurations};
 pub use self::scopes::{
     FlagRules, Match, MetadataMatch, Patterns, RuleRole, RuleSource, ScopeRule, ScopeRules,
     parse_scope_file, scope_file_schema,

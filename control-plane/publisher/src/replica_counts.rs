@@ -135,17 +135,27 @@ fn takes_filters(proxy: &Proxy) -> bool {
     matches!(proxy.only, None | Some(Kind::Extension))
 }
 
+/// Whether a filter configuration is one of Headgate's own filters. That of `jwt_authn` has no plan of a model.
+fn is_filter(name: &str) -> bool {
+    name != names::ECDS_JWT
+}
+
+/// The configurations of Headgate's filters that a proxy requests, by name.
+pub fn filter_configurations(status: &KindStatus) -> impl Iterator<Item = (&str, &Acked)> {
+    let resources = status.resources.iter();
+    let resources = resources.map(|(name, acked)| (&**name, acked));
+    resources.filter(|(name, _)| is_filter(name))
+}
+
 /// The configurations of Headgate's filters that it ACKed; `None` if it ACKed no version of one of them.
 fn acked(status: &KindStatus) -> Option<Vec<&Acked>> {
-    let resources = &status.resources;
-    let never = |name: &Arc<str>| **name != *names::ECDS_JWT && !resources.contains_key(name);
+    let never = |name: &Arc<str>| is_filter(name) && !status.resources.contains_key(name);
     if status.nacked.keys().any(never) || status.waiting.keys().any(never) {
         return None;
     }
-    let filters = resources
-        .iter()
-        .filter(|(name, _)| ***name != *names::ECDS_JWT);
-    let acked: Vec<&Acked> = filters.map(|(_, resource)| resource).collect();
+    let acked: Vec<&Acked> = filter_configurations(status)
+        .map(|(_, acked)| acked)
+        .collect();
     let has_all = acked.iter().all(|resource| !resource.acked.is_empty());
     (!acked.is_empty() && has_all).then_some(acked)
 }

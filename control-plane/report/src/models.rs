@@ -15,7 +15,8 @@ use super::{
     percent, seconds,
 };
 use headgate_publisher::{
-    ConfiguredModel, Published, SnapshotStore, UnreachableVersion, plan_revision,
+    ConfiguredModel, Published, SnapshotStore, UnreachableVersion, filter_configurations,
+    plan_revision,
 };
 
 /// The filters of all connected proxies.
@@ -40,12 +41,7 @@ impl<'a> ConnectedFilters<'a> {
     pub(super) fn new(scopes: &SnapshotStore, proxies: &'a [Proxy]) -> Self {
         let filters = proxies.iter().filter_map(|proxy| {
             let progress = proxy.kinds.get(&Kind::Extension)?;
-            // The authentication has its own configuration, which has no plan of a model.
-            let filters = || {
-                let resources = progress.status.resources.iter();
-                let resources = resources.map(|(name, acked)| (&**name, acked));
-                resources.filter(|(name, _)| *name != names::ECDS_JWT)
-            };
+            let filters = || filter_configurations(&progress.status);
             let picks = |name: &str| [names::ECDS_FUSED, names::ECDS_TRAFFIC_TAG].contains(&name);
             let picking = filters().find(|(name, _)| picks(name));
             let (name, acked) = picking.or_else(|| filters().next()).unzip();
