@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt as _};
 use headgate_identity::{ClientCertificates, HandshakeOptions, PortTls, ServerIdentity, tls};
 use headgate_kubernetes::faults::{FaultPlace, Faults};
 use headgate_xds::connection::tcp;
-use headgate_xds::{ConnectionInfo, Refusals};
+use headgate_xds::{Connection, ConnectionInfo, Refusals};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -77,22 +77,23 @@ impl AdminPort {
     pub(crate) fn listen(self, listener: TcpListener) -> io::Result<AdminListener> {
         let address = listener.local_addr()?;
         let connections: Accepted = match self.identity() {
-            None => Box::pin(tcp(listener).map(|accepted| {
-                let connection = accepted?;
-                let info = connection.info().clone();
-                Ok((Box::new(connection) as Box<dyn Io>, info))
-            })),
-            Some(identity) => Box::pin(tls(listener, identity, self.options).map(|accepted| {
-                let connection = accepted?;
-                let info = connection.info().clone();
-                Ok((Box::new(connection) as Box<dyn Io>, info))
-            })),
+            None => Box::pin(tcp(listener).map(boxed)),
+            Some(identity) => Box::pin(tls(listener, identity, self.options).map(boxed)),
         };
         Ok(AdminListener {
             address,
             connections,
         })
     }
+}
+
+fn boxed<T>(accepted: io::Result<Connection<T>>) -> io::Result<(Box<dyn Io>, ConnectionInfo)>
+where
+    Connection<T>: Io + 'static,
+{
+    let connection = accepted?;
+    let info = connection.info().clone();
+    Ok((Box::new(connection), info))
 }
 
 /// A byte stream.

@@ -146,28 +146,41 @@ impl IdentityArgs {
             ("--follow-node", self.follow_nodes.is_empty()),
             ("--node-namespaces", self.node_namespaces.is_empty()),
         ];
-        let given = flags.iter().find(|(_, is_absent)| !is_absent);
-        if let (Some(file), Some((flag, _))) = (&self.scopes, given) {
-            return Err(format!(
-                "--scopes replaces {flag}: remove the flag, and write a rule into {}",
-                file.display()
-            ));
-        }
+        let rules = FlagRules {
+            allow: self.allow_nodes.clone(),
+            allow_identities: self.allow_identities.clone(),
+            follow: self.follow_nodes.clone(),
+            node_namespaces: self.node_namespaces.clone(),
+        };
+        let source = rule_source(self.scopes.as_deref(), &flags, rules)?;
         if !self.allow_identities.is_empty() && !self.allow_nodes.is_empty() {
             return Err(
                 "--allow-node does not apply with --allow-identity, because every proxy can claim a node id: remove --allow-node"
                     .to_owned(),
             );
         }
-        Ok(match &self.scopes {
-            Some(file) => RuleSourceConfig::File(file.clone()),
-            None => RuleSourceConfig::Flags(FlagRules {
-                allow: self.allow_nodes.clone(),
-                allow_identities: self.allow_identities.clone(),
-                follow: self.follow_nodes.clone(),
-                node_namespaces: self.node_namespaces.clone(),
-            }),
-        })
+        Ok(source)
+    }
+}
+
+/// The file of --scopes, else the rules of these flags, each with whether it is absent.
+///
+/// # Errors
+/// Both are given.
+pub(super) fn rule_source(
+    scopes: Option<&Path>,
+    flags: &[(&str, bool)],
+    rules: FlagRules,
+) -> Result<RuleSourceConfig, String> {
+    let Some(file) = scopes else {
+        return Ok(RuleSourceConfig::Flags(rules));
+    };
+    match flags.iter().find(|(_, is_absent)| !is_absent) {
+        None => Ok(RuleSourceConfig::File(file.to_owned())),
+        Some((flag, _)) => Err(format!(
+            "--scopes replaces {flag}: remove the flag, and write a rule into {}",
+            file.display()
+        )),
     }
 }
 

@@ -7,7 +7,7 @@ use headgate_kubernetes::policies::Controller;
 use headgate_publisher::FlagRules;
 
 use super::Output;
-use super::identity::parse_node_namespaces;
+use super::identity::{parse_node_namespaces, rule_source};
 use super::input::InputArgs;
 use crate::config::{RuleSourceConfig, TranslateConfig};
 
@@ -71,17 +71,12 @@ struct ScopeArgs {
 
 impl ScopeArgs {
     fn rules(&self) -> Result<RuleSourceConfig, String> {
-        match &self.scopes {
-            Some(file) if !self.node_namespaces.is_empty() => Err(format!(
-                "--scopes replaces --node-namespaces: remove the flag, and write a rule into {}",
-                file.display()
-            )),
-            Some(file) => Ok(RuleSourceConfig::File(file.clone())),
-            None => Ok(RuleSourceConfig::Flags(FlagRules {
-                node_namespaces: self.node_namespaces.clone(),
-                ..FlagRules::default()
-            })),
-        }
+        let flags = [("--node-namespaces", self.node_namespaces.is_empty())];
+        let rules = FlagRules {
+            node_namespaces: self.node_namespaces.clone(),
+            ..FlagRules::default()
+        };
+        rule_source(self.scopes.as_deref(), &flags, rules)
     }
 
     /// A flag that has an effect with `--istio` only.
