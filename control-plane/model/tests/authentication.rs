@@ -216,7 +216,7 @@ fn in_a_mesh_the_policy_says_what_to_use_instead() {
         accepted.message
     );
     assert_eq!(found(&only_mesh, reason::NOT_IN_MESH).len(), 1);
-    // A listener of Headgate's own beside the mesh applies it.
+    // A listener that Headgate renders, outside of the mesh, applies it.
     let both = plan(&["default"]);
     assert!(outcome(&both, "login").accepted.holds);
     assert_eq!(found(&both, reason::NOT_IN_MESH).len(), 1);

@@ -116,8 +116,9 @@ pub fn snapshot_with(
     })
 }
 
-/// The origins of the filter configurations: first the policies of `jwt_authn`, then those of Headgate's filters. A policy of which a part
-/// was left out is in neither list, because a proxy that accepts the configuration does not run the whole policy.
+/// The origins of the filter configurations: the policies in the configuration of `jwt_authn`, then the policies in the configurations of
+/// Headgate's filters. If a part of a policy was left out, the policy is in neither list: a proxy that accepts the configuration does not
+/// run the whole policy.
 fn origins(
     plan: &Plan,
     scope: &ScopeSpec,

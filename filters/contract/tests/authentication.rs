@@ -75,10 +75,10 @@ fn keys_are_inline_or_from_an_address() {
     for (keys, what) in [
         (json!([rsa()]), "RSA"),
         (json!([ed25519()]), "Ed25519"),
-        // What an issuer publishes beside its keys for signatures is ignored.
+        // Issuers also publish keys that verify no tokens. They are ignored.
         (
             json!([ec(), with(rsa(), "use", "enc"), with(ec(), "crv", "secp256k1"), { "kty": "new" }]),
-            "beside",
+            "a set with other keys",
         ),
     ] {
         assert!(

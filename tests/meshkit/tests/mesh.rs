@@ -122,7 +122,7 @@ fn client() -> Value {
     })
 }
 
-/// A pod of which only the gateway's proxy runs.
+/// The pod of the gateway. Its only container is the proxy.
 fn gateway() -> Value {
     let labels = json!({"istio": "ingressgateway", "sidecar.istio.io/inject": "true"});
     json!({

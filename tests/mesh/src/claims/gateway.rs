@@ -1,4 +1,4 @@
-//! The shipped overlay `istio-gateway`, in place of `istio-sidecar`.
+//! The shipped overlay `istio-gateway`, which replaces `istio-sidecar` for this claim.
 
 use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::client::{OpenAiRequest, Reply};
