@@ -131,6 +131,30 @@ async fn pods_are_admitted(kubectl: &Kubectl, directory: &Path) {
     }
 }
 
+/// Lists the objects of each kind that a directory defines, until the API server answers. Headgate's watches do this on a real cluster.
+/// Without a list, the deletion of a definition finds storage that initializes, and the API server tries again after minutes only.
+async fn kinds_are_listed(kubectl: &Kubectl, directory: &Path) {
+    let objects = documents(&kustomize(directory));
+    let definitions = objects
+        .iter()
+        .filter(|o| o["kind"] == "CustomResourceDefinition");
+    for definition in definitions {
+        let kind = definition["metadata"]["name"].as_str().unwrap();
+        eventually(
+            Duration::from_secs(60),
+            &format!("a list of {kind}"),
+            async || {
+                kubectl
+                    .run(["get", kind, "-A"])
+                    .await
+                    .map_err(|e| e.to_string())
+            },
+        )
+        .await
+        .unwrap();
+    }
+}
+
 async fn every_overlay_applies(way: Way) {
     let _alone = ALONE.lock().await;
     let kube = start().await;
@@ -139,6 +163,7 @@ async fn every_overlay_applies(way: Way) {
         let directory = overlay(name);
         applies_twice(&kubectl, &directory, way).await;
         pods_are_admitted(&kubectl, &directory).await;
+        kinds_are_listed(&kubectl, &directory).await;
         let directory = directory.to_str().unwrap();
         kubectl
             .run(["delete", "-k", directory, "--timeout=100s"])
