@@ -225,6 +225,13 @@ async fn restart(printer: &mut Printer, testbed: &MeshTestbed) {
             "canary",
             format!("{} after Headgate's pods were ready", ms(restarted.canary)),
         );
+        printer.row(
+            "all streams",
+            format!(
+                "{} after Headgate's pods were ready",
+                ms(restarted.connected)
+            ),
+        );
     });
 }
 

@@ -43,6 +43,8 @@ pub const HEADGATE: &str = "app.kubernetes.io/name=headgate";
 
 /// Deadline for what takes some seconds.
 pub(crate) const SOON: Duration = Duration::from_secs(120);
+/// How the name of the cluster of Headgate's xDS port begins.
+const XDS_CLUSTER: &str = "outbound|18000|";
 
 /// Options of a testbed.
 #[derive(Debug, Clone, Default)]
@@ -312,6 +314,29 @@ impl MeshTestbed {
     #[must_use]
     pub fn with_logs(&self, message: &str) -> String {
         format!("{message}\n{}", self.processes.log_tails(12))
+    }
+
+    /// The number of streams by which a proxy (`namespace/pod`) receives the configuration of its filters from Headgate. Istio keeps no
+    /// statistics of them, Envoy counts them as requests to the hosts of the cluster.
+    ///
+    /// # Errors
+    /// The pod has no proxy; its Envoy does not answer.
+    pub async fn config_streams(&self, pod: &str) -> Result<u64, MeshTestbedError> {
+        let clusters = self.mesh.admin(pod)?.clusters().await;
+        let clusters = clusters.map_err(|error| MeshTestbedError::Late(error.to_string()))?;
+        let each = |value: &Value, key: &str| value[key].as_array().cloned().unwrap_or_default();
+        let of_headgate = each(&clusters, "cluster_statuses")
+            .into_iter()
+            .filter(|cluster| {
+                let name = cluster["name"].as_str().unwrap_or_default();
+                name.starts_with(XDS_CLUSTER)
+            });
+        let stats = of_headgate
+            .flat_map(|cluster| each(&cluster, "host_statuses"))
+            .flat_map(|host| each(&host, "stats"))
+            .filter(|stat| stat["name"] == "rq_active")
+            .filter_map(|stat| stat["value"].as_str()?.parse::<u64>().ok());
+        Ok(stats.sum())
     }
 
     /// The address at which programs of a client reach Services on port 8000.
