@@ -85,7 +85,9 @@ down-k8s: down ## stop what `make up-k8s` started (same as `make down`)
 demo-mesh: ## the same in an Istio mesh: istiod, sidecars, a gateway; Headgate installed with kubectl
 	@$(TOOLS)/setup demo mesh registry
 	@$(TOOLS)/build-wasm
-	@$(WITH) cargo build --locked --release -p headgate -p headgate-testkit -p headgate-oci -p headgate-tests-mesh
+	@# First what `make demo` builds too: another set of packages means other features, and a second build.
+	@$(WITH) cargo build --locked --release -p headgate -p headgate-demo
+	@$(WITH) cargo build --locked --release -p headgate-testkit -p headgate-oci -p headgate-tests-mesh
 	@$(WITH) $(DEMO_MESH)
 
 bench: ## measure the filters against Envoy's own, and a cluster at full size; ARGS=--help lists options

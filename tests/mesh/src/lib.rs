@@ -10,6 +10,7 @@
 //! [`sequence`] checks the [`claims`] one after the other on one testbed. The demo prints the results, and a test runs the sequence.
 
 pub mod claims;
+mod collector;
 mod error;
 mod kustomization;
 mod manifests;

@@ -6,7 +6,7 @@ use headgate_demo::{BrokenClaim, Printer};
 
 use crate::claims::{
     bodies, budget, canary, gateway, inbound, install, metrics, others, outages, plugin, sidecars,
-    tags,
+    spans, tags,
 };
 use crate::error::MeshTestbedError;
 use crate::testbed::{MeshTestbed, Options};
@@ -89,6 +89,9 @@ async fn requests(printer: &mut Printer, testbed: &MeshTestbed) {
     let logged = metrics::access_log(testbed).await;
     printer.judge(metrics::LOG, logged, |printer, line| {
         printer.row("access log", line);
+    });
+    printer.judge(spans::CLAIM, spans::tags(testbed).await, |printer, tags| {
+        printer.row("span", tags.join(", "));
     });
     printer.section("Leave others alone");
     let untouched = others::service_is_untouched(testbed).await;

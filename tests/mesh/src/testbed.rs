@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
+use crate::collector::{self, Collector};
 use crate::error::MeshTestbedError;
 use crate::kustomization::Kustomization;
 use crate::manifests;
@@ -36,6 +37,8 @@ pub(crate) const INBOUND: &str = "inbound";
 /// The host of the model, as clients in the mesh name it.
 pub const HOST: &str = "llama3-70b.models.svc.cluster.local:8000";
 
+/// The namespace whose objects of Istio apply to the whole mesh.
+pub(crate) const ROOT_NAMESPACE: &str = "istio-system";
 /// Namespace of Headgate.
 pub const SYSTEM: &str = "headgate-system";
 /// The label of its pods.
@@ -65,6 +68,8 @@ pub struct MeshTestbed {
     pub gateway: u16,
     /// The port of the gateway on 127.0.0.1 that a Gateway and an HTTPRoute of the Gateway API configure.
     pub http_route: u16,
+    /// The collector of spans.
+    pub(crate) collector: Collector,
     _kubelet: Kubelet,
     dir: TempDir,
 }
@@ -78,7 +83,7 @@ impl MeshTestbed {
         let kube = Kube::start(KubeOptions::default()).await?;
         let mesh = MeshOptions {
             gateway_api: true,
-            config: json!({ "extensionProviders": [manifests::access_log()] }),
+            config: json!({ "extensionProviders": [manifests::access_log(), collector::provider()] }),
             ..MeshOptions::default()
         };
         let mesh = Mesh::start(&kube, mesh).await?;
@@ -100,6 +105,7 @@ impl MeshTestbed {
             processes,
             gateway: free_port()?,
             http_route: free_port()?,
+            collector: Collector::start().await?,
             _kubelet: kubelet,
             dir: tempfile::tempdir()?,
         };

@@ -11,4 +11,5 @@ pub mod others;
 pub mod outages;
 pub mod plugin;
 pub mod sidecars;
+pub mod spans;
 pub mod tags;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::client::{HttpClient, HttpRequest};
 use headgate_testkit::deadline::eventually;
+use tokio::net::TcpStream;
 
 use super::budget::{self, Exhausted};
 use super::canary::CANARY;
@@ -45,6 +46,7 @@ pub async fn starts_while_headgate_is_away(testbed: &MeshTestbed) -> ClaimResult
     let killed = testbed.kill(&format!("{CLIENTS}/{CLIENT}"), "istio-proxy");
     CLAIM.require_ok("the sidecar", killed)?;
     let dead = Instant::now();
+    until_refused(testbed).await?;
     let first = chat(testbed, "first")?;
     let tagged = testbed.until(
         "a tagged response",
@@ -84,6 +86,21 @@ pub async fn starts_while_headgate_is_away(testbed: &MeshTestbed) -> ClaimResult
         canary: canary.duration_since(up),
         connected: connected.duration_since(up),
     })
+}
+
+/// Waits until the killed Envoy accepts no connection. The kernel ends it shortly after pilot-agent; until then it serves requests.
+async fn until_refused(testbed: &MeshTestbed) -> ClaimResult<()> {
+    let proxy = testbed.mesh.proxy(&format!("{CLIENTS}/{CLIENT}"));
+    let outbound = CLAIM.require_ok("the sidecar", proxy)?.outbound;
+    let refused = eventually(
+        SOON,
+        "the end of the killed Envoy",
+        async || match TcpStream::connect((outbound, 8000)).await {
+            Ok(_) => Err("it accepts connections"),
+            Err(_) => Ok(()),
+        },
+    );
+    CLAIM.require_ok("the sidecar", refused.await)
 }
 
 /// Sends requests of new sessions until the canary serves one.
