@@ -233,7 +233,7 @@ async fn metrics(State(admin): State<Admin>) -> Response {
     ];
     for (port, identity) in ports {
         let identity = identity.as_ref().map(watch::Receiver::borrow);
-        if let Some((identity, at)) = identity.and_then(|i| i.not_after.map(|at| (i, at))) {
+        if let Some((identity, at)) = identity.and_then(|i| i.validity.map(|v| (i, v.not_after))) {
             let id = identity.spiffe_id.as_deref().unwrap_or_default();
             admin.metrics.certificate_expires(port, id, at);
         }

@@ -8,6 +8,7 @@ use headgate_identity::listener::ListenerState;
 use headgate_identity::{ListenerFiles, ListenerPem};
 use headgate_kubernetes::faults::{FaultPlace, Faults};
 use headgate_publisher::SnapshotStore;
+use headgate_report::metrics::Metrics;
 use headgate_translate::{ListenerCertificateSource as Source, ListenerSecrets, ListenerTls};
 use tokio::sync::watch;
 
@@ -62,10 +63,10 @@ impl ListenerTlsSource {
         self.tls.clone()
     }
 
-    /// Starts to follow the files. Problems go to `faults`.
-    pub(crate) fn follow(self, scopes: SnapshotStore, faults: Faults) {
+    /// Starts to follow the files. Problems go to `faults`, the end of the validity to `metrics`.
+    pub(crate) fn follow(self, scopes: SnapshotStore, faults: Faults, metrics: Arc<Metrics>) {
         if let Some(files) = self.files {
-            tokio::spawn(publish(files.state(), scopes, faults));
+            tokio::spawn(publish(files.state(), scopes, faults, metrics));
             tokio::spawn(files.run());
         }
     }
@@ -79,9 +80,15 @@ fn secrets(certificates: &ListenerPem) -> ListenerSecrets {
     }
 }
 
-async fn publish(mut state: watch::Receiver<ListenerState>, scopes: SnapshotStore, faults: Faults) {
-    let mut in_effect = state.borrow_and_update().certificates.clone();
-    while state.changed().await.is_ok() {
+async fn publish(
+    mut state: watch::Receiver<ListenerState>,
+    scopes: SnapshotStore,
+    faults: Faults,
+    metrics: Arc<Metrics>,
+) {
+    // The secrets of the first certificate are in the settings.
+    let mut in_effect = state.borrow().certificates.clone();
+    loop {
         let now = state.borrow_and_update().clone();
         match &now.problem {
             Some(problem) => faults.failed_in(
@@ -92,11 +99,15 @@ async fn publish(mut state: watch::Receiver<ListenerState>, scopes: SnapshotStor
             ),
             None => faults.succeeded(CERTIFICATE),
         }
+        metrics.listener_certificate_expires(now.certificates.validity.not_after);
         if now.certificates != in_effect {
             in_effect = now.certificates;
             let secrets = Arc::new(secrets(&in_effect));
             // Snapshots of many models take long, and streams run on the same threads.
             tokio::task::block_in_place(|| scopes.set_listener_secrets(secrets));
+        }
+        if state.changed().await.is_err() {
+            return;
         }
     }
 }

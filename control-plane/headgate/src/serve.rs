@@ -120,12 +120,12 @@ async fn serve(config: &ServeConfig, log_level: LogLevel) -> Result<(), Failure>
     }
     xds_port.follow(&scopes, &faults);
     admin_port.follow(&faults);
-    listener.follow(scopes.clone(), faults.clone());
     let ages = StatusAges::default();
     let metrics = Metrics::new(ages.started)
         .counting(Port::Xds, server.refusals())
         .counting(Port::Admin, admin_port.refusals());
     let metrics = Arc::new(metrics);
+    listener.follow(scopes.clone(), faults.clone(), metrics.clone());
     let admin = Admin {
         published,
         api: source.state(),

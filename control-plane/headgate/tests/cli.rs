@@ -437,7 +437,7 @@ fn status_without_a_control_plane_names_the_command_to_start_one() {
 fn serve_with_an_invalid_flag_exits_with_the_flag_and_the_fix() {
     let (models, wasm) = (shipped("models"), modules());
     let (models, wasm) = (path(&models), path(wasm.path()));
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["--models", models, "--admin-tokens"], "add --kube"),
         (&["--models", "/no/such", "--wasm", wasm], "/no/such"),
         (&["--models", models, "--wasm", "/no/such"], "make wasm"),
@@ -458,6 +458,19 @@ fn serve_with_an_invalid_flag_exits_with_the_flag_and_the_fix() {
         (
             &["--models", models, "--domain", "a/b=x.example"],
             "\"a/b\" is not a namespace",
+        ),
+        (
+            &["--models", models, "--domain", "a=http://x.example"],
+            "\"http://x.example\" is no domain",
+        ),
+        (
+            &["--models", models, "--domain", "a=x.example/v1"],
+            "is no domain",
+        ),
+        (&["--models", models, "--domain", "a=**"], "is no domain"),
+        (
+            &["--models", models, "--domain", "a=x.example:http"],
+            "is no domain",
         ),
     ];
     for (flags, expected) in cases {

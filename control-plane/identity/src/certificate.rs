@@ -1,4 +1,4 @@
-//! The SPIFFE id in a certificate: the only URI among its subject alternative names.
+//! What is read from a certificate: its SPIFFE id, which is the only URI among its subject alternative names, and its validity.
 
 use spiffe::SpiffeId;
 use x509_parser::certificate::X509Certificate;
@@ -49,15 +49,7 @@ pub fn spiffe_id(der: &[u8]) -> Result<SpiffeId, NoSpiffeId> {
     Ok(id)
 }
 
-/// The end of the validity of a DER certificate, in Unix seconds.
-///
-/// # Errors
-/// [`NoSpiffeId::Unreadable`].
-pub fn not_after(der: &[u8]) -> Result<i64, NoSpiffeId> {
-    Ok(parse(der)?.validity().not_after.timestamp())
-}
-
-fn parse(der: &[u8]) -> Result<X509Certificate<'_>, NoSpiffeId> {
+pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, NoSpiffeId> {
     match X509Certificate::from_der(der) {
         Ok(([], certificate)) => Ok(certificate),
         Ok(_) => Err(NoSpiffeId::Unreadable("bytes follow it".to_owned())),

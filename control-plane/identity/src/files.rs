@@ -14,9 +14,11 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::certificate::spiffe_id;
 use crate::server_identity::{
-    ClientCertificates, Credentials, IdentityError, PortTls, ServerIdentity, TrustBundles, publish,
+    ClientCertificates, Credentials, IdentityError, PortTls, Problem, ServerIdentity, TrustBundles,
+    publish,
 };
 use crate::stable::{Stable, follow};
+use crate::validity::unix_now;
 
 /// The files, and the trust domains that are allowed.
 #[derive(Debug, Clone)]
@@ -36,6 +38,8 @@ pub struct FileOptions {
 pub struct CertificateFiles {
     options: FileOptions,
     content: Stable<Result<Content, String>>,
+    /// When the validity of the certificate is to be judged again, in Unix seconds.
+    until: Option<i64>,
     identity: watch::Sender<ServerIdentity>,
 }
 
@@ -55,12 +59,13 @@ impl CertificateFiles {
     /// [`IdentityError`]: there is no last good identity to fall back to.
     pub fn new(options: FileOptions) -> Result<Self, IdentityError> {
         let content = Content::read(&options);
-        let identity = identity(&options, &content).map_err(IdentityError)?;
         let sender = watch::Sender::default();
-        publish(&sender, options.tls, Ok(identity));
+        let identity = identity(&options, &content).map_err(IdentityError)?;
+        let until = put_in_effect(&sender, &options, identity);
         Ok(Self {
             options,
             content: Stable::new(content),
+            until,
             identity: sender,
         })
     }
@@ -75,8 +80,14 @@ impl CertificateFiles {
         let options = &self.options;
         let read = || Content::read(options);
         let sender = &self.identity;
-        let apply = |content: &_| publish(sender, options.tls, identity(options, content));
-        follow(self.content, sender, read, apply).await;
+        let apply = |content: &_| match identity(options, content) {
+            Ok(identity) => put_in_effect(sender, options, identity),
+            Err(problem) => {
+                publish(sender, options.tls, Err(problem));
+                None
+            }
+        };
+        follow(self.content, self.until, sender, read, apply).await;
     }
 }
 
@@ -95,6 +106,31 @@ impl Content {
                 .collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// Publishes an identity, unless its certificate is not valid now and the one in effect is. Returns when this is to be judged again, in
+/// Unix seconds.
+fn put_in_effect(
+    to: &watch::Sender<ServerIdentity>,
+    options: &FileOptions,
+    identity: ServerIdentity,
+) -> Option<i64> {
+    let validity = identity.validity?;
+    let current = to.borrow().validity;
+    let verdict = validity.verdict(current, unix_now());
+    let problem = verdict.problem.map(|why| {
+        let path = options.directory.join("tls.crt");
+        format!("{}: {}: {why}", options.tls.flag, path.display())
+    });
+    let read = match (verdict.takes_effect, problem) {
+        (false, Some(problem)) => Err(problem),
+        (_, problem) => Ok(ServerIdentity {
+            problem: problem.map(|problem| Problem::after(to.borrow().problem.as_ref(), problem)),
+            ..identity
+        }),
+    };
+    publish(to, options.tls, read);
+    verdict.until
 }
 
 pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {

@@ -23,6 +23,7 @@ pub mod listener;
 mod refusal_log;
 pub mod server_identity;
 pub mod stable;
+pub mod validity;
 mod verifier;
 pub mod workload_api;
 
@@ -33,6 +34,7 @@ pub use self::listener::{ListenerFileOptions, ListenerFiles, ListenerPem};
 pub use self::server_identity::{
     ClientCertificates, IdentityError, PortTls, Problem, ServerIdentity, TrustBundles,
 };
+pub use self::validity::Validity;
 pub use self::workload_api::WorkloadApi;
 pub use spiffe::{SpiffeId, TrustDomain};
 pub use tokio_rustls::rustls;

@@ -2,13 +2,12 @@
 //! layout of cert-manager, and PEM bundles of other trust domains.
 //!
 //! Invariant: as with the certificate of the xDS port, changed files are used after two equal reads, and files that do not fit
-//! together change nothing but the problem that `status` shows.
+//! together, or a certificate that is not valid now, change nothing but the problem that `status` shows.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use spiffe::TrustDomain;
 use tokio::sync::watch;
@@ -17,10 +16,11 @@ use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::sign::CertifiedKey;
 
-use crate::certificate::{not_after, spiffe_id};
+use crate::certificate::spiffe_id;
 use crate::files::{certificates, read};
 use crate::server_identity::{IdentityError, Problem};
 use crate::stable::{Stable, follow};
+use crate::validity::{Validity, unix_now};
 
 /// The files.
 #[derive(Debug, Clone)]
@@ -46,14 +46,14 @@ pub struct ListenerPem {
     pub key: Vec<u8>,
     /// The certificates of the authorities of each allowed trust domain.
     pub bundles: BTreeMap<String, Vec<u8>>,
-    /// End of the validity of the certificate, in Unix seconds.
-    pub not_after: i64,
+    /// Validity of the certificate.
+    pub validity: Validity,
 }
 
 impl fmt::Debug for ListenerPem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ListenerPem")
-            .field("not_after", &self.not_after)
+            .field("validity", &self.validity)
             .finish_non_exhaustive()
     }
 }
@@ -72,6 +72,8 @@ pub struct ListenerState {
 pub struct ListenerFiles {
     options: ListenerFileOptions,
     content: Stable<Result<Content, String>>,
+    /// When the validity of the certificate is to be judged again, in Unix seconds.
+    until: Option<i64>,
     state: watch::Sender<ListenerState>,
 }
 
@@ -97,12 +99,15 @@ impl ListenerFiles {
     pub fn new(options: ListenerFileOptions) -> Result<Self, IdentityError> {
         let content = Content::read(&options);
         let certificates = parse(&options, &content).map_err(IdentityError)?;
+        let verdict = certificates.validity.verdict(None, unix_now());
+        let problem = verdict.problem.map(|why| not_valid(&options, &why));
         Ok(Self {
             options,
             content: Stable::new(content),
+            until: verdict.until,
             state: watch::Sender::new(ListenerState {
                 certificates: Arc::new(certificates),
-                problem: None,
+                problem: problem.map(|problem| Problem::after(None, problem)),
             }),
         })
     }
@@ -116,29 +121,46 @@ impl ListenerFiles {
     pub async fn run(self) {
         let options = &self.options;
         let read = || Content::read(options);
-        let apply = |content: &_| publish(&self.state, parse(options, content));
-        follow(self.content, &self.state, read, apply).await;
+        let apply = |content: &_| publish(&self.state, options, parse(options, content));
+        follow(self.content, self.until, &self.state, read, apply).await;
     }
 }
 
-fn publish(state: &watch::Sender<ListenerState>, parsed: Result<ListenerPem, String>) {
-    state.send_modify(|state| match parsed {
-        Ok(certificates) => {
-            tracing::info!(
-                not_after = certificates.not_after,
-                "the TLS certificate of the listener is in effect"
-            );
-            *state = ListenerState {
-                certificates: Arc::new(certificates),
-                problem: None,
-            };
-        }
-        Err(message) => {
-            let before = state.problem.as_ref();
-            let since = before.map_or_else(SystemTime::now, |before| before.since);
-            state.problem = Some(Problem { message, since });
-        }
+/// Publishes what the files say, unless the certificate is not valid now and the one in effect is. Returns when this is to be judged again,
+/// in Unix seconds.
+fn publish(
+    state: &watch::Sender<ListenerState>,
+    options: &ListenerFileOptions,
+    parsed: Result<ListenerPem, String>,
+) -> Option<i64> {
+    let mut until = None;
+    state.send_modify(|state| {
+        let problem = match parsed {
+            Ok(certificates) => {
+                let current = state.certificates.validity;
+                let verdict = certificates.validity.verdict(Some(current), unix_now());
+                until = verdict.until;
+                if verdict.takes_effect && *state.certificates != certificates {
+                    let not_after = certificates.validity.not_after;
+                    tracing::info!(
+                        not_after,
+                        "the TLS certificate of the listener is in effect"
+                    );
+                    state.certificates = Arc::new(certificates);
+                }
+                verdict.problem.map(|why| not_valid(options, &why))
+            }
+            Err(message) => Some(message),
+        };
+        let before = state.problem.take();
+        state.problem = problem.map(|problem| Problem::after(before.as_ref(), problem));
     });
+    until
+}
+
+fn not_valid(options: &ListenerFileOptions, why: &str) -> String {
+    let path = options.directory.join("tls.crt");
+    format!("--listener-tls: {}: {why}", path.display())
 }
 
 impl Content {
@@ -171,7 +193,7 @@ fn parse(
     let leaf = chain
         .first()
         .ok_or_else(|| fault("tls.crt", "no certificate in PEM"))?;
-    let not_after = not_after(leaf).map_err(|error| fault("tls.crt", &error.to_string()))?;
+    let validity = Validity::of(leaf).map_err(|error| fault("tls.crt", &error.to_string()))?;
     let id = spiffe_id(leaf).ok();
     CertifiedKey::from_der(chain.clone(), key, &ring::default_provider()).map_err(|error| {
         fault(
@@ -225,7 +247,7 @@ fn parse(
         chain: content.certificate.clone(),
         key: content.key.clone(),
         bundles,
-        not_after,
+        validity,
     })
 }
 

@@ -13,7 +13,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
 
-use crate::certificate::{not_after, spiffe_id};
+use crate::certificate::spiffe_id;
+use crate::validity::Validity;
 use crate::verifier::SpiffeVerifier;
 
 /// The certificates of the authorities of each trust domain, in DER.
@@ -33,6 +34,14 @@ pub struct Problem {
     pub since: SystemTime,
 }
 
+impl Problem {
+    /// The problem with this message, after the one `before`.
+    pub(crate) fn after(before: Option<&Self>, message: String) -> Self {
+        let since = before.map_or_else(SystemTime::now, |before| before.since);
+        Self { message, since }
+    }
+}
+
 /// The identity of this server, as its source knows it now.
 #[derive(Debug, Clone, Default)]
 pub struct ServerIdentity {
@@ -40,8 +49,8 @@ pub struct ServerIdentity {
     pub config: Option<Arc<ServerConfig>>,
     /// SPIFFE id of the server's certificate; `None` if it has none.
     pub spiffe_id: Option<String>,
-    /// End of the validity of the server's certificate, in Unix seconds.
-    pub not_after: Option<i64>,
+    /// Validity of the server's certificate.
+    pub validity: Option<Validity>,
     /// Trust domains whose certificates are allowed.
     pub trust_domains: Vec<String>,
     /// The problem of the source, if it has one. The rest is then the last good state.
@@ -114,7 +123,7 @@ impl ServerIdentity {
         } = credentials;
         let leaf = chain.first().ok_or("there is no certificate")?;
         let id = spiffe_id(leaf).ok().map(|id| id.to_string());
-        let not_after = not_after(leaf).map_err(|error| error.to_string())?;
+        let validity = Validity::of(leaf).map_err(|error| error.to_string())?;
         let provider = Arc::new(ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&version::TLS13])
@@ -137,7 +146,7 @@ impl ServerIdentity {
         Ok(Self {
             config: Some(Arc::new(config)),
             spiffe_id: id,
-            not_after: Some(not_after),
+            validity: Some(validity),
             trust_domains: match tls.clients {
                 ClientCertificates::Ignored => Vec::new(),
                 _ => allowed.iter().map(ToString::to_string).collect(),
@@ -186,7 +195,8 @@ pub(crate) fn publish(
 ) {
     to.send_if_modified(|identity| match read {
         Ok(new) => {
-            let (spiffe_id, not_after) = (new.spiffe_id.as_deref(), new.not_after);
+            let spiffe_id = new.spiffe_id.as_deref();
+            let not_after = new.validity.map(|validity| validity.not_after);
             let (port, trust_domains) = (tls.port, new.trust_domains.join(","));
             tracing::info!(
                 port,
@@ -203,8 +213,7 @@ pub(crate) fn publish(
             if before.is_some_and(|before| before.message == message) {
                 return false;
             }
-            let since = before.map_or_else(SystemTime::now, |before| before.since);
-            identity.problem = Some(Problem { message, since });
+            identity.problem = Some(Problem::after(before, message));
             true
         }
     });

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::validity::unix_now;
+
 /// Time between two reads.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 
@@ -40,18 +42,22 @@ impl<C: Clone + PartialEq> Stable<C> {
 }
 
 /// Reads again and again, and calls `apply` with each content that is to be used, until the last receiver of `state` is dropped.
+/// `apply` returns when the same content is to be applied again, in Unix seconds; `until`: when that of the first read is.
 pub(crate) async fn follow<C: Clone + PartialEq, S>(
     mut content: Stable<C>,
+    mut until: Option<i64>,
     state: &watch::Sender<S>,
     read: impl Fn() -> C,
-    apply: impl Fn(&C),
+    apply: impl Fn(&C) -> Option<i64>,
 ) {
     loop {
         tokio::select! {
             () = state.closed() => return,
             () = tokio::time::sleep(CHECK_EVERY) => {
                 if let Some(content) = content.read(read()) {
-                    apply(content);
+                    until = apply(content);
+                } else if until.is_some_and(|until| unix_now() >= until) {
+                    until = apply(&content.used);
                 }
             }
         }

@@ -224,7 +224,7 @@ async fn changed_files_are_used_for_new_handshakes() {
         .volume
         .write_tls(&other.issue(SERVER).unwrap(), &both)
         .unwrap();
-    let first = server.identity.borrow().not_after;
+    let first = server.identity.borrow().validity;
     assert!(first.is_some());
     common::identity_that(&server.identity, "the new certificate", |_| true).await;
     headgate_testkit::deadline::eventually(common::SOON, "the new certificate", async || {

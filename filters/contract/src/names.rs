@@ -144,6 +144,20 @@ pub const FILTER_STATE_PREFIX: &str = "headgate.";
 /// Default header that names the tenant.
 pub const DEFAULT_TENANT_HEADER: &str = "x-tenant-id";
 
+/// Longest DNS name, in bytes.
+pub const HOST_BYTES: usize = 253;
+
+/// Whether a text is a DNS name, or one whose first label is `*`.
+#[must_use]
+pub fn is_host(text: &str) -> bool {
+    let name = text.strip_prefix("*.").unwrap_or(text);
+    let is_label = |label: &str| {
+        let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        (1..=63).contains(&label.len()) && label.chars().all(inner)
+    };
+    text.len() <= HOST_BYTES && name.split('.').all(is_label)
+}
+
 /// The host of a virtual host's name (`llama3-70b.models.svc.cluster.local:8000`, `[::1]:8000`): without its port, without a final
 /// dot, and an IPv6 address without its brackets. Its case is as it was.
 #[must_use]

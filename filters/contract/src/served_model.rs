@@ -49,6 +49,7 @@ mod raw {
     use serde::{Deserialize, Serialize};
 
     use super::OnBaseLost;
+    use crate::names::{HOST_BYTES, is_host};
     use crate::{Duration, MAX_TOKENS, ModelId};
 
     /// Most names of a model.
@@ -57,8 +58,6 @@ mod raw {
     const NAME_BYTES: usize = 256;
     /// Most hosts of a model.
     const MAX_HOSTS: usize = 32;
-    /// Longest host, in bytes: that of a DNS name.
-    const HOST_BYTES: usize = 253;
     /// Longest name of an installation, in bytes.
     const CONTROLLER_BYTES: usize = 253;
 
@@ -113,16 +112,6 @@ mod raw {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[cfg_attr(feature = "schema", schemars(length(min = 1, max = CONTROLLER_BYTES)))]
         controller_name: Option<String>,
-    }
-
-    /// Whether a text is a DNS name, or one whose first label is `*`.
-    fn is_host(text: &str) -> bool {
-        let name = text.strip_prefix("*.").unwrap_or(text);
-        let is_label = |label: &str| {
-            let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-            (1..=63).contains(&label.len()) && label.chars().all(inner)
-        };
-        text.len() <= HOST_BYTES && name.split('.').all(is_label)
     }
 
     /// A number of tokens, written as a number or as text, or `context`.

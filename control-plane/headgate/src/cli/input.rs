@@ -280,6 +280,16 @@ impl InputArgs {
     }
 }
 
+/// Whether a text is `*`, or a DNS name or `*.NAME`, with a port or without.
+fn is_domain(text: &str) -> bool {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) => (host, Some(port)),
+        None => (text, None),
+    };
+    let is_port = |port: &str| port == "*" || port.parse::<u16>().is_ok();
+    text == "*" || (names::is_host(host) && port.is_none_or(is_port))
+}
+
 /// An absolute path, without the slashes at its end.
 fn parse_proxy_path(text: &str) -> Result<String, String> {
     if !text.starts_with('/') {
@@ -295,6 +305,11 @@ fn parse_domains(text: &str) -> Result<(String, Vec<String>), String> {
     let domains: Vec<String> = domains.split(',').map(|d| d.trim().to_owned()).collect();
     if domains.iter().any(String::is_empty) {
         return Err("a domain is empty: write NAMESPACE=DOMAIN,DOMAIN".to_owned());
+    }
+    if let Some(domain) = domains.iter().find(|domain| !is_domain(domain)) {
+        return Err(format!(
+            "{domain:?} is no domain: write a DNS name without scheme and path, such as ai.example.com or *.example.com, or `*`"
+        ));
     }
     Ok((parse_namespace(namespace)?, domains))
 }

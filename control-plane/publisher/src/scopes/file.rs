@@ -116,8 +116,20 @@ impl Match {
 /// A message with the line, the field and the fix.
 pub fn parse_scope_file(text: &str, served: Option<&[String]>) -> Result<Vec<ScopeRule>, String> {
     let options = serde_saphyr::options! { with_snippet: false };
+    if text.trim().is_empty() {
+        return Err("the file is empty, so no proxy would be allowed: write `rules:` with at least one rule".to_owned());
+    }
     let file: RawFile =
-        serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())?;
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| match error {
+            serde_saphyr::Error::MultipleDocuments { .. } => {
+                "the file has several YAML documents: write one, with all rules in one list `rules`"
+                    .to_owned()
+            }
+            error => error.to_string(),
+        })?;
+    if file.rules.is_empty() {
+        return Err("`rules` is empty, so no proxy would be allowed: add a rule".to_owned());
+    }
     for (rule, served) in file.rules.iter().zip(std::iter::repeat(served)) {
         if let Some(served) = served {
             rule.check(served)?;

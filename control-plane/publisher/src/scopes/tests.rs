@@ -336,6 +336,15 @@ fn errors_of_the_file_name_the_line_the_field_and_the_fix() {
             ["line 4", "empty", "remove the field"],
         ),
         ("rules:\n- match: {}", ["line 2", "missing", "name"]),
+        (
+            "rules: []\n",
+            ["`rules` is empty", "no proxy", "add a rule"],
+        ),
+        (" \n", ["file is empty", "no proxy", "`rules:`"]),
+        (
+            "rules:\n- name: a\n---\nrules:\n- name: b\n",
+            ["several YAML documents", "write one", "`rules`"],
+        ),
     ] {
         let error = parse_scope_file(yaml, Some(&served)).unwrap_err();
         for part in parts {

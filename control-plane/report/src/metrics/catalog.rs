@@ -104,6 +104,12 @@ pub const FAMILIES: &[MetricFamily] = &[
         &["spiffe_id"],
         "End of the validity of the certificate of the admin port, in Unix seconds; no series if the port has none",
     ),
+    family(
+        "headgate_listener_certificate_expiry_timestamp_seconds",
+        "gauge",
+        &[],
+        "End of the validity of the certificate that proxies present to clients, in Unix seconds; no series without --listener-tls",
+    ),
     family("headgate_proxies", "gauge", &[], "Connected proxies"),
     family(
         "headgate_proxies_current",

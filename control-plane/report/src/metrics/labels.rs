@@ -2,6 +2,9 @@
 
 use prometheus_client::encoding::EncodeLabelSet;
 
+/// A series without labels that is absent until it is set.
+pub(super) type NoLabels = [(&'static str, &'static str); 0];
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct BuildLabels {
     pub version: &'static str,

@@ -28,7 +28,7 @@ use tokio::sync::broadcast;
 pub use self::catalog::{FAMILIES, MetricFamily};
 use self::deliveries::Deliveries;
 use self::labels::{
-    BuildLabels, KindLabels, ReasonLabels, SourceLabels, TypeLabels, VersionLabels,
+    BuildLabels, KindLabels, NoLabels, ReasonLabels, SourceLabels, TypeLabels, VersionLabels,
 };
 pub use self::ports::Port;
 use self::ports::PortMetrics;
@@ -58,6 +58,7 @@ pub struct Metrics {
     source_errors: Family<SourceLabels, Counter>,
     publications: Counter,
     ports: [PortMetrics; 2],
+    listener_certificate: Family<NoLabels, Gauge>,
     proxies: Gauge,
     current_proxies: Gauge,
     synced: Gauge,
@@ -114,6 +115,7 @@ impl Metrics {
             source_errors: Family::default(),
             publications: Counter::default(),
             ports: [PortMetrics::new(Port::Xds), PortMetrics::new(Port::Admin)],
+            listener_certificate: Family::default(),
             proxies: Gauge::default(),
             current_proxies: Gauge::default(),
             synced: Gauge::default(),
@@ -137,6 +139,11 @@ impl Metrics {
     pub fn certificate_expires(&self, port: Port, spiffe_id: &str, at: i64) {
         let of_port = self.ports.iter().filter(|p| p.port() == port);
         of_port.for_each(|ports| ports.certificate_expires(spiffe_id, at));
+    }
+
+    /// Sets the end of the validity of the certificate that proxies present, in Unix seconds.
+    pub fn listener_certificate_expires(&self, at: i64) {
+        self.listener_certificate.get_or_create(&[]).set(at);
     }
 
     fn register_all(&mut self, started: SystemTime) {
@@ -178,6 +185,8 @@ impl Metrics {
         for port in &self.ports {
             port.register(to);
         }
+        let expiry = "headgate_listener_certificate_expiry_timestamp_seconds";
+        register(to, expiry, &self.listener_certificate);
         register(to, "headgate_proxies", &self.proxies);
         register(to, "headgate_proxies_current", &self.current_proxies);
         register(to, "headgate_synced", &self.synced);
@@ -356,6 +365,7 @@ mod tests {
         for port in [Port::Xds, Port::Admin] {
             metrics.certificate_expires(port, "spiffe://a.test/x", 1);
         }
+        metrics.listener_certificate_expires(1);
         let mut report = Report {
             models: vec![ModelReport::default()],
             api: Some(ApiReport {
