@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use headgate_model::{NamespacePlan, Plan, PolicyCondition, PolicyId};
+use headgate_model::{
+    NamespacePlan, Plan, PolicyCondition, PolicyId, condition_reason, reason as of_object,
+};
 
 use super::query::Query;
 use super::{ConditionReport, PolicyReport};
@@ -17,12 +19,24 @@ pub(super) fn policies(plan: &Plan, query: &Query) -> Vec<PolicyReport> {
     let all = plan.policies.iter().map(|(id, outcome)| PolicyReport {
         policy: id.to_string(),
         generation: outcome.generation,
-        accepted: condition(&outcome.accepted),
+        accepted: invalid(plan, id).unwrap_or_else(|| condition(&outcome.accepted)),
         resolved: condition(&outcome.resolved),
         models: models(id),
     });
     all.filter(|policy| applies_to(plan, policy, query))
         .collect()
+}
+
+/// The condition of a policy whose object is invalid as it is now. Its last valid version is in the plan.
+fn invalid(plan: &Plan, id: &PolicyId) -> Option<ConditionReport> {
+    let object = id.clone().into();
+    let mut findings = plan.findings.iter();
+    let finding = findings.find(|f| f.reason == of_object::UNREADABLE && f.object == object)?;
+    Some(ConditionReport {
+        holds: false,
+        reason: condition_reason::INVALID.to_owned(),
+        message: finding.message.clone(),
+    })
 }
 
 fn condition(condition: &PolicyCondition) -> ConditionReport {
@@ -54,4 +68,54 @@ fn applies_to(plan: &Plan, policy: &PolicyReport, query: &Query) -> bool {
             let all = policy.models.contains(&format!("{namespace}/*"));
             wanted.any(|(id, _)| all || policy.models.contains(&format!("{namespace}/{id}")))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec};
+    use headgate_model::{Finding, PolicyOutcome, Severity};
+
+    use super::*;
+
+    #[test]
+    fn an_invalid_policy_is_not_accepted_although_its_last_valid_version_is_in_the_plan() {
+        let id = PolicyId {
+            kind: TokenBucketPolicySpec::KIND,
+            namespace: "default".to_owned(),
+            name: "fair".to_owned(),
+        };
+        let holds = |reason| PolicyCondition {
+            holds: true,
+            reason,
+            message: String::new(),
+        };
+        let outcome = PolicyOutcome {
+            generation: 1,
+            accepted: holds(condition_reason::ACCEPTED),
+            resolved: holds(condition_reason::RESOLVED),
+            at: None,
+            authenticates: false,
+            namespaces: BTreeSet::new(),
+            unserved: BTreeSet::new(),
+        };
+        let mut plan = Plan {
+            policies: [(id.clone(), outcome)].into(),
+            ..Plan::default()
+        };
+        let everything = Query::default();
+        assert!(policies(&plan, &everything)[0].accepted.holds);
+        plan.findings.push(Finding {
+            object: id.clone().into(),
+            reason: of_object::UNREADABLE,
+            severity: Severity::Error,
+            origin: id.to_string(),
+            message: "the last valid version stays in effect: capacity must be positive".to_owned(),
+        });
+        let accepted = &policies(&plan, &everything)[0].accepted;
+        assert_eq!(
+            (accepted.holds, accepted.reason.as_str()),
+            (false, "Invalid")
+        );
+        assert!(accepted.message.contains("capacity"), "{accepted:?}");
+    }
 }

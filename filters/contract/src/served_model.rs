@@ -49,7 +49,7 @@ mod raw {
     use serde::{Deserialize, Serialize};
 
     use super::OnBaseLost;
-    use crate::names::{HOST_BYTES, is_host};
+    use crate::names::is_host;
     use crate::{Duration, MAX_TOKENS, ModelId};
 
     /// Most names of a model.
@@ -106,7 +106,7 @@ mod raw {
         /// Hosts whose requests are for the model, besides its Services: at most 32, each of 1–253 bytes. A host counts if a domain of the
         /// namespace (`--domain`) contains it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        #[cfg_attr(feature = "schema", schemars(length(max = MAX_HOSTS), inner(length(min = 1, max = HOST_BYTES))))]
+        #[cfg_attr(feature = "schema", schemars(length(max = MAX_HOSTS), inner(length(min = 1, max = crate::names::HOST_BYTES))))]
         hosts: Vec<String>,
         /// `--controller-name` of the installation that manages this object. Default: the installation with the default name.
         #[serde(default, skip_serializing_if = "Option::is_none")]
