@@ -598,6 +598,7 @@ fn bootstrap_keeps_everything_of_the_shipped_one() {
         ),
         (&["--server-name", "x"], "--server-name does not apply"),
         (&["--xds", "nowhere"], "write HOST:PORT"),
+        (&["--xds", "host:0"], "write HOST:PORT"),
     ] {
         let out = headgate(&[&["bootstrap"], flags].concat());
         assert_eq!(out.status.code(), Some(2));

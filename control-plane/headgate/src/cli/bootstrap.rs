@@ -1,6 +1,7 @@
 //! Flags of `headgate bootstrap`.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -165,9 +166,10 @@ fn parse_target(text: &str) -> Result<XdsTarget, String> {
     if host.parse::<IpAddr>().is_err() && (host.is_empty() || !host.chars().all(is_host)) {
         return Err(wrong());
     }
+    let port: NonZeroU16 = port.parse().map_err(|_| wrong())?;
     Ok(XdsTarget {
         host: host.to_owned(),
-        port: port.parse().map_err(|_| wrong())?,
+        port: port.get(),
     })
 }
 

@@ -26,7 +26,8 @@ pub(super) fn instructions(source: Source, addresses: &Addresses, state: &State)
   curl -s http://{admin}/syncz"
         ),
     );
-    format!("{place}\n\nTry:\n{traffic}\n{lines}\n{end}\n\nEnd it with `make down`.")
+    let down = format!("{}make down", addresses.xds_setting());
+    format!("{place}\n\nTry:\n{traffic}\n{lines}\n{end}\n\nEnd it with `{down}`.")
 }
 
 fn place(source: Source, addresses: &Addresses, state: &State) -> String {

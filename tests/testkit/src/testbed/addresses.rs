@@ -42,6 +42,16 @@ pub struct Addresses {
 }
 
 impl Addresses {
+    /// The xDS address as a command line sets it, with a space after it; empty if it is the default.
+    #[must_use]
+    pub fn xds_setting(&self) -> String {
+        let AddressVariable(name, default) = XDS;
+        match self.xds.to_string() {
+            xds if xds == default => String::new(),
+            xds => format!("{name}={xds} "),
+        }
+    }
+
     /// Free ports on 127.0.0.1. The ports of the mock models are 0 until they start.
     ///
     /// # Errors
