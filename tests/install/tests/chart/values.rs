@@ -2,10 +2,25 @@
 
 use std::collections::BTreeSet;
 
-use headgate_tests_install::text;
+use headgate_tests_install::{output, text};
 use serde_json::Value;
 
 use super::template;
+
+const MODES: [&str; 4] = [
+    "mode=control-plane",
+    "mode=standalone",
+    "mode=istio-sidecar",
+    "mode=istio-gateway",
+];
+
+#[track_caller]
+fn assert_refused(values: &[&str], message: &str) {
+    let refused = template("headgate", values).output().unwrap();
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success(), "{values:?} is accepted");
+    assert!(stderr.contains(message), "{values:?}: {stderr}");
+}
 
 #[test]
 fn wrong_values_are_refused_with_their_path() {
@@ -14,14 +29,21 @@ fn wrong_values_are_refused_with_their_path() {
         ("replica=3", "replica"),
         ("identity.type=tls", "/identity/type"),
         ("istio.clients=default", "/istio/clients"),
+        ("istio.clients={apps,apps}", "/istio/clients"),
         ("image.digest=abc", "/image/digest"),
+        ("envoy.image.tag=", "/envoy/image/tag"),
         ("listenerTls.source=files", "/listenerTls/source"),
         ("adminTls.secret=x", "secret"),
+        ("defaultNamespace=BAD_", "/defaultNamespace"),
+        ("rootNamespace=a b", "/rootNamespace"),
+        ("istio.gateway.namespace=a.b", "/istio/gateway/namespace"),
+        ("istio.clients={apps,-}", "/istio/clients/1"),
+        ("domains.BAD_={ai.example.com}", "'BAD_'"),
+        ("domains.models={ai.example.com,a b}", "/domains/models/1"),
+        ("controllerName=a_b/c", "/controllerName"),
+        ("extraEnv[0].value=x", "/extraEnv/0"),
     ] {
-        let output = template("headgate", &[value]).output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.status.success(), "{value} is accepted");
-        assert!(stderr.contains(path), "{value}: {stderr}");
+        assert_refused(&[value], path);
     }
     for (values, message) in [
         (
@@ -62,13 +84,60 @@ fn wrong_values_are_refused_with_their_path() {
     }
 }
 
-/// The paths of all values. The content of a pod's fields is not ours.
+/// Whether nothing can be given instead of the default: it is empty, or the field of a pod is optional.
+fn is_optional(path: &str, default: &Value) -> bool {
+    let field = path.rsplit('.').next().unwrap_or_default();
+    match default {
+        Value::String(text) => text.is_empty(),
+        Value::Array(values) => values.is_empty(),
+        Value::Object(map) => map.is_empty() || POD_FIELDS.contains(&field),
+        _ => false,
+    }
+}
+
+#[test]
+fn null_removes_what_is_optional_and_is_refused_elsewhere() {
+    let values: Value = serde_saphyr::from_str(&text("charts/headgate/values.yaml")).unwrap();
+    let mut leaves = BTreeSet::new();
+    paths(&values, "", &mut leaves);
+    let above = |leaf: &String| {
+        let dots = leaf.match_indices('.').map(|(at, _)| leaf[..at].to_owned());
+        dots.chain([leaf.clone()]).collect::<Vec<_>>()
+    };
+    let all: BTreeSet<String> = leaves.iter().flat_map(above).collect();
+    let with_metrics = |mode, value: &str| {
+        let mut values = vec![mode, "metrics.enabled=true"];
+        values.extend((!value.is_empty()).then_some(value));
+        output(&mut template("headgate", &values))
+    };
+    let defaults = MODES.map(|mode| with_metrics(mode, ""));
+    for path in &all {
+        let default = values
+            .pointer(&format!("/{}", path.replace('.', "/")))
+            .unwrap();
+        let null = format!("{path}=null");
+        if !is_optional(path, default) {
+            let field = path.rsplit('.').next().unwrap();
+            assert_refused(&[&null], &format!("missing property '{field}'"));
+            continue;
+        }
+        for (mode, expected) in MODES.iter().zip(&defaults) {
+            let found = with_metrics(mode, &null);
+            // A pod field has a default, which goes.
+            let is_pod_field = default.as_object().is_some_and(|map| !map.is_empty());
+            assert!(is_pod_field || found == *expected, "{mode}: {null}");
+        }
+    }
+}
+
+/// Fields of a pod with a default that may go, and whose content is not ours.
+const POD_FIELDS: [&str; 2] = ["resources", "nodeSelector"];
+
+/// The paths of all values.
 fn paths(value: &Value, path: &str, found: &mut BTreeSet<String>) {
     let field = path.rsplit('.').next().unwrap_or_default();
     match value {
-        Value::Object(map)
-            if !map.is_empty() && !["resources", "nodeSelector"].contains(&field) =>
-        {
+        Value::Object(map) if !map.is_empty() && !POD_FIELDS.contains(&field) => {
             for (key, value) in map {
                 let path = if path.is_empty() {
                     key.clone()
