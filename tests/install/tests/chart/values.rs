@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use headgate_tests_install::{output, text};
 use serde_json::Value;
 
-use super::template;
+use super::{objects, template};
 
 const MODES: [&str; 4] = [
     "mode=control-plane",
@@ -45,43 +45,121 @@ fn wrong_values_are_refused_with_their_path() {
     ] {
         assert_refused(&[value], path);
     }
-    for (values, message) in [
+}
+
+#[test]
+fn values_that_contradict_each_other_are_refused_with_the_fix() {
+    let cases: [(&[&str], &str); 12] = [
         (
-            ["mode=istio-sidecar", "identity.type=spire"],
+            &["mode=istio-sidecar", "identity.type=spire"],
             "identity.type must be `none`",
         ),
         (
-            ["identity.type=spire", "allowNodes={edge-*}"],
+            &["identity.type=spire", "allowNodes={edge-*}"],
             "use identity.allow",
         ),
         (
-            ["identity.type=none", "listenerTls.source=secret"],
+            &["identity.allow={spiffe://example.org/*}"],
+            "identity.allow needs proxies with an identity: set identity.type",
+        ),
+        (
+            &["mode=control-plane", "identity.allow={x}", "allowNodes={y}"],
             "set identity.type",
         ),
         (
-            ["identity.type=certManager", "listenerTls.source=spire"],
+            &["identity.type=none", "listenerTls.source=secret"],
+            "set identity.type",
+        ),
+        (
+            &["identity.type=certManager", "listenerTls.source=spire"],
             "set identity.type=spire",
         ),
         (
-            ["mode=istio-gateway", "listenerTls.source=spire"],
+            &["mode=istio-gateway", "listenerTls.source=spire"],
             "the mesh terminates TLS",
         ),
         (
-            ["identity.type=spire", "listenerTls.http3=true"],
+            &["identity.type=spire", "listenerTls.http3=true"],
             "set listenerTls.source",
         ),
+        (&["adminTls.identities={x}"], "set adminTls.secretName"),
         (
-            ["mode=standalone", "adminTls.identities={x}"],
-            "set adminTls.secretName",
+            &["autoscaling.enabled=true", "autoscaling.minReplicas=9"],
+            "autoscaling.minReplicas (9) is greater than autoscaling.maxReplicas (5)",
+        ),
+        (
+            &[
+                "mode=istio-gateway",
+                "istio.gateway.namespace=headgate-system",
+            ],
+            "istio.gateway.namespace must not be the namespace of the release (headgate-system)",
+        ),
+        (
+            &["domains.a={ai.example.com}", "domains.b={AI.example.com}"],
+            "domains has AI.example.com twice, in a and in b",
+        ),
+    ];
+    for (values, message) in cases {
+        assert_refused(values, message);
+    }
+}
+
+#[test]
+fn what_the_chart_sets_on_pods_cannot_be_set_again() {
+    for (mode, map, key) in [
+        (MODES[1], "podLabels", "app.kubernetes.io/name"),
+        (MODES[0], "podLabels", "app.kubernetes.io/instance"),
+        (MODES[2], "podLabels", "app.kubernetes.io/component"),
+        (MODES[3], "podLabels", "sidecar.istio.io/inject"),
+        (
+            MODES[1],
+            "podAnnotations",
+            "kubectl.kubernetes.io/default-container",
+        ),
+        (MODES[2], "podAnnotations", "proxy.istio.io/config"),
+        (MODES[1], "envoy.podLabels", "app.kubernetes.io/version"),
+        (MODES[1], "envoy.podLabels", "headgate.dev/proxy"),
+        (
+            MODES[1],
+            "envoy.podAnnotations",
+            "headgate.dev/bootstrap-checksum",
         ),
     ] {
-        let refused = template("headgate", &values).output().unwrap();
-        let stderr = String::from_utf8(refused.stderr).unwrap();
-        assert!(
-            !refused.status.success() && stderr.contains(message),
-            "{stderr}"
-        );
+        let value = format!("{map}.{}=other", key.replace('.', r"\."));
+        let message = format!("{map} has {key}, which the chart sets itself: remove it from {map}");
+        assert_refused(&[mode, &value], &message);
     }
+    for name in ["POD_IP", "HEADGATE_ADMIN_CA"] {
+        let value = format!("extraEnv[0].name={name}");
+        let message = format!("extraEnv has {name}, which the chart sets itself");
+        assert_refused(&["adminTls.secretName=admin", &value], &message);
+    }
+    assert_refused(
+        &["extraEnv[0].name=A", "extraEnv[1].name=A"],
+        "extraEnv names twice",
+    );
+}
+
+#[test]
+fn labels_annotations_and_variables_are_added_to_those_of_the_chart() {
+    let values = [
+        MODES[2],
+        "podLabels.team=inference",
+        r"podLabels.istio\.io/rev=canary",
+        "podAnnotations.note=x",
+        "extraEnv[0].name=TZ",
+        "extraEnv[0].value=UTC",
+    ];
+    let objects = objects(&output(&mut template("headgate", &values)));
+    let pods = &objects["Deployment headgate-system/headgate"]["spec"]["template"];
+    let labels = &pods["metadata"]["labels"];
+    assert_eq!(labels["team"], "inference");
+    assert_eq!(labels["istio.io/rev"], "canary");
+    assert_eq!(labels["app.kubernetes.io/name"], "headgate");
+    assert_eq!(pods["metadata"]["annotations"]["note"], "x");
+    let variables = pods["spec"]["containers"][0]["env"].as_array().unwrap();
+    let names: Vec<&Value> = variables.iter().map(|variable| &variable["name"]).collect();
+    assert_eq!(names, ["POD_NAMESPACE", "POD_NAME", "POD_IP", "TZ"]);
 }
 
 /// Whether nothing can be given instead of the default: it is empty, or the field of a pod is optional.
