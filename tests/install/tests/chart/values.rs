@@ -162,6 +162,24 @@ fn labels_annotations_and_variables_are_added_to_those_of_the_chart() {
     assert_eq!(names, ["POD_NAMESPACE", "POD_NAME", "POD_IP", "TZ"]);
 }
 
+#[test]
+fn text_of_values_stays_text() {
+    let mut command = template("headgate", &["mode=control-plane"]);
+    command.args(["--set-json", r#"allowNodes=["a: b # c"]"#]);
+    let objects_of_nodes = objects(&output(&mut command));
+    let args = &objects_of_nodes["Deployment headgate-system/headgate"]["spec"]["template"]["spec"]
+        ["containers"][0]["args"];
+    let args = args.as_array().unwrap();
+    assert!(
+        args.contains(&Value::from("--allow-node=a: b # c")),
+        "{args:?}"
+    );
+    let mut command = template("headgate", &["mode=istio-gateway"]);
+    command.args(["--set-string", "istio.gateway.namespace=123"]);
+    let objects = objects(&output(&mut command));
+    assert!(objects.contains_key("Deployment 123/headgate-gateway"));
+}
+
 /// Whether nothing can be given instead of the default: it is empty, or the field of a pod is optional.
 fn is_optional(path: &str, default: &Value) -> bool {
     let field = path.rsplit('.').next().unwrap_or_default();
