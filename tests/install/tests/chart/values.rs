@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use headgate_tests_install::{output, text};
+use headgate_tests_install::{output, repository, text};
 use serde_json::Value;
 
-use super::{objects, template};
+use super::{helm, objects, template};
 
 const MODES: [&str; 4] = [
     "mode=control-plane",
@@ -178,6 +178,35 @@ fn text_of_values_stays_text() {
     command.args(["--set-string", "istio.gateway.namespace=123"]);
     let objects = objects(&output(&mut command));
     assert!(objects.contains_key("Deployment 123/headgate-gateway"));
+}
+
+#[test]
+fn the_notes_have_the_commands_for_roles_that_the_chart_does_not_make() {
+    let notes = |values: &[&str]| {
+        let mut install = helm();
+        install
+            .args(["install", "blue"])
+            .arg(repository("charts/headgate"))
+            .args(["--namespace", "gates", "--dry-run=client"]);
+        for value in values {
+            install.args(["--set", value]);
+        }
+        let report = output(&mut install);
+        report.split_once("NOTES:").unwrap().1.to_owned()
+    };
+    let flags = "--install-namespace gates --service-account blue-headgate";
+    let base = format!("headgate schema rbac --admin-tokens {flags}");
+    let mesh = format!("headgate schema rbac --istio {flags}");
+    for mode in MODES {
+        assert!(!notes(&[mode]).contains("schema rbac"), "{mode}");
+        let notes = notes(&[mode, "rbac.create=false"]);
+        assert!(notes.contains(&base), "{mode}: {notes}");
+        assert_eq!(
+            notes.contains(&mesh),
+            mode.starts_with("mode=istio-"),
+            "{mode}: {notes}"
+        );
+    }
 }
 
 /// Whether nothing can be given instead of the default: it is empty, or the field of a pod is optional.
