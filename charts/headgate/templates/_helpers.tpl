@@ -29,6 +29,57 @@ app.kubernetes.io/part-of: headgate
 app.kubernetes.io/version: {{ .Chart.AppVersion }}
 {{- end -}}
 
+{{/* The labels, annotations and environment that the chart sets itself on the pods of the control plane, and of the gateway of Envoys. */}}
+{{- define "headgate.controlPlaneLabels" -}}
+{{ include "headgate.podLabels" . }}
+app.kubernetes.io/component: control-plane
+{{- if include "headgate.isIstio" . }}
+sidecar.istio.io/inject: "true"
+{{- with .Values.istio.revision }}
+istio.io/rev: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- end -}}
+{{- define "headgate.controlPlaneAnnotations" -}}
+kubectl.kubernetes.io/default-container: headgate
+{{- if include "headgate.isIstio" . }}
+proxy.istio.io/config: |
+  holdApplicationUntilProxyStarts: true
+  terminationDrainDuration: 20s
+{{- end }}
+{{- end -}}
+{{- define "headgate.environment" -}}
+{{- if .Values.adminTls.secretName }}
+# For `kubectl exec`: `headgate status` in the pod queries over TLS.
+- name: HEADGATE_ADMIN_CA
+  value: /etc/headgate/admin-tls/ca.crt
+- name: HEADGATE_ADMIN_SERVER_NAME
+  value: {{ include "headgate.fullname" . }}.{{ .Release.Namespace }}.svc
+{{- end }}
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: POD_IP
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIP
+{{- end -}}
+{{- define "headgate.gatewayLabels" -}}
+{{ include "headgate.podLabels" . }}
+app.kubernetes.io/component: gateway
+headgate.dev/proxy: "true"
+{{- end -}}
+{{- define "headgate.gatewayAnnotations" -}}
+kubectl.kubernetes.io/default-container: envoy
+# A new bootstrap starts new pods.
+headgate.dev/bootstrap-checksum: {{ include "headgate.bootstrap" . | sha256sum }}
+{{- end -}}
+
 {{- define "headgate.isIstio" -}}
 {{- if hasPrefix "istio-" .Values.mode }}true{{ end -}}
 {{- end -}}
