@@ -1,6 +1,6 @@
 //! Findings on versions that a mesh cannot route to, and on names that are taken.
 
-use headgate_contract::{ModelId, Version, names};
+use headgate_contract::{ModelId, Version};
 use headgate_model::{CarrierKey, Finding, LabelKeys, Severity, Subject, reason};
 
 use crate::manifest::IstioKind;
@@ -21,8 +21,6 @@ pub(crate) enum Problem {
     NoLabels(String),
     /// No port of this Service has the target port on which its pods serve.
     NoPort(String),
-    /// This carrier, which is no Service, lists its endpoints in an annotation.
-    Declared(CarrierKey),
 }
 
 /// The finding on a version without a route.
@@ -65,19 +63,6 @@ pub(crate) fn without_route(
         Problem::NoPort(service) => (
             format!("no port of Service {service} has the target port on which the pods serve"),
             format!("add one: kubectl edit service {service} -n {namespace}"),
-        ),
-        Problem::Declared(carrier) => (
-            format!(
-                "the endpoints of {} {} are those of its annotation {}, which istiod does not know",
-                carrier.kind,
-                carrier.name,
-                names::ANNOTATION_ENDPOINTS
-            ),
-            format!(
-                "move the labels and annotations of Headgate to a Service without a selector, with an EndpointSlice of these endpoints: \
-                 kubectl get {} {} -n {namespace} -o yaml",
-                carrier.kind, carrier.name
-            ),
         ),
         Problem::NoLabels(service) => (
             format!("no label distinguishes its pods from the other pods of Service {service}"),

@@ -62,14 +62,14 @@ pub(crate) fn hosts(
         ..
     } = found;
     for (id, model) in &plan.models {
-        for (version, variant) in &model.variants {
+        for version in model.variants.keys() {
             let key = (id.clone(), version.clone());
             let mut services = hosts.services.values();
             if services.any(|host| host.versions.contains_key(&key)) {
                 continue;
             }
             let problem = problems.remove(&key);
-            let problem = problem.unwrap_or_else(|| without_service(variant, objects));
+            let problem = problem.unwrap_or(Problem::NoService);
             hosts.problems.push((key.0, key.1, problem));
         }
     }
@@ -209,18 +209,6 @@ fn of_namespace<'a>(
     let namespace = namespace.to_owned();
     let carriers = objects.carriers.range(first..);
     carriers.take_while(move |(key, _)| key.namespace == namespace)
-}
-
-/// Why a version without a Service has none.
-fn without_service(variant: &PlannedVariant, objects: &Objects) -> Problem {
-    let declares = |carrier: &&Carrier| {
-        let annotations = &carrier.annotations;
-        annotations.contains_key(names::ANNOTATION_ENDPOINTS)
-    };
-    match carriers(variant, objects).into_iter().find(declares) {
-        Some(carrier) => Problem::Declared(carrier.key.clone()),
-        None => Problem::NoService,
-    }
 }
 
 impl Hosts {

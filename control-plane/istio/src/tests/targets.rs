@@ -215,8 +215,9 @@ fn a_subset_selects_no_pod_of_another_model_behind_the_service() {
     }
 }
 
+/// The annotation has no effect on a workload of a cluster, which has a finding of its own.
 #[test]
-fn a_carrier_whose_endpoints_are_declared_is_told_what_istiod_needs() {
+fn a_workload_with_listed_endpoints_and_no_service_needs_a_service() {
     let mut carrier = deployment("v1", "v1", &[]);
     let annotation = headgate_contract::names::ANNOTATION_ENDPOINTS;
     carrier
@@ -225,10 +226,10 @@ fn a_carrier_whose_endpoints_are_declared_is_told_what_istiod_needs() {
     let findings = World::with([carrier]).desired().findings;
     let message = &findings.first().unwrap().message;
     assert!(
-        message.contains("a Service without a selector"),
+        message.contains("no Service selects its pods") && message.contains("create a Service"),
         "{message}"
     );
-    assert!(!message.contains("create a Service"), "{message}");
+    assert!(!message.contains(annotation), "{message}");
 }
 
 #[test]
