@@ -23,6 +23,56 @@ pub(crate) enum Problem {
     NoPort(String),
 }
 
+/// A way to a model's pods on which proxies of the mesh do not run the filter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bypass {
+    /// This Service is headless.
+    Headless {
+        /// Its name.
+        service: String,
+    },
+    /// This port of this Service is declared as another protocol than HTTP.
+    NotHttp {
+        /// The name of the Service.
+        service: String,
+        /// The number of the port.
+        port: u16,
+    },
+}
+
+/// The finding on a way past the filter. `other` is the Service through which the filter runs.
+///
+/// For information: the governing Service of a `StatefulSet` is headless.
+pub(crate) fn bypassed(namespace: &str, id: &ModelId, bypass: &Bypass, other: &str) -> Finding {
+    let (what, more) = match bypass {
+        Bypass::Headless { service } => (
+            format!("Service {service} is headless, so requests to {service}.{namespace}"),
+            String::new(),
+        ),
+        Bypass::NotHttp { service, port } => (
+            format!(
+                "port {port} of Service {service} is declared as another protocol than HTTP, so requests to {service}.{namespace}:{port}"
+            ),
+            format!(
+                ", or name the port http if it is for HTTP: kubectl edit service {service} -n {namespace}"
+            ),
+        ),
+    };
+    Finding {
+        object: Subject::Model {
+            namespace: namespace.to_owned(),
+            id: id.clone(),
+        },
+        reason: reason::SERVICE_BYPASSES_FILTER,
+        severity: Severity::Info,
+        origin: String::new(),
+        message: format!(
+            "{what} bypass the filter in proxies of clients: they have no tag, no version and no budget but those of policies with \
+             `at: inbound`. Clients of the model must use Service {other}{more}"
+        ),
+    }
+}
+
 /// The finding on a version without a route.
 pub(crate) fn without_route(
     namespace: &str,
@@ -49,7 +99,8 @@ pub(crate) fn without_route(
                 "Service {service} is headless, so the client chooses the pod and not the proxy"
             ),
             format!(
-                "keep it, and create a second Service with the same selector and a cluster IP: kubectl get service {service} -n {namespace} -o yaml"
+                "keep it, create a second Service with the same selector and a cluster IP, and let clients use that one, because requests \
+                 to the headless one have no tag and no budget: kubectl get service {service} -n {namespace} -o yaml"
             ),
         ),
         Problem::NotHttp(service, port) => (

@@ -141,6 +141,8 @@ impl Finding {
 pub mod reason {
     /// Proxies of the mesh cannot be routed to a version.
     pub const NO_MESH_ROUTE: &str = "NoMeshRoute";
+    /// Proxies of the mesh send requests to a Service of a model past the filter.
+    pub const SERVICE_BYPASSES_FILTER: &str = "ServiceBypassesFilter";
     /// A policy is charged inbound, and the sidecars of a carrier's pods cannot be selected.
     pub const NOT_CHARGED_INBOUND: &str = "NotChargedInbound";
     /// A gateway routes a host to a model, and no domain contains the host.
