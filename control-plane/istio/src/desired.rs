@@ -195,7 +195,7 @@ fn gateway_coverage(
             (domains.as_slice(), hosts.services.keys().collect()),
         ))
     });
-    coverage(gateways, &namespaces.collect(), options.cluster_domain())
+    coverage(gateways, &namespaces.collect(), options)
 }
 
 /// The domains of virtual hosts of gateways that belong to a namespace.

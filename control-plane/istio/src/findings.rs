@@ -1,5 +1,7 @@
 //! Findings on versions that a mesh cannot route to, and on names that are taken.
 
+use std::collections::BTreeSet;
+
 use headgate_contract::{ModelId, Version};
 use headgate_model::{CarrierKey, Finding, LabelKeys, Severity, Subject, reason};
 
@@ -170,11 +172,51 @@ pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
     on(kind, key, Severity::Error, reason::MESH_NAME_TAKEN, message)
 }
 
-/// The finding on a host of a gateway that leads to models of a namespace and that no domain contains.
-pub(crate) fn uncovered(kind: &str, key: &ObjectKey, host: &str, namespace: &str) -> Finding {
+/// The finding on a host of a gateway that leads to models of these namespaces and that no domain contains. `names_service`: the host is in
+/// the cluster domain, where a domain has no effect.
+pub(crate) fn uncovered(
+    kind: &str,
+    key: &ObjectKey,
+    host: &str,
+    namespaces: &BTreeSet<&str>,
+    names_service: bool,
+) -> Finding {
+    let all: Vec<&str> = namespaces.iter().copied().collect();
+    let (owners, flags) = match &all[..] {
+        [one] => (
+            format!("a model of namespace {one}"),
+            format!("--domain {one}=HOST"),
+        ),
+        // Two namespaces cannot have one domain.
+        several => (
+            format!("models of the namespaces {}", several.join(", ")),
+            "--domain NAMESPACE=HOST for each".to_owned(),
+        ),
+    };
+    let (why, fix) = match (names_service, &all[..]) {
+        (true, _) => (
+            "it is the name of a Service, for which a domain has no effect",
+            format!(
+                "route a host outside of the cluster domain to the models of each namespace, and start headgate with {flags}"
+            ),
+        ),
+        (false, [one]) => (
+            "no domain contains that host",
+            format!("start headgate with --domain {one}={host}"),
+        ),
+        (false, _) => (
+            "no domain contains that host",
+            format!(
+                "a host belongs to one namespace, so route a host of its own to the models of each, and start headgate with {flags}"
+            ),
+        ),
+    };
     let message = format!(
-        "{kind} {key} routes {host} of a gateway to a model of namespace {namespace}, but no domain contains that host, so the gateway does \
-         not tag, limit or split its requests: start headgate with --domain {namespace}={host}"
+        "{kind} {key} routes {host} of a gateway, which leads to {owners}, but {why}, so the gateway does not tag, limit or split its \
+         requests: {fix}. To change the routes: kubectl edit {} {} -n {}",
+        kind.to_ascii_lowercase(),
+        key.name,
+        key.namespace
     );
     on(
         kind,

@@ -31,7 +31,7 @@ pub(super) const ROWS: &[Explanation] = &[
         reason::GATEWAY_HOST_WITHOUT_DOMAIN,
         WARNING,
         "A VirtualService or HTTPRoute routes a host of a gateway to a model, but no domain contains the host, so the filter does not run for it.",
-        "Start the control plane with the `--domain` in the message.",
+        "Start the control plane with the `--domain` in the message. The name of a Service, and a host of several namespaces, need other hosts first.",
     ),
     row(
         reason::MESH_NAME_TAKEN,
