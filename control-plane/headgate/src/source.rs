@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use headgate_istio::GatewayRoutes;
+use headgate_istio::Stored;
 use headgate_kubernetes::access::{MeshAccess, Needs};
+use headgate_kubernetes::blocks::Blocks;
 use headgate_kubernetes::health::{ApiState, WatchHealth};
 use headgate_kubernetes::models::ModelObjects;
 use headgate_kubernetes::policies::{Controller, PolicyCache};
@@ -253,14 +254,15 @@ fn cluster_options(input: &InputConfig, cluster: &ClusterConfig) -> cluster::Opt
     }
 }
 
-/// Reads the current objects once, for `translate`; with `--istio`, also the routes of gateways.
+/// Reads the current objects once, for `translate`; with `--istio`, also those of Istio and the routes of gateways. A kind of the mesh that
+/// cannot be read is reported and left out.
 ///
 /// # Errors
 /// As [`Source::start`], and if the API server does not list all objects within [`READ_TIMEOUT`].
-pub(crate) fn read(input: &InputConfig) -> Result<(Observed, GatewayRoutes), Failure> {
+pub(crate) fn read(input: &InputConfig) -> Result<(Observed, Stored), Failure> {
     if input.cluster().is_none() {
         let observed = Files::read(files_options(input))?;
-        return Ok((observed, GatewayRoutes::default()));
+        return Ok((observed, Stored::default()));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -270,7 +272,7 @@ pub(crate) fn read(input: &InputConfig) -> Result<(Observed, GatewayRoutes), Fai
         let both = async {
             let observed = source.synced().await;
             let observed = observed.borrow().as_ref().clone();
-            (observed, gateway_routes(&source, input).await)
+            (observed, mesh_objects(&source, input).await)
         };
         tokio::select! {
             read = both => {
@@ -283,16 +285,12 @@ pub(crate) fn read(input: &InputConfig) -> Result<(Observed, GatewayRoutes), Fai
     })
 }
 
-/// The routes of gateways, with `--istio`.
-async fn gateway_routes(source: &Source, input: &InputConfig) -> GatewayRoutes {
+/// The objects of the mesh, with `--istio`.
+async fn mesh_objects(source: &Source, input: &InputConfig) -> Stored {
     let Some((client, health)) = source.api().filter(|_| input.istio.mode.is_some()) else {
-        return GatewayRoutes::default();
+        return Stored::default();
     };
-    let watch = headgate_istio::watch(client, &mesh_namespaces(input), health);
-    let mut stored = watch.stored();
-    let stored = stored.wait_for(Option::is_some).await;
-    let stored = stored.ok().and_then(|stored| stored.as_deref().cloned());
-    stored.unwrap_or_default().gateways
+    headgate_istio::read(client, &mesh_namespaces(input), health, RETRY_TIMEOUT).await
 }
 
 /// The namespaces whose objects of Istio are read; empty for all.
@@ -306,14 +304,28 @@ pub(crate) fn mesh_namespaces(input: &InputConfig) -> Vec<String> {
     namespaces
 }
 
-/// Prints the kinds that cannot be read.
+/// Prints the kinds that cannot be read, and those of the mesh that the API server does not serve.
 fn report_unread(source: &Source) {
     let Some(state) = source.state() else { return };
-    for (kind, _, lost) in state.borrow().unread() {
-        print_error(&format!(
-            "warning: {kind} cannot be read, so pods that it may own are not shown: {}",
-            lost.message
-        ));
+    for (kind, watch) in &state.borrow().watches {
+        let is_mesh = watch.blocks == Blocks::MeshRoutes;
+        if let Some(lost) = &watch.lost {
+            let effect = match watch.blocks {
+                Blocks::MeshRoutes => {
+                    "the output takes none of its objects into account, and findings on them are missing. Grant the right to list and watch it"
+                }
+                Blocks::Nothing => "ports that it names are not known",
+                Blocks::Everything | Blocks::OwnedPods => "pods that it may own are not shown",
+            };
+            print_error(&format!(
+                "warning: {kind} cannot be read, so {effect}: {}",
+                lost.message
+            ));
+        } else if watch.absent && is_mesh {
+            print_error(&format!(
+                "info: the Kubernetes API does not serve {kind}, so there are no objects of it and no findings on them"
+            ));
+        }
     }
 }
 

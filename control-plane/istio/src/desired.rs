@@ -9,7 +9,7 @@ use headgate_contract::{ModelId, Version, names};
 use headgate_model::{Labels, Objects, Plan};
 
 use crate::default_config::default_config;
-use crate::findings::without_route;
+use crate::findings::{bypassed, without_route};
 use crate::gateway_hosts::{Coverage, GatewayRoutes, coverage};
 use crate::inbound::add_inbound;
 use crate::object::{
@@ -39,6 +39,9 @@ pub fn desired(
             let finding = without_route(namespace, id, version, problem, &options.keys);
             desired.findings.push(finding);
         }
+        let bypasses = hosts.bypasses.iter();
+        let bypasses = bypasses.map(|((id, way), other)| bypassed(namespace, id, way, other));
+        desired.findings.extend(bypasses);
         add_rules(&mut desired, namespace, hosts, options);
         for client in seeing(&options.clients, namespace) {
             add_sidecar_routes(&mut desired, client, namespace, hosts, options);
@@ -192,7 +195,7 @@ fn gateway_coverage(
             (domains.as_slice(), hosts.services.keys().collect()),
         ))
     });
-    coverage(gateways, &namespaces.collect(), options.cluster_domain())
+    coverage(gateways, &namespaces.collect(), options)
 }
 
 /// The domains of virtual hosts of gateways that belong to a namespace.

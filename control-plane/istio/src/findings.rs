@@ -1,6 +1,8 @@
 //! Findings on versions that a mesh cannot route to, and on names that are taken.
 
-use headgate_contract::{ModelId, Version, names};
+use std::collections::BTreeSet;
+
+use headgate_contract::{ModelId, Version};
 use headgate_model::{CarrierKey, Finding, LabelKeys, Severity, Subject, reason};
 
 use crate::manifest::IstioKind;
@@ -21,8 +23,56 @@ pub(crate) enum Problem {
     NoLabels(String),
     /// No port of this Service has the target port on which its pods serve.
     NoPort(String),
-    /// This carrier, which is no Service, lists its endpoints in an annotation.
-    Declared(CarrierKey),
+}
+
+/// A way to a model's pods on which proxies of the mesh do not run the filter.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bypass {
+    /// This Service is headless.
+    Headless {
+        /// Its name.
+        service: String,
+    },
+    /// This port of this Service is declared as another protocol than HTTP.
+    NotHttp {
+        /// The name of the Service.
+        service: String,
+        /// The number of the port.
+        port: u16,
+    },
+}
+
+/// The finding on a way past the filter. `other` is the Service through which the filter runs.
+///
+/// For information: the governing Service of a `StatefulSet` is headless.
+pub(crate) fn bypassed(namespace: &str, id: &ModelId, bypass: &Bypass, other: &str) -> Finding {
+    let (what, more) = match bypass {
+        Bypass::Headless { service } => (
+            format!("Service {service} is headless, so requests to {service}.{namespace}"),
+            String::new(),
+        ),
+        Bypass::NotHttp { service, port } => (
+            format!(
+                "port {port} of Service {service} is declared as another protocol than HTTP, so requests to {service}.{namespace}:{port}"
+            ),
+            format!(
+                ", or name the port http if it is for HTTP: kubectl edit service {service} -n {namespace}"
+            ),
+        ),
+    };
+    Finding {
+        object: Subject::Model {
+            namespace: namespace.to_owned(),
+            id: id.clone(),
+        },
+        reason: reason::SERVICE_BYPASSES_FILTER,
+        severity: Severity::Info,
+        origin: String::new(),
+        message: format!(
+            "{what} bypass the filter in proxies of clients: they have no tag, no version and no budget but those of policies with \
+             `at: inbound`. Clients of the model must use Service {other}{more}"
+        ),
+    }
 }
 
 /// The finding on a version without a route.
@@ -51,7 +101,8 @@ pub(crate) fn without_route(
                 "Service {service} is headless, so the client chooses the pod and not the proxy"
             ),
             format!(
-                "keep it, and create a second Service with the same selector and a cluster IP: kubectl get service {service} -n {namespace} -o yaml"
+                "keep it, create a second Service with the same selector and a cluster IP, and let clients use that one, because requests \
+                 to the headless one have no tag and no budget: kubectl get service {service} -n {namespace} -o yaml"
             ),
         ),
         Problem::NotHttp(service, port) => (
@@ -65,19 +116,6 @@ pub(crate) fn without_route(
         Problem::NoPort(service) => (
             format!("no port of Service {service} has the target port on which the pods serve"),
             format!("add one: kubectl edit service {service} -n {namespace}"),
-        ),
-        Problem::Declared(carrier) => (
-            format!(
-                "the endpoints of {} {} are those of its annotation {}, which istiod does not know",
-                carrier.kind,
-                carrier.name,
-                names::ANNOTATION_ENDPOINTS
-            ),
-            format!(
-                "move the labels and annotations of Headgate to a Service without a selector, with an EndpointSlice of these endpoints: \
-                 kubectl get {} {} -n {namespace} -o yaml",
-                carrier.kind, carrier.name
-            ),
         ),
         Problem::NoLabels(service) => (
             format!("no label distinguishes its pods from the other pods of Service {service}"),
@@ -134,11 +172,51 @@ pub(crate) fn taken(kind: IstioKind, key: &ObjectKey) -> Finding {
     on(kind, key, Severity::Error, reason::MESH_NAME_TAKEN, message)
 }
 
-/// The finding on a host of a gateway that leads to models of a namespace and that no domain contains.
-pub(crate) fn uncovered(kind: &str, key: &ObjectKey, host: &str, namespace: &str) -> Finding {
+/// The finding on a host of a gateway that leads to models of these namespaces and that no domain contains. `names_service`: the host is in
+/// the cluster domain, where a domain has no effect.
+pub(crate) fn uncovered(
+    kind: &str,
+    key: &ObjectKey,
+    host: &str,
+    namespaces: &BTreeSet<&str>,
+    names_service: bool,
+) -> Finding {
+    let all: Vec<&str> = namespaces.iter().copied().collect();
+    let (owners, flags) = match &all[..] {
+        [one] => (
+            format!("a model of namespace {one}"),
+            format!("--domain {one}=HOST"),
+        ),
+        // Two namespaces cannot have one domain.
+        several => (
+            format!("models of the namespaces {}", several.join(", ")),
+            "--domain NAMESPACE=HOST for each".to_owned(),
+        ),
+    };
+    let (why, fix) = match (names_service, &all[..]) {
+        (true, _) => (
+            "it is the name of a Service, for which a domain has no effect",
+            format!(
+                "route a host outside of the cluster domain to the models of each namespace, and start headgate with {flags}"
+            ),
+        ),
+        (false, [one]) => (
+            "no domain contains that host",
+            format!("start headgate with --domain {one}={host}"),
+        ),
+        (false, _) => (
+            "no domain contains that host",
+            format!(
+                "a host belongs to one namespace, so route a host of its own to the models of each, and start headgate with {flags}"
+            ),
+        ),
+    };
     let message = format!(
-        "{kind} {key} routes {host} of a gateway to a model of namespace {namespace}, but no domain contains that host, so the gateway does \
-         not tag, limit or split its requests: start headgate with --domain {namespace}={host}"
+        "{kind} {key} routes {host} of a gateway, which leads to {owners}, but {why}, so the gateway does not tag, limit or split its \
+         requests: {fix}. To change the routes: kubectl edit {} {} -n {}",
+        kind.to_ascii_lowercase(),
+        key.name,
+        key.namespace
     );
     on(
         kind,

@@ -5,14 +5,36 @@ use std::collections::{BTreeMap, BTreeSet};
 use headgate_model::{Finding, Severity, reason};
 
 use crate::conflicts::{ANY_OTHER, Conflict, ConflictKind};
-use crate::findings::on;
+use crate::findings::{on, taken};
 use crate::host_rule::full_name;
 use crate::manifest::IstioKind;
 use crate::object::{Desired, ObjectKey, VirtualHost};
+use crate::options::Options;
+use crate::stored::Stored;
 use crate::virtual_service::VirtualService;
 
 const RULE: &str = IstioKind::DestinationRule.as_str();
 const SERVICE: &str = "VirtualService";
+
+/// Names of objects.
+pub(crate) type Names = BTreeSet<(IstioKind, ObjectKey)>;
+
+/// All findings on the desired objects: their own, and those on objects of other people.
+pub(crate) fn all(
+    desired: &Desired,
+    stored: &Stored,
+    names: &Names,
+    conflicts: &BTreeSet<Conflict>,
+    options: &Options,
+) -> BTreeSet<Finding> {
+    let own = desired.findings.iter().cloned();
+    let names = names.iter().map(|(kind, key)| taken(*kind, key));
+    let services = services(&stored.services, desired, options.cluster_domain());
+    own.chain(names)
+        .chain(conflicts.iter().map(conflict))
+        .chain(services)
+        .collect()
+}
 
 /// The finding on a conflict of rules.
 pub(crate) fn conflict(conflict: &Conflict) -> Finding {

@@ -12,7 +12,9 @@ use serde_json::Value;
 
 use crate::fields::list;
 use crate::findings::uncovered;
+use crate::host_rule::full_name;
 use crate::object::ObjectKey;
+use crate::options::Options;
 
 /// The routes of gateways, by kind and name of the object.
 pub type GatewayRoutes = BTreeMap<(RouteKind, ObjectKey), GatewayRoute>;
@@ -40,7 +42,7 @@ impl RouteKind {
 /// The hosts of an object that is bound to a gateway, and the Services to which it leads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GatewayRoute {
-    /// The hosts, in lower case.
+    /// The hosts as written, but in lower case.
     pub hosts: BTreeSet<String>,
     /// The Services as the object names them, in full except for the cluster domain: `NAME.NAMESPACE.svc`.
     services: BTreeSet<String>,
@@ -55,6 +57,20 @@ impl GatewayRoute {
             RouteKind::HttpRoute => http_route(namespace, spec)?,
         };
         (!route.hosts.is_empty() && !route.services.is_empty()).then_some(route)
+    }
+
+    /// Its hosts as istiod completes them: a short name in a `VirtualService` is a Service of its namespace. Those of the Gateway API stay.
+    fn full_hosts(
+        &self,
+        kind: RouteKind,
+        namespace: &str,
+        cluster_domain: &str,
+    ) -> BTreeSet<String> {
+        let hosts = self.hosts.iter().map(|host| match kind {
+            RouteKind::VirtualService => full_name(host, namespace, cluster_domain),
+            RouteKind::HttpRoute => host.clone(),
+        });
+        hosts.collect()
     }
 
     /// Whether it leads to one of these Services of a namespace.
@@ -128,19 +144,22 @@ pub(crate) struct Coverage {
 pub(crate) fn coverage(
     routes: &GatewayRoutes,
     namespaces: &BTreeMap<&String, (&[String], BTreeSet<&String>)>,
-    cluster_domain: &str,
+    options: &Options,
 ) -> Coverage {
+    let cluster_domain = options.cluster_domain();
     let mut domains: BTreeMap<&str, &str> = BTreeMap::new();
     for (namespace, (hosts, _)) in namespaces {
         domains.extend(hosts.iter().map(|host| (host.as_str(), namespace.as_str())));
     }
     let mut coverage = Coverage::default();
+    let mut open: BTreeMap<String, Open<'_>> = BTreeMap::new();
     for ((kind, key), route) in routes {
+        let hosts = route.full_hosts(*kind, &key.namespace, cluster_domain);
         for (namespace, (_, services)) in namespaces {
             if !route.leads_to(namespace, services.iter().copied(), cluster_domain) {
                 continue;
             }
-            for host in &route.hosts {
+            for host in &hosts {
                 match owner(&domains, host) {
                     Some(owner) if owner == namespace.as_str() => {
                         let hosts = coverage.hosts.entry(owner.to_owned()).or_default();
@@ -148,14 +167,32 @@ pub(crate) fn coverage(
                     }
                     // Its models are those of the other namespace.
                     Some(_) => {}
-                    None => coverage
-                        .findings
-                        .push(uncovered(kind.as_str(), key, host, namespace)),
+                    None => {
+                        let open = open.entry(host.clone()).or_default();
+                        open.routes.insert((*kind, key));
+                        open.namespaces.insert(namespace);
+                    }
                 }
             }
         }
     }
+    for (host, open) in &open {
+        let names_service = options.hosts.names_service(host);
+        let findings = open.routes.iter().map(|(kind, key)| {
+            uncovered(kind.as_str(), key, host, &open.namespaces, names_service)
+        });
+        coverage.findings.extend(findings);
+    }
     coverage
+}
+
+/// A host that no domain contains.
+#[derive(Default)]
+struct Open<'a> {
+    /// The objects that route it to models.
+    routes: BTreeSet<(RouteKind, &'a ObjectKey)>,
+    /// The namespaces of these models.
+    namespaces: BTreeSet<&'a str>,
 }
 
 /// The namespace of a host, as filters find it: by the host itself, else by the longest wildcard that contains it. `*` contains no other

@@ -1,7 +1,7 @@
 //! The objects of Istio that route a model's versions and run the filter, from the plan.
 //!
 //! ```text
-//! Plan, Objects ──▶ targets (Service, port and subset of each version) ──▶ desired ──▶ manifests (printed by `translate --istio`)
+//! Plan, Objects ──▶ targets (Service, port and subset of each version) ──▶ desired ──▶ printed (manifests and findings of `translate --istio`)
 //!                                                                             │
 //!                             stored objects (watch), time ──▶ steps ◀────────┘
 //!                                                                ├─▶ writes (server-side apply), in two phases
@@ -28,6 +28,7 @@ mod lookup;
 mod manifest;
 mod object;
 mod options;
+mod printed;
 pub mod steps;
 mod stored;
 mod subset_labels;
@@ -47,7 +48,8 @@ pub use host_rule::HostRule;
 pub use manifest::IstioKind;
 pub use object::{Desired, ObjectKey};
 pub use options::{Options, ProxyNamespaces, XdsService};
+pub use printed::findings;
 pub use stored::{Stored, StoredObject};
 pub use virtual_service::VirtualService;
-pub use watch::{StoredObjects, watch};
+pub use watch::{StoredObjects, read, watch};
 pub use writer::{MeshState, Mode, Writer, write};

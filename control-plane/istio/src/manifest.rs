@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::envoy_filter::{insertion, switch, version_route};
 use crate::fields::list;
-use crate::object::{Context, Desired, Insertion, Module, ObjectKey, Routes, Rule, VirtualHost};
+use crate::object::{Context, Insertion, Module, ObjectKey, Routes, Rule, VirtualHost};
 use crate::options::Options;
 
 /// The label of every object, and its value: by it objects are found, whoever wrote them.
@@ -136,28 +136,3 @@ pub(crate) const SELECTOR: &str = "workloadSelector";
 
 /// Patches apply after those of other people, which have priority 0 unless they set one.
 const PRIORITY: i32 = 10;
-
-impl Desired {
-    /// The manifests of all objects, in the order in which to apply them: what later ones name comes first.
-    #[must_use]
-    pub fn manifests(&self, options: &Options) -> Vec<Value> {
-        let rules = self.rules.iter().map(|(key, rule)| {
-            let spec = rule_spec(rule, &BTreeSet::new());
-            manifest(IstioKind::DestinationRule, key, &spec, options)
-        });
-        let envoy_filter = |key, spec: Value| manifest(IstioKind::EnvoyFilter, key, &spec, options);
-        let insertions = self
-            .insertions
-            .iter()
-            .map(|(key, insertion)| envoy_filter(key, insertion_spec(insertion, options)));
-        let routes = self.routes.iter().map(|(key, routes)| {
-            let hosts = routes.hosts.keys();
-            let patches: Vec<Value> = hosts.flat_map(|host| host_patches(routes, host)).collect();
-            envoy_filter(
-                key,
-                patches_spec(&patches, selector(options.labels_of(routes.context))),
-            )
-        });
-        rules.chain(insertions).chain(routes).collect()
-    }
-}

@@ -10,6 +10,7 @@ use crate::gateway_hosts::GatewayRoutes;
 use crate::host_rule::HostRule;
 use crate::manifest::{CONTROLLER, IstioKind, MANAGED_BY};
 use crate::object::{ObjectKey, ROUTE_PREFIX, RouteKey, SubsetKey, VirtualHost};
+use crate::options::Options;
 use crate::virtual_service::VirtualService;
 
 /// The objects that Headgate, or a person on its behalf, wrote, and what objects of other people change for them.
@@ -112,6 +113,12 @@ impl Stored {
     #[must_use]
     pub fn get(&self, kind: IstioKind, key: &ObjectKey) -> Option<&StoredObject> {
         self.objects.get(&(kind, key.clone()))
+    }
+
+    /// Whether the object of this name belongs to someone else: to another person, or to another installation.
+    pub(crate) fn is_taken(&self, name: &(IstioKind, ObjectKey), options: &Options) -> bool {
+        let own = self.objects.get(name);
+        self.foreign.contains(name) || own.is_some_and(|own| own.controller != options.controller)
     }
 
     /// All subsets.

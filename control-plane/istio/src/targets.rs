@@ -9,7 +9,7 @@ use headgate_model::{
     Carrier, CarrierKey, Labels, MeshService, ModelKey, NamespacePlan, Objects, PlannedVariant,
 };
 
-use crate::findings::Problem;
+use crate::findings::{Bypass, Problem};
 use crate::options::Options;
 use crate::subset_labels::{Member, behind, subset_labels};
 
@@ -29,6 +29,8 @@ pub(crate) struct Host {
 pub(crate) struct Hosts {
     pub(crate) services: BTreeMap<String, Host>,
     pub(crate) problems: Vec<(ModelId, Version, Problem)>,
+    /// The ways past the filter to models with a route, each with the Service to use in its place.
+    pub(crate) bypasses: BTreeMap<(ModelId, Bypass), String>,
 }
 
 /// The place to which a version's requests go.
@@ -59,17 +61,24 @@ pub(crate) fn hosts(
     let Found {
         mut hosts,
         mut problems,
+        bypasses,
         ..
     } = found;
+    // A version without a route has a finding that names its Service.
+    for (key, bypass) in bypasses {
+        if let Some(target) = hosts.target(&key, None) {
+            hosts.bypasses.insert((key.0, bypass), target.service);
+        }
+    }
     for (id, model) in &plan.models {
-        for (version, variant) in &model.variants {
+        for version in model.variants.keys() {
             let key = (id.clone(), version.clone());
             let mut services = hosts.services.values();
             if services.any(|host| host.versions.contains_key(&key)) {
                 continue;
             }
             let problem = problems.remove(&key);
-            let problem = problem.unwrap_or_else(|| without_service(variant, objects));
+            let problem = problem.unwrap_or(Problem::NoService);
             hosts.problems.push((key.0, key.1, problem));
         }
     }
@@ -82,6 +91,8 @@ struct Found<'a> {
     hosts: Hosts,
     /// Why a Service does not reach a version, of the first such Service.
     problems: BTreeMap<(ModelId, Version), Problem>,
+    /// The ways to each version past the filter.
+    bypasses: BTreeSet<((ModelId, Version), Bypass)>,
     /// The versions that need a subset of a Service.
     members: Vec<(String, Member<'a>)>,
 }
@@ -104,7 +115,7 @@ impl<'a> Found<'a> {
                 services.find(|service| service.name == name)
             };
             let all: Vec<Option<&MeshService>> = carriers.iter().map(of).collect();
-            let problem = match self.add_service(id, name, &all) {
+            let problem = match self.add_service(&key, name, &all) {
                 Some(problem) => problem,
                 None if carriers.iter().all(|carrier| is_service(carrier, name)) => {
                     if let Some(host) = self.hosts.services.get_mut(name) {
@@ -138,24 +149,31 @@ impl<'a> Found<'a> {
     /// Adds a Service, as each carrier of a version has it; the result is why it does not reach the version.
     fn add_service(
         &mut self,
-        id: &ModelId,
+        key: &(ModelId, Version),
         name: &str,
         all: &[Option<&MeshService>],
     ) -> Option<Problem> {
+        let service = name.to_owned();
         let some: Vec<&MeshService> = all.iter().copied().flatten().collect();
         if some.iter().any(|service| service.headless) {
+            let bypass = Bypass::Headless { service };
+            self.bypasses.insert((key.clone(), bypass));
             return Some(Problem::Headless(name.to_owned()));
         }
         let ports = some.iter().flat_map(|service| &service.ports);
         let (http, others): (Vec<_>, Vec<_>) = ports.partition(|port| port.http);
+        self.bypasses.extend(others.iter().map(|port| {
+            let (service, port) = (service.clone(), port.number);
+            (key.clone(), Bypass::NotHttp { service, port })
+        }));
         if http.is_empty() {
             return Some(match others.first() {
                 Some(port) => Problem::NotHttp(name.to_owned(), port.number),
                 None => Problem::NoPort(name.to_owned()),
             });
         }
-        let host = self.hosts.services.entry(name.to_owned()).or_default();
-        host.models.insert(id.clone());
+        let host = self.hosts.services.entry(service).or_default();
+        host.models.insert(key.0.clone());
         host.ports
             .extend(http.iter().map(|port| (port.number, port.target)));
         let whole = all
@@ -209,18 +227,6 @@ fn of_namespace<'a>(
     let namespace = namespace.to_owned();
     let carriers = objects.carriers.range(first..);
     carriers.take_while(move |(key, _)| key.namespace == namespace)
-}
-
-/// Why a version without a Service has none.
-fn without_service(variant: &PlannedVariant, objects: &Objects) -> Problem {
-    let declares = |carrier: &&Carrier| {
-        let annotations = &carrier.annotations;
-        annotations.contains_key(names::ANNOTATION_ENDPOINTS)
-    };
-    match carriers(variant, objects).into_iter().find(declares) {
-        Some(carrier) => Problem::Declared(carrier.key.clone()),
-        None => Problem::NoService,
-    }
 }
 
 impl Hosts {

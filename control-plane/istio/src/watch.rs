@@ -2,11 +2,11 @@
 //! that other people's `VirtualService`s and `HTTPRoute`s have on gateways.
 //!
 //! Invariant: nothing is published until each kind has listed once or is absent; the Gateway API may also be denied. While the API server is
-//! away, the last objects stay.
+//! away, the last objects stay. [`read`] alone goes on without a kind that cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use headgate_kubernetes::access::{self, Watchable};
 use headgate_kubernetes::blocks::Blocks;
@@ -122,6 +122,30 @@ impl StoredObjects {
 /// Starts the watch of these namespaces; empty for the whole cluster. It reports to `health`.
 #[must_use]
 pub fn watch(client: &Client, namespaces: &[String], health: &WatchHealth) -> StoredObjects {
+    start(client, namespaces, health, None)
+}
+
+/// Reads the objects of these namespaces once; empty for the whole cluster. A kind that fails for `patience` is left out, and `health` has
+/// its error.
+pub async fn read(
+    client: &Client,
+    namespaces: &[String],
+    health: &WatchHealth,
+    patience: Duration,
+) -> Stored {
+    let watch = start(client, namespaces, health, Some(patience));
+    let mut stored = watch.stored();
+    let stored = stored.wait_for(Option::is_some).await;
+    let stored = stored.ok().and_then(|stored| stored.as_deref().cloned());
+    stored.unwrap_or_default()
+}
+
+fn start(
+    client: &Client,
+    namespaces: &[String],
+    health: &WatchHealth,
+    patience: Option<Duration>,
+) -> StoredObjects {
     let [rules, filters, services, routes] = access::istio();
     let table: BTreeMap<Kind, Watchable> = [
         (Kind::Of(IstioKind::DestinationRule), rules),
@@ -160,11 +184,21 @@ pub fn watch(client: &Client, namespaces: &[String], health: &WatchHealth) -> St
         listings,
         stored: Stored::default(),
         health: health.clone(),
+        patience,
+        deadlines: BTreeMap::new(),
     };
     tasks.spawn(reducer.run(updates, publish));
     StoredObjects {
         stored,
         _tasks: tasks,
+    }
+}
+
+/// Waits until a time; forever if there is none.
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -175,6 +209,10 @@ struct Reducer {
     listings: BTreeMap<WatchId<Kind>, (String, Listing<ObjectKey>)>,
     stored: Stored,
     health: WatchHealth,
+    /// How long a kind may fail before the others are published without it; `None`: forever.
+    patience: Option<Duration>,
+    /// When the others are published without a kind that fails.
+    deadlines: BTreeMap<WatchId<Kind>, Instant>,
 }
 
 impl Reducer {
@@ -183,8 +221,20 @@ impl Reducer {
         mut updates: mpsc::Receiver<Update>,
         publish: watch::Sender<Option<Arc<Stored>>>,
     ) {
-        while let Some((id, update)) = updates.recv().await {
-            self.reduce(&id, update);
+        loop {
+            let overdue = sleep_until(self.deadlines.values().min().copied());
+            let update = tokio::select! {
+                update = updates.recv() => update,
+                () = overdue => {
+                    self.waive_overdue();
+                    updates.try_recv().ok()
+                }
+            };
+            if let Some((id, update)) = update {
+                self.reduce(&id, update);
+            } else if updates.is_closed() {
+                return;
+            }
             while let Ok((id, update)) = updates.try_recv() {
                 self.reduce(&id, update);
             }
@@ -211,12 +261,23 @@ impl Reducer {
         self.health.report(name, &update);
         let event = match update {
             WatchUpdate::Event(event) => event,
+            WatchUpdate::Answered => {
+                self.deadlines.remove(id);
+                return;
+            }
             // The Gateway API is optional, and so is the right to read it.
             WatchUpdate::Lost(failure)
                 if failure.is_forbidden() && id.kind == Kind::Route(RouteKind::HttpRoute) =>
             {
                 listing.waive();
                 self.health.waive(name);
+                return;
+            }
+            WatchUpdate::Lost(_) if !listing.is_synced() => {
+                let deadline = self.patience.map(|patience| Instant::now() + patience);
+                if let Some(deadline) = deadline {
+                    self.deadlines.entry(id.clone()).or_insert(deadline);
+                }
                 return;
             }
             _ => return,
@@ -238,6 +299,20 @@ impl Reducer {
             Event::Apply(object) => self.put(id.kind, object),
             Event::Delete(object) => self.remove(id.kind, &object.key),
         }
+    }
+
+    /// Goes on without the kinds that have failed for too long.
+    fn waive_overdue(&mut self) {
+        let now = Instant::now();
+        let (listings, health) = (&mut self.listings, &self.health);
+        self.deadlines.retain(|id, deadline| {
+            let is_overdue = *deadline <= now;
+            if is_overdue && let Some((name, listing)) = listings.get_mut(id) {
+                listing.waive();
+                health.waive(name);
+            }
+            !is_overdue
+        });
     }
 
     fn put(&mut self, kind: Kind, object: Object) {

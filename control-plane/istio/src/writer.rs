@@ -19,8 +19,7 @@ use tokio::sync::watch;
 use tracing::Instrument as _;
 
 use crate::desired::desired;
-use crate::findings::taken;
-use crate::foreign_findings::{conflict, services};
+use crate::foreign_findings::all;
 use crate::manifest::{IstioKind, manifest};
 use crate::object::{Desired, ObjectKey};
 use crate::options::Options;
@@ -191,16 +190,16 @@ fn due(
 
 impl Writer {
     fn publish(&self, desired: &Desired, stored: &Stored, steps: &Steps, leads: bool) {
-        let mut findings = desired.findings.clone();
-        findings.extend(steps.taken.iter().map(|(kind, key)| taken(*kind, key)));
-        findings.extend(steps.conflicts.iter().map(conflict));
-        let domain = self.options.cluster_domain();
-        findings.extend(services(&stored.services, desired, domain));
-        findings.sort();
-        findings.dedup();
+        let findings = all(
+            desired,
+            stored,
+            &steps.taken,
+            &steps.conflicts,
+            &self.options,
+        );
         let state = MeshState {
             routed: leads.then(|| Arc::new(steps.routed.clone())),
-            findings: Arc::new(findings),
+            findings: Arc::new(findings.into_iter().collect()),
         };
         self.state.send_if_modified(|before| {
             let changed = *before != state;

@@ -83,13 +83,22 @@ pub struct Finding {
     pub reason: &'static str,
     /// Its severity.
     pub severity: Severity,
-    /// The place of the object for messages: a file, or its name on the API server.
+    /// The place of the object for messages: a file, or its name on the API server; empty if it has none.
     pub origin: String,
     /// The problem, and the command or edit that changes it.
     pub message: String,
 }
 
 impl Finding {
+    /// Its subject for messages, with the origin where there is one: `deployment default/v1 (models.yaml)`, `model default/llama`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        match self.origin.as_str() {
+            "" => self.object.to_string(),
+            origin => format!("{} ({origin})", self.object),
+        }
+    }
+
     /// A finding on a carrier.
     pub(crate) fn on_carrier(
         key: &CarrierKey,
@@ -132,6 +141,8 @@ impl Finding {
 pub mod reason {
     /// Proxies of the mesh cannot be routed to a version.
     pub const NO_MESH_ROUTE: &str = "NoMeshRoute";
+    /// Proxies of the mesh send requests to a Service of a model past the filter.
+    pub const SERVICE_BYPASSES_FILTER: &str = "ServiceBypassesFilter";
     /// A policy is charged inbound, and the sidecars of a carrier's pods cannot be selected.
     pub const NOT_CHARGED_INBOUND: &str = "NotChargedInbound";
     /// A gateway routes a host to a model, and no domain contains the host.
@@ -282,4 +293,21 @@ pub mod reason {
     pub const REACHABLE: &str = "Reachable";
     /// A proxy rejected a resource that comes from an object: it answered with a NACK.
     pub const REFUSED: &str = "RefusedByProxy";
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_place_of_a_finding_has_parentheses_only_around_an_origin() {
+        let id = ModelId::try_from("phi-3").unwrap();
+        let message = String::new();
+        let mut finding =
+            Finding::on_model("other", &id, Severity::Info, reason::NO_MESH_ROUTE, message);
+        assert_eq!(finding.place(), "model other/phi-3");
+        "models.yaml".clone_into(&mut finding.origin);
+        assert_eq!(finding.place(), "model other/phi-3 (models.yaml)");
+    }
 }

@@ -33,7 +33,7 @@ pub fn problem_of(finding: &Finding) -> ProblemReport {
     ProblemReport::new(
         severity(finding.severity),
         finding.reason,
-        format!("{} ({})", finding.object, finding.origin),
+        finding.place(),
         finding.message.clone(),
     )
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use headgate_istio::GatewayRoutes;
-use headgate_model::{Objects, Plan, Registry, ScaleDamper, plan};
+use headgate_istio::Stored;
+use headgate_model::{Finding, Observed, Plan, Registry, ScaleDamper, plan};
 use headgate_publisher::{ScopeRules, tick};
 use headgate_report::output::{Format, print, print_error};
 use headgate_report::{percent, severity};
@@ -28,7 +28,7 @@ use crate::xds_port::scope_rules;
 /// A directory or the Kubernetes API cannot be read, the plan cannot be translated, or standard output cannot be written.
 pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
     let input = &config.input;
-    let (observed, gateways) = source::read(input)?;
+    let (observed, stored) = source::read(input)?;
     let module = modules::offer(&input.wasm, &input.delivery);
     let module = module.unwrap_or_else(|error| {
         print_error(&format!(
@@ -48,23 +48,11 @@ pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
     let scales = ScaleDamper::default().observe(&registry.readiness(), tick(Duration::ZERO));
     let plan = plan(&registry, &observed.objects, &scales);
     if prints_mesh {
-        return print_mesh(&plan, &observed.objects, &gateways, &options, config);
+        return print_mesh(&plan, &observed, &stored, &options, config);
     }
     let scope = translation::default_scope(input, &options);
     let translated = snapshot(&plan, &scope, &options)?;
-    for problem in &observed.problems {
-        print_error(&format!("{}: {problem}", severity(problem.severity)));
-    }
-    // The source and the plan may report the same finding.
-    let findings: BTreeSet<_> = observed.findings.iter().chain(&plan.findings).collect();
-    for finding in findings {
-        let severity = severity(finding.severity);
-        let (object, origin) = (&finding.object, &finding.origin);
-        print_error(&format!(
-            "{severity}: {object} ({origin}): {}",
-            finding.message
-        ));
-    }
+    print_problems(&observed, &plan.findings);
     let unserved = plan.namespaces.keys();
     for namespace in unserved.filter(|n| !options.domains.contains_key(*n)) {
         print_error(&format!(
@@ -88,11 +76,27 @@ pub(crate) fn run(config: &TranslateConfig) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Prints the problems of the source, and all findings. The source and the plan may report the same finding.
+fn print_problems<'a>(observed: &'a Observed, findings: impl IntoIterator<Item = &'a Finding>) {
+    for problem in &observed.problems {
+        print_error(&format!("{}: {problem}", severity(problem.severity)));
+    }
+    let findings: BTreeSet<_> = observed.findings.iter().chain(findings).collect();
+    for finding in findings {
+        let severity = severity(finding.severity);
+        let (place, message) = (finding.place(), &finding.message);
+        print_error(&format!(
+            "{severity}: {place}: {}: {message}",
+            finding.reason
+        ));
+    }
+}
+
 /// Prints the objects of Istio as manifests.
 fn print_mesh(
     plan: &Plan,
-    objects: &Objects,
-    gateways: &GatewayRoutes,
+    observed: &Observed,
+    stored: &Stored,
     options: &Options,
     config: &TranslateConfig,
 ) -> Result<ExitCode, Failure> {
@@ -103,16 +107,10 @@ fn print_mesh(
     let rules = scope_rules(&config.rules, rules)?;
     let controller = config.controller.to_string();
     let options = mesh::options(&config.input, &options.module, &controller, &rules)?;
-    let desired = headgate_istio::desired(plan, objects, gateways, &options);
-    let findings: BTreeSet<_> = plan.findings.iter().chain(&desired.findings).collect();
-    for finding in findings {
-        let severity = severity(finding.severity);
-        print_error(&format!(
-            "{severity}: {}: {}",
-            finding.object, finding.message
-        ));
-    }
-    let manifests = desired.manifests(&options);
+    let desired = headgate_istio::desired(plan, &observed.objects, &stored.gateways, &options);
+    let findings = headgate_istio::findings(&desired, stored, &options);
+    print_problems(observed, plan.findings.iter().chain(&findings));
+    let manifests = desired.manifests(stored, &options);
     if config.format == Format::Json {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": manifests });
         print(&format!("{list:#}\n"))?;

@@ -128,7 +128,7 @@ fn of_file(problem: &FileProblem) -> Remark {
 }
 
 fn of_plan(finding: &Finding, plan: &Plan) -> Remark {
-    let object = format!("{} ({})", finding.object, finding.origin);
+    let object = finding.place();
     // Files of Kubernetes manifests contain no pods, so it is no problem that none is ready.
     if finding.reason == reason::NOTHING_READY {
         return Remark {

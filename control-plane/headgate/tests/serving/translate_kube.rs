@@ -110,6 +110,143 @@ async fn translate_and_validate_need_only_a_kubeconfig() {
     );
 }
 
+/// Two versions behind Service `llama` with a headless Service beside it, and rules of another person.
+const FOREIGN: &str = r#"
+{apiVersion: v1, kind: Service, metadata: {name: llama}, spec: {selector: {of: llama}, ports: [{name: http, port: 80, targetPort: http}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: pods}, spec: {clusterIP: None, selector: {of: llama}}}
+"#;
+const RULES: &str = r#"
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata: {name: theirs}
+spec:
+  host: llama
+  exportTo: ["*"]
+  subsets: [{name: one, labels: {color: blue}}]
+---
+apiVersion: networking.istio.io/v1
+kind: VirtualService
+metadata: {name: split}
+spec:
+  hosts: [llama]
+  http:
+  - timeout: 5s
+    route:
+    - {destination: {host: llama, subset: one}, weight: 90}
+    - {destination: {host: llama, subset: two}, weight: 10}
+"#;
+/// Rights for the rules, and none for VirtualServices and HTTPRoutes.
+const RIGHTS: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: rules}
+rules:
+- {apiGroups: [networking.istio.io], resources: [destinationrules, envoyfilters], verbs: [list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: rules}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: rules}
+subjects: [{kind: ServiceAccount, name: headgate, namespace: headgate-system}]
+"#;
+
+/// The lines of standard error that have all these parts.
+fn lines_with<'a>(stderr: &'a str, parts: &[&str]) -> Vec<&'a str> {
+    let has = |line: &&str| parts.iter().all(|part| line.contains(part));
+    stderr.lines().filter(has).collect()
+}
+
+#[tokio::test]
+async fn translate_of_istio_reports_objects_of_other_people_and_what_it_cannot_read() {
+    let kube = Kube::start(KubeOptions::default()).await.unwrap();
+    let _kubelet = kube.kubelet(EmptyRuntime::default());
+    let kubectl = kube.kubectl();
+    for (name, version) in [("v1", "one"), ("v2", "two")] {
+        let mut made = deployment("llama", name, version, 1);
+        made["spec"]["template"]["metadata"]["labels"]["of"] = "llama".into();
+        kubectl.apply_and_wait(&made).await.unwrap();
+    }
+    kubectl.apply(FOREIGN).await.unwrap();
+    let istio = [
+        "--istio",
+        "--wasm-proxy-path=/etc/headgate/wasm",
+        "-n",
+        "default",
+    ];
+    let kinds = ["destinationrules", "envoyfilters", "virtualservices"];
+
+    // Without Istio's definitions, as before Istio is installed.
+    let (shown, stderr, code) = look(kube.kubeconfig(), &istio);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(shown.contains("kind: DestinationRule"), "{shown}{stderr}");
+    for kind in kinds {
+        let absent = format!("info: the Kubernetes API does not serve {kind}.networking.istio.io");
+        assert!(stderr.contains(&absent), "{stderr}");
+    }
+    let found = lines_with(
+        &stderr,
+        &["ServiceBypassesFilter", "Service pods is headless"],
+    );
+    assert!(
+        matches!(found[..], [one] if one.starts_with("info: model default/llama: ")),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("()"), "{stderr}");
+
+    let crds = std::env::var("HEADGATE_CRDS");
+    let crds =
+        crds.expect("HEADGATE_CRDS: run `tools/setup crds`, then this test with `tools/with`");
+    let crds = std::fs::read_to_string(Path::new(&crds).join("istio.io.yaml")).unwrap();
+    kubectl.apply_crds(&crds).await.unwrap();
+    kubectl.apply(RULES).await.unwrap();
+    let (shown, stderr, code) = look(kube.kubeconfig(), &istio);
+    assert_eq!(code, Some(0), "{stderr}");
+    for parts in [
+        [
+            "error: ",
+            "SubsetsHidden",
+            "has a subset one with other labels",
+        ],
+        ["info: ", "VirtualServiceSplits", "default/split"],
+        ["warning: ", "RouteSettingsBypassed", "timeout"],
+    ] {
+        assert_eq!(lines_with(&stderr, &parts).len(), 1, "{parts:?}: {stderr}");
+    }
+    assert!(
+        !stderr.contains("does not serve destinationrules"),
+        "{stderr}"
+    );
+    // Without it istiod would not merge the rules.
+    assert!(shown.contains("exportTo:\n  - \"*\"\n"), "{shown}");
+
+    // A kind that cannot be read is named, and the rest counts.
+    let namespace = ["create", "namespace", "headgate-system"];
+    kubectl.run(namespace).await.unwrap();
+    let rights = headgate(&["schema", "rbac", "--namespace", "default"]);
+    let rights = String::from_utf8(rights.stdout).unwrap();
+    let home = "headgate-system";
+    let account = kube.service_account(home, "headgate").await.unwrap();
+    for rights in [&rights, RIGHTS] {
+        kubectl.apply(rights).await.unwrap();
+    }
+    let (shown, stderr, code) = look(&account, &istio);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(shown.contains("kind: EnvoyFilter"), "{shown}");
+    for kind in [
+        "virtualservices.networking.istio.io",
+        "httproutes.gateway.networking.k8s.io",
+    ] {
+        let parts = [
+            &format!("warning: {kind} in default cannot be read"),
+            "forbidden",
+        ];
+        assert_eq!(lines_with(&stderr, &parts).len(), 1, "{kind}: {stderr}");
+    }
+    assert!(stderr.contains("SubsetsHidden"), "{stderr}");
+    assert!(!stderr.contains("VirtualServiceSplits"), "{stderr}");
+}
+
 /// An unready pod makes the buckets smaller, so the test compares the scale too.
 #[tokio::test]
 async fn translate_prints_the_filter_configuration_that_serve_sends() {

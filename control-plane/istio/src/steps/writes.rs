@@ -211,15 +211,11 @@ fn with_subsets(mut spec: Value, kept: Vec<Value>) -> Value {
 
 fn apply(kind: IstioKind, key: &ObjectKey, spec: Value, input: &Input<'_>, steps: &mut Steps) {
     let place = (kind, key.clone());
-    if input.stored.foreign.contains(&place) {
+    if input.stored.is_taken(&place, input.options) {
         steps.taken.insert(place);
         return;
     }
     let stored = input.stored.get(kind, key);
-    if stored.is_some_and(|stored| stored.controller != input.options.controller) {
-        steps.taken.insert(place);
-        return;
-    }
     if stored.is_none_or(|stored| stored.spec != spec) {
         steps.writes.push(Write::Apply(kind, key.clone(), spec));
     }

@@ -258,3 +258,63 @@ fn versions_with_services_of_their_own_need_no_subsets() {
     assert_eq!(findings(&mut world), []);
     assert_eq!(world.routed(), ["v1"]);
 }
+
+/// The reasons of what `translate` prints.
+fn printed(world: &World) -> BTreeSet<&'static str> {
+    let findings = crate::findings(&world.desired(), &world.stored, &options());
+    findings.iter().map(|finding| finding.reason).collect()
+}
+
+#[test]
+fn a_user_of_the_printed_objects_has_the_findings_of_the_writer() {
+    let mut world = two_versions();
+    assert_eq!(printed(&world), [].into());
+    rule(&mut world, "apps", "theirs", &policy(HOST), OLD);
+    rule(&mut world, "istio-system", "all", &policy("*.local"), OLD);
+    rule(&mut world, "models", "headgate-llama", &policy(HOST), OLD);
+    let split = json!({ "spec": { "hosts": ["llama"], "http": [{
+        "timeout": "5s",
+        "route": [{ "destination": { "host": "a" } }, { "destination": { "host": "b" } }],
+    }] } });
+    let key = ObjectKey {
+        namespace: "models".to_owned(),
+        name: "split".to_owned(),
+    };
+    let service = crate::virtual_service::VirtualService::read(&split).unwrap();
+    world.stored.services.insert(key, service);
+    let others = [
+        reason::MESH_NAME_TAKEN,
+        reason::VIRTUAL_SERVICE_SPLITS,
+        reason::ROUTE_SETTINGS_BYPASSED,
+    ];
+    assert_eq!(printed(&world), others.into());
+    // Without the rule that has its name, Headgate has one.
+    let name = ObjectKey {
+        namespace: "models".to_owned(),
+        name: "headgate-llama".to_owned(),
+    };
+    let kind = IstioKind::DestinationRule;
+    world.stored.foreign.remove(&(kind, name.clone()));
+    world.stored.foreign_rules.remove(&name);
+    let both = [reason::SUBSETS_HIDDEN, reason::POLICY_DISPLACED];
+    assert_eq!(
+        printed(&world),
+        others[1..].iter().copied().chain(both).collect()
+    );
+}
+
+#[test]
+fn printed_rules_have_the_export_to_of_a_rule_for_the_host_and_then_hide_nothing() {
+    let mut world = two_versions();
+    world.route_all();
+    // What is stored has no `exportTo`, and is replaced by what is printed.
+    let exported = with(policy(HOST), "exportTo", json!(["*"]));
+    rule(&mut world, "models", "theirs", &exported, OLD);
+    assert_eq!(printed(&world), [].into());
+    let manifests = world.desired().manifests(&world.stored, &options());
+    let rules = manifests
+        .iter()
+        .filter(|manifest| manifest["kind"] == "DestinationRule");
+    let exports: Vec<_> = rules.map(|rule| &rule["spec"]["exportTo"]).collect();
+    assert_eq!(exports, [&json!(["*"])]);
+}

@@ -12,19 +12,27 @@ use crate::options::Options;
 
 /// A route of gateways in namespace `team`, named `route`.
 fn route(kind: RouteKind, spec: Value) -> GatewayRoutes {
+    route_in("team", kind, &spec)
+}
+
+fn route_in(namespace: &str, kind: RouteKind, spec: &Value) -> GatewayRoutes {
     let object = json!({ "spec": spec });
-    let read = GatewayRoute::read(kind, "team", &object);
+    let read = GatewayRoute::read(kind, namespace, &object);
     let key = ObjectKey {
-        namespace: "team".to_owned(),
+        namespace: namespace.to_owned(),
         name: "route".to_owned(),
     };
     read.map(|route| ((kind, key), route)).into_iter().collect()
 }
 
 fn virtual_service(host: &str, service: &str) -> GatewayRoutes {
+    virtual_service_in("team", host, service)
+}
+
+fn virtual_service_in(namespace: &str, host: &str, service: &str) -> GatewayRoutes {
     let route_to = json!([{ "route": [{ "destination": { "host": service } }] }]);
     let spec = json!({ "hosts": [host], "gateways": ["gateways/ai"], "http": route_to });
-    route(RouteKind::VirtualService, spec)
+    route_in(namespace, RouteKind::VirtualService, &spec)
 }
 
 fn http_route(host: &str, service: &str, namespace: &str) -> GatewayRoutes {
@@ -171,5 +179,77 @@ fn a_host_in_a_domain_of_another_namespace_is_that_namespaces() {
         let is_other = key.name.ends_with(".other");
         let has_it = routes.hosts.contains_key(&host);
         assert!(!has_it || is_other, "{key}");
+    }
+}
+
+/// istiod completes a short name with the namespace of the `VirtualService` and the cluster domain.
+#[test]
+fn a_short_host_is_a_service_of_the_namespace_of_its_virtual_service() {
+    let options = domains(&[]);
+    let full = "llama.models.svc.cluster.local";
+    // The name of a Service of models belongs to its namespace without a flag.
+    let own = virtual_service_in("models", "llama", "llama");
+    let (hosts, findings) = on_gateways(&own, &options);
+    assert_eq!(hosts, [full.to_owned()].into());
+    assert!(findings.is_empty(), "{findings:?}");
+    // That of another Service belongs to nobody, and a domain would have no effect.
+    for host in ["pool", "POOL", "pool.team.svc.cluster.local"] {
+        let (hosts, findings) = on_gateways(&virtual_service(host, full), &options);
+        assert!(hosts.is_empty(), "{hosts:?}");
+        let [message] = &findings[..] else {
+            panic!("{host}: {findings:?}");
+        };
+        assert!(
+            message.contains("routes pool.team.svc.cluster.local of a gateway")
+                && message.contains("the name of a Service")
+                && message.contains("--domain models=HOST")
+                && !message.contains("=pool"),
+            "{message}"
+        );
+    }
+    // istiod leaves the hosts of the Gateway API as they are.
+    let (_, findings) = on_gateways(&http_route("pool", "llama", "models"), &options);
+    assert!(
+        findings.len() == 1 && findings[0].contains("--domain models=pool"),
+        "{findings:?}"
+    );
+    let (hosts, findings) =
+        on_gateways(&http_route("pool", "llama", "models"), &domains(&["pool"]));
+    assert_eq!((hosts, findings), (["pool".to_owned()].into(), Vec::new()));
+}
+
+#[test]
+fn a_host_that_leads_to_models_of_two_namespaces_is_not_suggested_as_a_domain_of_both() {
+    let mut other = server("v1", &[("app", "phi")]);
+    other.key.namespace = "other".to_owned();
+    let servers = objects([server("v1", &[("app", "llama")]), other]);
+    let to = |namespace: &str| format!("llama.{namespace}.svc.cluster.local");
+    let destination =
+        |namespace| json!({ "route": [{ "destination": { "host": to(namespace) } }] });
+    let both = json!({
+        "hosts": ["ai.example.com"],
+        "gateways": ["gateways/ai"],
+        "http": [destination("models"), destination("other")],
+    });
+    let one = route(RouteKind::VirtualService, both);
+    let mut two = virtual_service_in("team", "ai.example.com", &to("models"));
+    two.extend(virtual_service_in("apps", "ai.example.com", &to("other")));
+    for (gateways, count) in [(one, 1), (two, 2)] {
+        let desired = with_gateways(&servers, &gateways, &domains(&[]));
+        let findings = desired.findings.iter();
+        let findings: Vec<&str> = findings
+            .filter(|finding| finding.reason == reason::GATEWAY_HOST_WITHOUT_DOMAIN)
+            .map(|finding| finding.message.as_str())
+            .collect();
+        assert_eq!(findings.len(), count, "{findings:?}");
+        for message in findings {
+            assert!(
+                message.contains("models of the namespaces models, other")
+                    && message.contains("a host belongs to one namespace")
+                    && message.contains("--domain NAMESPACE=HOST for each")
+                    && !message.contains("=ai.example.com"),
+                "{message}"
+            );
+        }
     }
 }

@@ -13,6 +13,7 @@ use crate::desired::desired;
 use crate::gateway_hosts::GatewayRoutes;
 use crate::object::{Context, Desired};
 use crate::options::Options;
+use crate::stored::Stored;
 
 /// Clients and gateways in namespaces of their own, and no domains.
 pub(super) fn options() -> Options {
@@ -84,7 +85,7 @@ fn charged_inbound() -> Policy {
 
 /// The manifests of the filter in sidecars of model servers, by name.
 fn inbound(desired: &Desired, options: &Options) -> BTreeMap<String, Value> {
-    let manifests = desired.manifests(options).into_iter();
+    let manifests = desired.manifests(&Stored::default(), options).into_iter();
     let named = manifests.map(|manifest| {
         let name = manifest["metadata"]["name"].as_str().unwrap().to_owned();
         (name, manifest)

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn the_objects_of_one_service_with_two_versions() {
     let world = two_versions();
-    let manifests = world.desired().manifests(&options());
+    let manifests = world.desired().manifests(&world.stored, &options());
     insta::assert_snapshot!(serde_json::to_string_pretty(&manifests).unwrap());
 }
 
@@ -18,7 +18,10 @@ fn the_objects_of_proxies_select_the_pods_with_the_labels_of_the_options() {
         ..options()
     };
     let mut seen = BTreeSet::new();
-    for manifest in two_versions().desired().manifests(&chosen) {
+    for manifest in two_versions()
+        .desired()
+        .manifests(&Stored::default(), &chosen)
+    {
         let context = manifest.pointer("/spec/configPatches/0/match/context");
         let selected = manifest.pointer("/spec/workloadSelector/labels");
         let expected = context.and_then(Value::as_str).map(|context| {

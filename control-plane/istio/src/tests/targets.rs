@@ -1,5 +1,7 @@
 //! The Service and the subset of each version.
 
+use headgate_model::{Finding, Severity, reason};
+
 use super::*;
 
 #[test]
@@ -215,8 +217,9 @@ fn a_subset_selects_no_pod_of_another_model_behind_the_service() {
     }
 }
 
+/// The annotation has no effect on a workload of a cluster, which has a finding of its own.
 #[test]
-fn a_carrier_whose_endpoints_are_declared_is_told_what_istiod_needs() {
+fn a_workload_with_listed_endpoints_and_no_service_needs_a_service() {
     let mut carrier = deployment("v1", "v1", &[]);
     let annotation = headgate_contract::names::ANNOTATION_ENDPOINTS;
     carrier
@@ -225,10 +228,98 @@ fn a_carrier_whose_endpoints_are_declared_is_told_what_istiod_needs() {
     let findings = World::with([carrier]).desired().findings;
     let message = &findings.first().unwrap().message;
     assert!(
-        message.contains("a Service without a selector"),
+        message.contains("no Service selects its pods") && message.contains("create a Service"),
         "{message}"
     );
-    assert!(!message.contains("create a Service"), "{message}");
+    assert!(!message.contains(annotation), "{message}");
+}
+
+/// The findings on ways past the filter.
+fn bypasses(services: &[&str], change: impl Fn(&mut Vec<MeshService>)) -> Vec<Finding> {
+    let mut carriers = [
+        deployment("v1", "v1", services),
+        deployment("v2-x", "v2", services),
+    ];
+    for carrier in &mut carriers {
+        change(&mut carrier.mesh.services);
+    }
+    let mut findings = World::with(carriers).desired().findings;
+    findings.retain(|finding| finding.reason == reason::SERVICE_BYPASSES_FILTER);
+    findings
+}
+
+#[test]
+fn a_service_past_the_filter_beside_one_with_it_is_named_once() {
+    assert_eq!(bypasses(&["llama", "pods"], |_| {}), []);
+    let headless = |services: &mut Vec<MeshService>| services[1].headless = true;
+    // As a LeaderWorkerSet creates it.
+    let without_ports = |services: &mut Vec<MeshService>| {
+        services[1].headless = true;
+        services[1].ports.clear();
+    };
+    let tcp = |services: &mut Vec<MeshService>| services[1].ports[0].http = false;
+    let second_port = |services: &mut Vec<MeshService>| {
+        let raw = MeshPort {
+            number: 9000,
+            target: 8000,
+            http: false,
+        };
+        services[1].ports.push(raw);
+    };
+    for (found, part) in [
+        (
+            bypasses(&["llama", "pods"], headless),
+            "requests to pods.models ",
+        ),
+        (
+            bypasses(&["llama", "pods"], without_ports),
+            "requests to pods.models ",
+        ),
+        (
+            bypasses(&["llama", "pods"], tcp),
+            "requests to pods.models:80 ",
+        ),
+        (
+            bypasses(&["llama", "pods"], second_port),
+            "requests to pods.models:9000 ",
+        ),
+    ] {
+        let [finding] = &found[..] else {
+            panic!("{part}: {found:?}");
+        };
+        // It is usual for a StatefulSet.
+        assert_eq!(finding.severity, Severity::Info);
+        let message = &finding.message;
+        assert!(
+            message.contains(part)
+                && message.contains("no tag")
+                && message.contains("no budget")
+                && message.contains("must use Service "),
+            "{message}"
+        );
+    }
+    assert!(
+        bypasses(&["llama", "pods"], headless)[0]
+            .message
+            .ends_with("must use Service llama")
+    );
+}
+
+#[test]
+fn a_headless_service_alone_is_a_version_without_a_route_and_nothing_else() {
+    let headless = |services: &mut Vec<MeshService>| services[0].headless = true;
+    assert_eq!(bypasses(&["pods"], headless), []);
+    let mut carrier = deployment("v1", "v1", &["pods"]);
+    headless(&mut carrier.mesh.services);
+    let findings = World::with([carrier]).desired().findings;
+    let [finding] = &findings[..] else {
+        panic!("{findings:?}");
+    };
+    assert_eq!(finding.reason, reason::NO_MESH_ROUTE);
+    assert!(
+        finding.message.contains("let clients use that one"),
+        "{finding:?}"
+    );
 }
 
 #[test]

@@ -15,6 +15,13 @@ pub(super) const ROWS: &[Explanation] = &[
         "Change the Service or the labels of the pods as the message says.",
     ),
     row(
+        reason::SERVICE_BYPASSES_FILTER,
+        INFO,
+        "A Service of a model is headless, or a port of it is declared as another protocol than HTTP. Proxies of clients do not run the filter \
+         for requests to it: they have no tag, no version and no budget but those of policies with `at: inbound`.",
+        "Let clients use the Service in the message.",
+    ),
+    row(
         reason::NOT_CHARGED_INBOUND,
         WARNING,
         "A policy has `at: inbound`, but the pods of a model have no labels by which their sidecars can be selected, so nobody charges it there.",
@@ -24,7 +31,7 @@ pub(super) const ROWS: &[Explanation] = &[
         reason::GATEWAY_HOST_WITHOUT_DOMAIN,
         WARNING,
         "A VirtualService or HTTPRoute routes a host of a gateway to a model, but no domain contains the host, so the filter does not run for it.",
-        "Start the control plane with the `--domain` in the message.",
+        "Start the control plane with the `--domain` in the message. The name of a Service, and a host of several namespaces, need other hosts first.",
     ),
     row(
         reason::MESH_NAME_TAKEN,
