@@ -1,4 +1,4 @@
-//! What is read from a certificate: its SPIFFE id, which is the only URI among its subject alternative names, and its validity.
+//! The SPIFFE id in a certificate: the only URI among its subject alternative names.
 
 use spiffe::SpiffeId;
 use x509_parser::certificate::X509Certificate;
