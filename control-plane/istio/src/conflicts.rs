@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_model::Labels;
+use serde_json::Value;
 
 use crate::host_rule::HostRule;
 use crate::lookup::{Merged, Rules};
@@ -59,14 +60,19 @@ pub(crate) struct Conflicts {
     pub(crate) missing: BTreeSet<SubsetKey>,
 }
 
-/// The `exportTo` of a rule: that of another person's rule for the host in the same namespace, because istiod merges only rules whose
-/// `exportTo` are equal. Of several, the youngest one that is for all namespaces, else the youngest.
-pub(crate) fn export_to(
+/// The `spec` of a rule, with its `exportTo`.
+pub(crate) fn planned_spec(
     key: &ObjectKey,
     rule: &Rule,
     stored: &Stored,
     options: &Options,
-) -> BTreeSet<String> {
+) -> Value {
+    rule_spec(rule, &export_to(key, rule, stored, options))
+}
+
+/// The `exportTo` of a rule: that of another person's rule for the host in the same namespace, because istiod merges only rules whose
+/// `exportTo` are equal. Of several, the youngest one that is for all namespaces, else the youngest.
+fn export_to(key: &ObjectKey, rule: &Rule, stored: &Stored, options: &Options) -> BTreeSet<String> {
     let others = same_host(key, rule, stored, options.cluster_domain());
     let others = others.filter(|(_, other)| other.selector.is_none());
     let preferred = others.max_by_key(|(of, other)| {
@@ -138,7 +144,7 @@ fn own_rules(
     options: &Options,
 ) -> BTreeMap<ObjectKey, HostRule> {
     let planned = desired.rules.iter().map(|(key, rule)| {
-        let spec = rule_spec(rule, &export_to(key, rule, stored, options));
+        let spec = planned_spec(key, rule, stored, options);
         (key.clone(), HostRule::of_spec(&spec, YOUNGEST))
     });
     let kind = IstioKind::DestinationRule;

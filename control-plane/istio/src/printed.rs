@@ -5,11 +5,9 @@ use std::collections::BTreeSet;
 use headgate_model::Finding;
 use serde_json::Value;
 
-use crate::conflicts::{conflicts, export_to};
+use crate::conflicts::{conflicts, planned_spec};
 use crate::foreign_findings::{Names, all};
-use crate::manifest::{
-    IstioKind, host_patches, insertion_spec, manifest, patches_spec, rule_spec, selector,
-};
+use crate::manifest::{IstioKind, host_patches, insertion_spec, manifest, patches_spec, selector};
 use crate::object::Desired;
 use crate::options::Options;
 use crate::stored::Stored;
@@ -22,8 +20,8 @@ impl Desired {
     #[must_use]
     pub fn manifests(&self, stored: &Stored, options: &Options) -> Vec<Value> {
         let rules = self.rules.iter().map(|(key, rule)| {
-            let spec = rule_spec(rule, &export_to(key, rule, stored, options));
-            manifest(IstioKind::DestinationRule, key, &spec, options)
+            let spec = planned_spec(key, rule, stored, options);
+            manifest(RULES, key, &spec, options)
         });
         let envoy_filter = |key, spec: Value| manifest(IstioKind::EnvoyFilter, key, &spec, options);
         let insertions = self
@@ -62,7 +60,7 @@ fn applied(desired: &Desired, stored: &Stored, options: &Options) -> Stored {
     let mut applied = stored.clone();
     for ((kind, key), object) in &mut applied.objects {
         if let (RULES, Some(rule)) = (*kind, desired.rules.get(key)) {
-            object.spec = rule_spec(rule, &export_to(key, rule, stored, options));
+            object.spec = planned_spec(key, rule, stored, options);
         }
     }
     applied

@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Ages, DEFAULT_CONFIG_INTERVAL, Input, SETTLE, Steps, Write, is_settled};
-use crate::conflicts::export_to;
+use crate::conflicts::planned_spec;
 use crate::default_config::{same_but_default_config, served_models};
 use crate::envoy_filter::{switch, version_route};
-use crate::manifest::{IstioKind, SELECTOR, insertion_spec, patches_spec, rule_spec, selector};
+use crate::manifest::{IstioKind, SELECTOR, insertion_spec, patches_spec, selector};
 use crate::object::{ObjectKey, RouteKey, Routes, Rule, VirtualHost, model_of};
 use crate::stored::StoredObject;
 
@@ -25,8 +25,8 @@ impl Ages {
             let kept = own.map(|object| self.kept_subsets(key, object, wanted, input));
             let spec = match (wanted, kept) {
                 (Some(rule), kept) => {
-                    let export_to = export_to(key, rule, input.stored, input.options);
-                    with_subsets(rule_spec(rule, &export_to), kept.unwrap_or_default())
+                    let spec = planned_spec(key, rule, input.stored, input.options);
+                    with_subsets(spec, kept.unwrap_or_default())
                 }
                 (None, Some(kept)) if !kept.is_empty() => {
                     let mut spec = own.map(|object| object.spec.clone()).unwrap_or_default();
