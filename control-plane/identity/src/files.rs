@@ -118,10 +118,9 @@ fn put_in_effect(
     let validity = identity.validity?;
     let current = to.borrow().validity;
     let verdict = validity.verdict(current, unix_now());
-    let problem = verdict.problem.map(|why| {
-        let path = options.directory.join("tls.crt");
-        format!("{}: {}: {why}", options.tls.flag, path.display())
-    });
+    let problem = verdict
+        .problem
+        .map(|why| fault(options.tls.flag, &options.directory, "tls.crt", &why));
     let read = match (verdict.takes_effect, problem) {
         (false, Some(problem)) => Err(problem),
         (_, problem) => Ok(ServerIdentity {
@@ -131,6 +130,11 @@ fn put_in_effect(
     };
     publish(to, options.tls, read);
     verdict.until
+}
+
+/// The message about a file of the directory that a flag names.
+pub(crate) fn fault(flag: &str, directory: &Path, name: &str, why: &str) -> String {
+    format!("{flag}: {}: {why}", directory.join(name).display())
 }
 
 pub(crate) fn read(flag: &str, path: &Path) -> Result<Vec<u8>, String> {
@@ -147,8 +151,8 @@ fn identity(
     content: &Result<Content, String>,
 ) -> Result<ServerIdentity, String> {
     let content = content.as_ref().map_err(Clone::clone)?;
-    let (flag, path) = (options.tls.flag, |name: &str| options.directory.join(name));
-    let fault = |name: &str, why: &str| format!("{flag}: {}: {why}", path(name).display());
+    let flag = options.tls.flag;
+    let fault = |name: &str, why: &str| fault(flag, &options.directory, name, why);
     let chain = certificates(&content.certificate).map_err(|why| fault("tls.crt", &why))?;
     let key = PrivateKeyDer::from_pem_slice(&content.key)
         .map_err(|error| fault("tls.key", &format!("no private key in PEM: {error}")))?;

@@ -17,7 +17,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::sign::CertifiedKey;
 
 use crate::certificate::spiffe_id;
-use crate::files::{certificates, read};
+use crate::files::{certificates, fault, read};
 use crate::server_identity::{IdentityError, Problem};
 use crate::stable::{Stable, follow};
 use crate::validity::{Validity, unix_now};
@@ -159,8 +159,7 @@ fn publish(
 }
 
 fn not_valid(options: &ListenerFileOptions, why: &str) -> String {
-    let path = options.directory.join("tls.crt");
-    format!("--listener-tls: {}: {why}", path.display())
+    fault("--listener-tls", &options.directory, "tls.crt", why)
 }
 
 impl Content {
@@ -183,10 +182,7 @@ fn parse(
     content: &Result<Content, String>,
 ) -> Result<ListenerPem, String> {
     let content = content.as_ref().map_err(Clone::clone)?;
-    let fault = |name: &str, why: &str| {
-        let path = options.directory.join(name);
-        format!("--listener-tls: {}: {why}", path.display())
-    };
+    let fault = |name: &str, why: &str| fault("--listener-tls", &options.directory, name, why);
     let chain = certificates(&content.certificate).map_err(|why| fault("tls.crt", &why))?;
     let key = PrivateKeyDer::from_pem_slice(&content.key)
         .map_err(|error| fault("tls.key", &format!("no private key in PEM: {error}")))?;

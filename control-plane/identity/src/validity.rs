@@ -2,8 +2,6 @@
 //!
 //! Invariant: a certificate that is not valid now never takes the place of one that is.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use crate::certificate::{NoSpiffeId, parse};
 
 /// The validity of a certificate, in Unix seconds. Both ends are included.
@@ -80,10 +78,7 @@ impl Validity {
 
 /// The time now, in Unix seconds.
 pub(crate) fn unix_now() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| {
-        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    })
+    jiff::Timestamp::now().as_second()
 }
 
 #[cfg(test)]

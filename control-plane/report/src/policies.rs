@@ -1,9 +1,10 @@
 //! Policies: the conditions of each, and the models that it applies to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headgate_model::{
-    NamespacePlan, Plan, PolicyCondition, PolicyId, condition_reason, reason as of_object,
+    Finding, NamespacePlan, Plan, PolicyCondition, PolicyId, Subject, condition_reason,
+    reason as of_object,
 };
 
 use super::query::Query;
@@ -16,10 +17,14 @@ pub(super) fn policies(plan: &Plan, query: &Query) -> Vec<PolicyReport> {
         let applies = namespaces.flat_map(|(name, view)| of_namespace(name, view, id));
         applies.collect::<BTreeSet<String>>().into_iter().collect()
     };
+    let invalid = invalid(plan);
     let all = plan.policies.iter().map(|(id, outcome)| PolicyReport {
         policy: id.to_string(),
         generation: outcome.generation,
-        accepted: invalid(plan, id).unwrap_or_else(|| condition(&outcome.accepted)),
+        accepted: invalid.get(id).map_or_else(
+            || condition(&outcome.accepted),
+            |finding| not_accepted(finding),
+        ),
         resolved: condition(&outcome.resolved),
         models: models(id),
     });
@@ -27,16 +32,24 @@ pub(super) fn policies(plan: &Plan, query: &Query) -> Vec<PolicyReport> {
         .collect()
 }
 
-/// The condition of a policy whose object is invalid as it is now. Its last valid version is in the plan.
-fn invalid(plan: &Plan, id: &PolicyId) -> Option<ConditionReport> {
-    let object = id.clone().into();
-    let mut findings = plan.findings.iter();
-    let finding = findings.find(|f| f.reason == of_object::UNREADABLE && f.object == object)?;
-    Some(ConditionReport {
+/// The findings on policies whose objects are invalid as they are now.
+fn invalid(plan: &Plan) -> BTreeMap<&PolicyId, &Finding> {
+    let findings = plan.findings.iter();
+    let findings = findings.filter(|finding| finding.reason == of_object::UNREADABLE);
+    let of_policies = findings.filter_map(|finding| match &finding.object {
+        Subject::Policy(id) => Some((id, finding)),
+        _ => None,
+    });
+    of_policies.collect()
+}
+
+/// The condition of an invalid policy. Its last valid version is in the plan.
+fn not_accepted(finding: &Finding) -> ConditionReport {
+    ConditionReport {
         holds: false,
         reason: condition_reason::INVALID.to_owned(),
         message: finding.message.clone(),
-    })
+    }
 }
 
 fn condition(condition: &PolicyCondition) -> ConditionReport {
@@ -73,7 +86,7 @@ fn applies_to(plan: &Plan, policy: &PolicyReport, query: &Query) -> bool {
 #[cfg(test)]
 mod tests {
     use headgate_contract::{PolicySpec as _, TokenBucketPolicySpec};
-    use headgate_model::{Finding, PolicyOutcome, Severity};
+    use headgate_model::{PolicyOutcome, Severity};
 
     use super::*;
 
