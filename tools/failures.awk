@@ -7,7 +7,7 @@
 /^---- .* stdout ----$/ { name = $2; panicked = 0; lines = 0; print "---- " name; next }
 /^___+ .* ___+$/ { name = $2; panicked = 1; lines = 0; print "---- " name; next }
 /^(failures:|test result: |=+ )/ { name = "" }
-/^thread '.*' \([0-9]+\) panicked at |^thread '.*' panicked at / { panicked = 1 }
+/^thread '.*' (\([0-9]+\) )?panicked at / { panicked = 1 }
 /^ +[0-9]+: |^ +at |^stack backtrace:|^note: (Some details are omitted|run with)/ { next }
 
 name != "" && panicked && NF && lines++ < 60 { print "  " $0 }

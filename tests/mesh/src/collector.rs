@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::post;
 use axum::{Json, Router};
+use headgate_meshkit::istio::ROOT_NAMESPACE;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -65,11 +66,11 @@ impl Collector {
     }
 
     /// What tells the mesh of it: a host, and the Telemetry of the whole mesh, which samples every request.
-    pub(crate) fn objects(&self, root_namespace: &str) -> Vec<Value> {
+    pub(crate) fn objects(&self) -> Vec<Value> {
         vec![
             json!({
                 "apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
-                "metadata": { "name": "zipkin", "namespace": root_namespace },
+                "metadata": { "name": "zipkin", "namespace": ROOT_NAMESPACE },
                 "spec": {
                     "hosts": [HOST], "location": "MESH_EXTERNAL", "resolution": "STATIC",
                     "ports": [{ "number": PORT, "name": "http", "protocol": "HTTP" }],
@@ -81,7 +82,7 @@ impl Collector {
             }),
             json!({
                 "apiVersion": "telemetry.istio.io/v1", "kind": "Telemetry",
-                "metadata": { "name": "mesh", "namespace": root_namespace },
+                "metadata": { "name": "mesh", "namespace": ROOT_NAMESPACE },
                 "spec": { "tracing": [
                     { "providers": [{ "name": "zipkin" }], "randomSamplingPercentage": 100.0 },
                 ] },

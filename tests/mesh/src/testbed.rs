@@ -37,8 +37,6 @@ pub(crate) const INBOUND: &str = "inbound";
 /// The host of the model, as clients in the mesh name it.
 pub const HOST: &str = "llama3-70b.models.svc.cluster.local:8000";
 
-/// The namespace whose objects of Istio apply to the whole mesh.
-pub(crate) const ROOT_NAMESPACE: &str = "istio-system";
 /// Namespace of Headgate.
 pub const SYSTEM: &str = "headgate-system";
 /// The label of its pods.

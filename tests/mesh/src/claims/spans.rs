@@ -6,7 +6,7 @@ use headgate_demo::{Claim, ClaimResult};
 use headgate_testkit::client::{HttpClient, OpenAiRequest};
 use headgate_testkit::deadline::eventually;
 
-use crate::testbed::{CLIENT, HOST, MeshTestbed, ROOT_NAMESPACE};
+use crate::testbed::{CLIENT, HOST, MeshTestbed};
 use crate::traffic::MODEL;
 
 /// The claim of [`tags`].
@@ -21,7 +21,7 @@ const TENANT: &str = "in-a-span";
 /// The claim does not hold.
 pub async fn tags(testbed: &MeshTestbed) -> ClaimResult<Vec<String>> {
     let collector = &testbed.collector;
-    let objects = testbed.apply(&collector.objects(ROOT_NAMESPACE)).await;
+    let objects = testbed.apply(&collector.objects()).await;
     CLAIM.require_ok("the Telemetry", objects)?;
     let server = CLAIM.require_ok("the sidecar", testbed.outbound(CLIENT))?;
     let request = OpenAiRequest::chat(MODEL)

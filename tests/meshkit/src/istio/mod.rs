@@ -320,7 +320,7 @@ impl Shared {
 }
 
 /// Namespace of istiod, and of objects for the whole mesh.
-const ROOT_NAMESPACE: &str = "istio-system";
+pub const ROOT_NAMESPACE: &str = "istio-system";
 
 /// Installs the kinds, the root namespace and the mode of mutual TLS.
 async fn install(kube: &Kube, programs: &Programs, options: &MeshOptions) -> Result<(), MeshError> {
