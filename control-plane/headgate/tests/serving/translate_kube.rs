@@ -110,12 +110,13 @@ async fn translate_and_validate_need_only_a_kubeconfig() {
     );
 }
 
-/// Two versions behind Service `llama` with a headless Service beside it, and rules of another person.
+/// Two Services that select the same pods. `pods` is headless.
 const FOREIGN: &str = r#"
 {apiVersion: v1, kind: Service, metadata: {name: llama}, spec: {selector: {of: llama}, ports: [{name: http, port: 80, targetPort: http}]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: pods}, spec: {clusterIP: None, selector: {of: llama}}}
 "#;
+/// The rules of another person for the host `llama`.
 const RULES: &str = r#"
 apiVersion: networking.istio.io/v1
 kind: DestinationRule
