@@ -169,17 +169,19 @@ async fn the_carrier_is_the_labelled_service_or_else_the_outermost_owner_or_else
     cluster
         .kubectl("annotate deploy/v1 headgate.dev/endpoints=127.0.0.1:9")
         .await;
-    let of = |observed: &headgate_model::Observed| {
-        observed
-            .findings
-            .first()
-            .map(|f| (f.reason, f.object.to_string()))
+    let found = |observed: &headgate_model::Observed| -> Vec<(&'static str, String)> {
+        let findings = observed.findings.iter();
+        findings.map(|f| (f.reason, f.object.to_string())).collect()
     };
-    let found = source.until("a finding", of).await;
-    assert_eq!(
-        found,
-        (reason::ENDPOINTS_IGNORED, "deployment default/v1".into())
-    );
+    let expected = [
+        (reason::ENDPOINTS_IGNORED, "deployment default/v1".into()),
+        (reason::NO_VERSION, "service default/front".into()),
+    ];
+    source
+        .until("both findings", |observed| {
+            (found(observed) == expected).then_some(())
+        })
+        .await;
     cluster.wait_until_equal_to_a_new_source(&source).await;
 }
 
