@@ -8,6 +8,7 @@
 //! policy (kubectl apply)  ──▶ model::plan ──▶ FilterConfig ──▶ ECDS ──▶ filter
 //! ```
 
+mod apis;
 mod bucket;
 mod cors;
 mod decimal;
@@ -32,6 +33,7 @@ mod stages;
 mod tagging;
 mod tenant;
 
+pub use apis::{Apis, OptionalApi, PathPrefix, UnknownEndpoints};
 pub use bucket::{
     Abandoned, Bucket, FailureCharge, KeyPart, ModelCapacity, OnContention, OnFailure, Profile,
     Semantic, SettleOn, Tokens, Unreadable, UsageReport,

@@ -67,9 +67,11 @@ pub const DEFAULT_CONTROLLER_NAME: &str = "headgate.dev/headgate";
 pub const API_VERSION: &str = "headgate.dev/v1alpha1";
 
 /// Prefixes of the paths under which models are served: whole segments.
-pub const SERVING_PREFIXES: [&str; 4] = [
+pub const SERVING_PREFIXES: [&str; 6] = [
     "/v1/",
-    "/v2/models/",
+    "/v1beta/",
+    "/v2/",
+    "/openai/",
     "/inference.GRPCInferenceService/",
     "/infer",
 ];

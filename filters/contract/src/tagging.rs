@@ -3,7 +3,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Cors, HeaderName, TenantSource, TrustedHop};
+use crate::{Apis, Cors, HeaderName, TenantSource, TrustedHop};
 
 /// How the requests of a model are tagged, and how their version is picked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,9 @@ pub struct Tagging {
     /// The web pages that may call. Only in a policy for a whole namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// The APIs that the namespace serves. Only in a policy for a whole namespace. Absent: the defaults.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub apis: Option<Apis>,
     /// Statistics by tenant. Absent: none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant_metrics: Option<TenantMetrics>,
@@ -187,6 +190,7 @@ impl Default for Tagging {
             response_headers: true,
             tags: Vec::new(),
             cors: None,
+            apis: None,
             tenant_metrics: None,
         }
     }

@@ -15,6 +15,7 @@ use headgate_contract::{
 };
 
 use crate::cost::{self, Pricing};
+use crate::endpoint::ServedApis;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::hosts::Hosts;
@@ -39,6 +40,10 @@ pub(crate) struct Compiled {
     /// Sorted by name.
     namespaces: Vec<Namespace>,
     hosts: Hosts,
+    /// The APIs that some namespace serves.
+    pub(crate) served: ServedApis,
+    /// Whether every namespace serves the same APIs.
+    pub(crate) same_apis: bool,
     /// Key of the label that names a pod's version.
     pub(crate) version_label: String,
     pub(crate) own_pod: OwnPod,
@@ -64,6 +69,8 @@ pub(crate) struct Namespace {
     index: Vec<(String, usize)>,
     /// The rules for every model, and so for one that is not in the plan.
     pub(crate) rest: Rules,
+    /// The APIs that it serves.
+    pub(crate) served: ServedApis,
 }
 
 /// One model of the plan.
@@ -165,7 +172,12 @@ impl Compiled {
             ));
         }
         *receptions = received;
+        let served = ServedApis::of_all(namespaces.iter().map(|namespace| &namespace.served));
         Ok(Self {
+            same_apis: namespaces
+                .iter()
+                .all(|namespace| namespace.served == served),
+            served,
             stages,
             role: config.role,
             bodies: config.bodies,
@@ -267,7 +279,9 @@ impl Namespace {
         }
         index.sort_unstable();
         let rest = rules_of("", numbers);
+        let served = rest.tagging.apis.as_ref().map(ServedApis::new);
         Self {
+            served: served.unwrap_or_default(),
             name: name.into(),
             models,
             index,

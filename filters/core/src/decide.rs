@@ -11,18 +11,18 @@ mod unserved;
 
 use std::rc::Rc;
 
-use headgate_contract::{Bodies, Role, Tagging, names};
+use headgate_contract::{Bodies, Role, Tagging, UnknownEndpoints, names};
 use headgate_dialect::Body;
 
 use crate::compiled::{Compiled, Model, Namespace, Place, Rules};
 use crate::decision::{Decision, Ticket};
 use crate::effects::Effect;
-use crate::endpoint::Class;
+use crate::endpoint::{Class, PathNames};
 use crate::facts::Facts;
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::labels::{Labels, UNKNOWN};
-use crate::limit::{Denied, ReserveInput};
+use crate::limit::{Admitted, Denied, ReserveInput};
 use crate::metrics::{self, Metric, Series};
 use crate::outcome::refuse_unknown;
 use crate::pick;
@@ -44,6 +44,8 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: &'a Headers,
     pub(crate) body: Option<&'a Body>,
     pub(crate) class: Class,
+    /// What its path names.
+    pub(crate) names: &'a PathNames,
     /// Its namespace, where that was looked up before the body was read.
     pub(crate) namespace: Option<&'a str>,
     /// It was held for its body. Since then, a filter before this one may have written headers.
@@ -52,11 +54,12 @@ pub(crate) struct Request<'a> {
 
 impl<'a> Request<'a> {
     /// A request without a body, or whose body is not read.
-    pub(crate) fn of_headers(headers: &'a Headers, class: Class) -> Self {
+    pub(crate) fn of_headers(headers: &'a Headers, class: Class, names: &'a PathNames) -> Self {
         Self {
             headers,
             body: None,
             class,
+            names,
             namespace: None,
             waited: false,
         }
@@ -149,11 +152,18 @@ impl<'a> Decider<'a> {
         match self.request.class {
             Class::Other => return self.pass(),
             Class::Health if !names_model(headers) => return self.pass(),
-            Class::Body(_) if self.config.bodies == Bodies::Never && !names_model(headers) => {
+            class
+                if class.reads_body()
+                    && self.config.bodies == Bodies::Never
+                    && self.request.names.model.is_none()
+                    && !names_model(headers) =>
+            {
                 return self.pass_unread();
             }
             // Only the hop that decides refuses these. The next hop leaves them to the routes.
-            Class::Health | Class::Preflight | Class::WrongMethod { .. } if !self.tagging => {
+            Class::Health | Class::Preflight | Class::WrongMethod { .. } | Class::Unlisted(_)
+                if !self.tagging =>
+            {
                 return Decision::Pass(Vec::new());
             }
             _ => {}
@@ -169,7 +179,12 @@ impl<'a> Decider<'a> {
         };
         let decision = match self.request.class {
             Class::Models(dialect) => self.models(namespace, dialect, labels),
-            Class::Preflight | Class::WrongMethod { .. } => Err(self.not_served().into()),
+            Class::Preflight | Class::WrongMethod { .. } | Class::Unlisted(_) => {
+                Err(self.not_served().into())
+            }
+            Class::Unknown { reads: false } if self.denies_unknown(namespace) => {
+                Err(self.not_served().into())
+            }
             _ => self.serve(vm, namespace, &mut labels),
         };
         decision.unwrap_or_else(|denied| self.denied(vm, namespace, &denied, labels, None))
@@ -192,7 +207,7 @@ impl<'a> Decider<'a> {
     ) -> Result<Decision, Box<Denied>> {
         let headers = self.request.headers;
         let endpoint = self.request.class.endpoint();
-        let facts = Facts::read(endpoint, headers, self.request.body)?;
+        let facts = Facts::read(endpoint, headers, self.request.body, self.request.names)?;
         let subject = self.subject(namespace, &facts)?;
         let id = subject.model.map_or("", |m| &*m.id);
         if let Some(model) = subject.model
@@ -234,8 +249,10 @@ impl<'a> Decider<'a> {
             // The clock, and so the live scale, is read only if a bucket applies.
             percent: 100,
         };
-        let (admitted, forwarded_ns) =
-            self.reserve(vm, subject, input, series.as_ref(), &mut effects)?;
+        let (admitted, forwarded_ns) = match self.is_charged(namespace) {
+            true => self.reserve(vm, subject, input, series.as_ref(), &mut effects)?,
+            false => (Admitted::nothing(), 0),
+        };
         match &tags {
             Some(tags) => {
                 let size = || self.host.request_headers_size();
@@ -294,13 +311,14 @@ impl<'a> Decider<'a> {
             Role::Decide => None,
             Role::Follow => self.previous_hop_header(names::HEADER_MODEL),
         };
-        let name = hop.or(facts.model());
+        let named = hop.or(facts.model());
+        let name = named.or_else(|| self.only_model(namespace));
         if name.is_none() && self.config.role == Role::Decide {
             return Err(self.model_missing());
         }
         let model = name.and_then(|name| namespace.model(name));
         if let (Role::Decide, Some(body), Some(header)) =
-            (self.config.role, facts.body_model, facts.header_model)
+            (self.config.role, facts.named_model(), facts.header_model)
             && body != header
             && !same_model(model, namespace.model(header))
         {
@@ -313,6 +331,29 @@ impl<'a> Decider<'a> {
                 rules: model.map_or(&namespace.rest, |m| &m.rules),
             }),
         }
+    }
+
+    /// The only model of the namespace, for an API whose requests do not name their model.
+    fn only_model(&self, namespace: &'a Namespace) -> Option<&'a str> {
+        match (self.request.class, namespace.models()) {
+            (Class::Call(operation), [only]) if !operation.api.names_model() => Some(&only.id),
+            _ => None,
+        }
+    }
+
+    /// Whether the request is charged.
+    fn is_charged(&self, namespace: &Namespace) -> bool {
+        let free = namespace.served.unknown == UnknownEndpoints::Free;
+        self.request.class.is_charged() && !(free && self.is_unknown())
+    }
+
+    fn is_unknown(&self) -> bool {
+        matches!(self.request.class, Class::Unknown { .. })
+    }
+
+    /// Whether this hop refuses a path that no API knows.
+    fn denies_unknown(&self, namespace: &Namespace) -> bool {
+        self.tagging && namespace.served.unknown == UnknownEndpoints::Deny
     }
 
     /// A header that the previous hop wrote.

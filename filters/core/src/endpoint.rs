@@ -5,21 +5,23 @@
 
 use std::borrow::Cow;
 
-use headgate_contract::names;
-use headgate_dialect::{Dialect, Endpoint, models_path};
+use headgate_contract::{OptionalApi, UnknownEndpoints, names};
+use headgate_dialect::{Access, Api, Apis, Dialect, Endpoint, Found, Operation, find};
+
+use crate::headers::Headers;
 
 /// The basis of the decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Its body and its headers. It is for this endpoint, whose bodies are read.
-    Body(&'static Endpoint),
-    /// Its headers alone: a serving path whose bodies are not read. `known`: models are known to serve the path.
-    Headers {
-        /// The endpoint, by whose format the answer is read.
-        endpoint: &'static Endpoint,
-        /// The path is in a table of paths.
-        known: bool,
+    /// A known operation of an API.
+    Call(&'static Operation),
+    /// A path under a serving prefix that no enabled API knows. A policy decides.
+    Unknown {
+        /// Its method is GET or HEAD, so it costs nothing.
+        reads: bool,
     },
+    /// A known operation that changes the server, and that no policy allows.
+    Unlisted(&'static Operation),
     /// It asks for the list of models, or for one of them. The filter answers it in this dialect.
     Models(&'static Dialect),
     /// A health check: routed by its headers, not metered.
@@ -39,7 +41,7 @@ impl Class {
     /// The endpoint of the request.
     pub(crate) fn endpoint(self) -> &'static Endpoint {
         match self {
-            Self::Body(endpoint) | Self::Headers { endpoint, .. } => endpoint,
+            Self::Call(operation) | Self::Unlisted(operation) => operation.endpoint,
             _ => Endpoint::unknown(),
         }
     }
@@ -51,67 +53,180 @@ impl Class {
             _ => self.endpoint().dialect(),
         }
     }
+
+    /// Whether the body is read.
+    pub(crate) fn reads_body(self) -> bool {
+        matches!(self, Self::Call(operation) if operation.endpoint.reads_body())
+    }
+
+    /// Whether the request is charged.
+    pub(crate) fn is_charged(self) -> bool {
+        match self {
+            Self::Call(operation) => operation.access == Access::Charged,
+            Self::Unknown { reads } => !reads,
+            _ => false,
+        }
+    }
 }
 
-const POST: &str = "POST";
+/// The names in a path that tell where a request goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PathNames {
+    /// The model. It precedes the model in the body.
+    pub model: Option<String>,
+    /// The version: a pin.
+    pub version: Option<String>,
+}
+
+/// The APIs that a namespace serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedApis {
+    /// The APIs whose paths count.
+    pub apis: Apis,
+    /// Paths that stand for `/v1`, without a slash at their end.
+    pub prefixes: Vec<String>,
+    /// The prefixes of all paths that are served.
+    pub serving: Vec<String>,
+    /// Names of operations that change the server and are allowed.
+    pub allow: Vec<String>,
+    /// The treatment of unknown paths.
+    pub unknown: UnknownEndpoints,
+}
+
+impl Default for ServedApis {
+    fn default() -> Self {
+        Self::new(&headgate_contract::Apis::default())
+    }
+}
+
+impl ServedApis {
+    /// The APIs that a policy describes.
+    #[must_use]
+    pub fn new(policy: &headgate_contract::Apis) -> Self {
+        let enable = |apis: Apis, dialect: &OptionalApi| {
+            apis.with(match dialect {
+                OptionalApi::Ollama => Api::Ollama,
+                OptionalApi::Tgi => Api::Tgi,
+                OptionalApi::LlamaCpp => Api::LlamaCpp,
+                OptionalApi::SgLang => Api::SgLang,
+                OptionalApi::Vllm => Api::Vllm,
+            })
+        };
+        let prefixes = policy
+            .prefixes
+            .iter()
+            .map(|prefix| prefix.as_str().to_owned());
+        Self {
+            apis: policy.dialects.iter().fold(Apis::STANDARD, enable),
+            prefixes: prefixes.chain([KSERVE_PREFIX.to_owned()]).collect(),
+            serving: policy.serving_prefixes(),
+            allow: policy.allow.clone(),
+            unknown: policy.unknown_endpoints,
+        }
+    }
+
+    /// What any of these serves. The treatment of unknown paths and what is allowed are those of the only one.
+    pub(crate) fn of_all<'s>(mut all: impl Iterator<Item = &'s Self>) -> Self {
+        let first = all.next().cloned().unwrap_or_default();
+        all.fold(first, |mut union, one| {
+            union.apis = union.apis.union(one.apis);
+            for prefix in &one.prefixes {
+                if !union.prefixes.contains(prefix) {
+                    union.prefixes.push(prefix.clone());
+                }
+            }
+            for prefix in &one.serving {
+                if !union.serving.contains(prefix) {
+                    union.serving.push(prefix.clone());
+                }
+            }
+            union
+        })
+    }
+
+    /// Whether a plain path is under one of the serving prefixes, by whole segments.
+    fn serves(&self, plain: &[u8]) -> bool {
+        let plain = plain.strip_prefix(b"/").unwrap_or(plain);
+        self.serving.iter().any(|prefix| {
+            let prefix = prefix.as_bytes();
+            let prefix = prefix.strip_prefix(b"/").unwrap_or(prefix);
+            let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
+            let rest = plain.strip_prefix(prefix);
+            rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+        })
+    }
+
+    /// The path in the table of operations: with `/v1` in place of a prefix that stands for it.
+    fn in_table<'p>(&self, plain: &'p [u8]) -> Cow<'p, [u8]> {
+        let rest = self.prefixes.iter().find_map(|prefix| {
+            let rest = plain.strip_prefix(prefix.as_bytes())?;
+            matches!(rest, [] | [b'/', ..]).then_some(rest)
+        });
+        match rest {
+            Some(rest) => Cow::Owned([b"/v1", rest].concat()),
+            None => Cow::Borrowed(plain),
+        }
+    }
+}
+
+/// The prefix under which KServe serves the paths of OpenAI.
+const KSERVE_PREFIX: &str = "/openai/v1";
+
 const GET: &str = "GET, HEAD";
 
-/// Classifies a request. `preflight`: it has the header `access-control-request-method`.
+/// Classifies a request, by its method, its path, and the headers `access-control-request-method` and `anthropic-version`.
 #[must_use]
-pub fn classify(method: &[u8], path: &[u8], preflight: bool) -> Class {
+pub fn classify(headers: &Headers, served: &ServedApis) -> (Class, PathNames) {
+    let method = headers.get(":method").unwrap_or_default();
+    let path = headers.get(":path").unwrap_or_default();
     let plain = normalize(path);
     // Routes match health checks as they were sent.
     let health = names::HEALTH_PATHS
         .iter()
         .any(|path| path.as_bytes() == &*plain);
     let plain = trimmed(&plain);
-    if !health && !serving(plain) {
-        return Class::Other;
+    if !health && !served.serves(plain) {
+        return (Class::Other, PathNames::default());
     }
-    if preflight && method == b"OPTIONS" {
-        return Class::Preflight;
-    }
-    if health {
-        return match method {
-            b"GET" | b"HEAD" => Class::Health,
-            _ => Class::WrongMethod { allow: GET },
-        };
-    }
-    match (method, Endpoint::of_path(plain)) {
-        (b"POST", Some(endpoint)) if endpoint.reads_body() => Class::Body(endpoint),
-        (b"POST", Some(endpoint)) => Class::Headers {
-            endpoint,
-            known: true,
-        },
-        (_, Some(_)) => Class::WrongMethod { allow: POST },
-        (_, None) => without_endpoint(method, plain),
-    }
+    let reads = matches!(method, b"GET" | b"HEAD");
+    let class = match method {
+        b"OPTIONS" if headers.get("access-control-request-method").is_some() => Class::Preflight,
+        _ if health && reads => Class::Health,
+        _ if health => Class::WrongMethod { allow: GET },
+        _ => return operation(headers, method, &served.in_table(plain), served),
+    };
+    (class, PathNames::default())
 }
 
-/// Classifies a request for a path that is no endpoint.
-#[inline(never)]
-fn without_endpoint(method: &[u8], plain: &[u8]) -> Class {
-    match (method, models_path(plain)) {
-        (b"GET" | b"HEAD", Some((dialect, _))) => Class::Models(dialect),
-        (_, Some(_)) => Class::WrongMethod { allow: GET },
-        (_, None) => Class::Headers {
-            endpoint: Endpoint::unknown(),
-            // Under the other prefixes, the model's name is part of every path.
-            known: !matches!(plain, b"/v1" | [b'/', b'v', b'1', b'/', ..]),
-        },
-    }
-}
-
-/// Whether a plain path is under one of the serving prefixes, by whole segments.
-fn serving(plain: &[u8]) -> bool {
-    let plain = plain.strip_prefix(b"/").unwrap_or(plain);
-    names::SERVING_PREFIXES.iter().any(|prefix| {
-        let prefix = prefix.as_bytes();
-        let prefix = prefix.strip_prefix(b"/").unwrap_or(prefix);
-        let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
-        let rest = plain.strip_prefix(prefix);
-        rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
-    })
+/// Classifies a request by the table of operations.
+fn operation(
+    headers: &Headers,
+    method: &[u8],
+    path: &[u8],
+    served: &ServedApis,
+) -> (Class, PathNames) {
+    let anthropic = headers.get("anthropic-version").is_some();
+    let (operation, captures) = match find(method, path, served.apis, anthropic) {
+        Found::Operation(operation, captures) => (operation, captures),
+        Found::OtherMethods(allow) => return (Class::WrongMethod { allow }, PathNames::default()),
+        Found::Nothing => {
+            let reads = matches!(method, b"GET" | b"HEAD");
+            return (Class::Unknown { reads }, PathNames::default());
+        }
+    };
+    let class = match operation.access {
+        Access::Models => Class::Models(operation.endpoint.dialect()),
+        Access::Management if !served.allow.iter().any(|name| name == operation.name) => {
+            Class::Unlisted(operation)
+        }
+        Access::Charged | Access::Free | Access::Management => Class::Call(operation),
+    };
+    let text = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
+    let names = PathNames {
+        model: captures.model.map(text),
+        version: captures.version.map(text),
+    };
+    (class, names)
 }
 
 /// The path without slashes at its end.
@@ -120,13 +235,6 @@ fn trimmed(mut path: &[u8]) -> &[u8] {
         path = rest;
     }
     path
-}
-
-/// The model that a path asks for, as it was sent; empty if it asks for all of them. Names may have slashes, encoded or not.
-pub(crate) fn model_of(path: &[u8]) -> String {
-    let plain = normalize(path);
-    let name = models_path(trimmed(&plain)).map_or(&[][..], |(_, name)| name);
-    String::from_utf8_lossy(name).into_owned()
 }
 
 /// The path without its query, decoded, with each segment once. It may still end with a slash.

@@ -7,6 +7,7 @@
 use headgate_contract::{DefaultMaxTokens, MAX_TOKENS, names};
 use headgate_dialect::{Body, Endpoint};
 
+use crate::endpoint::PathNames;
 use crate::headers::Headers;
 use crate::refusal::Refusal;
 
@@ -23,6 +24,8 @@ const TEMPERATURE: u64 = 1_000_000;
 pub struct Facts<'a> {
     /// The endpoint.
     pub endpoint: &'static Endpoint,
+    /// The model's name in the path.
+    pub path_model: Option<&'a str>,
     /// The model's name in the body.
     pub body_model: Option<&'a str>,
     /// The model's name in the header `x-model`.
@@ -50,6 +53,7 @@ impl<'a> Facts<'a> {
         endpoint: &'static Endpoint,
         headers: &'a Headers,
         body: Option<&'a Body>,
+        names: &'a PathNames,
     ) -> Result<Self, Box<Refusal>> {
         let header_model = header_model(headers)?;
         let announced = whole(headers, names::HEADER_MAX_TOKENS)?;
@@ -57,6 +61,7 @@ impl<'a> Facts<'a> {
         let body_of = |pick: fn(&Body) -> Option<u64>| body.and_then(pick);
         Ok(Self {
             endpoint,
+            path_model: names.model.as_deref(),
             body_model: body.and_then(|b| b.model.as_deref()),
             header_model,
             max_tokens: body_of(|b| b.max_tokens),
@@ -69,10 +74,16 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// The model's name as the client wrote it: in the body, else in the header.
+    /// The model's name as the client wrote it: in the path, else in the body, else in the header.
     #[must_use]
     pub fn model(&self) -> Option<&'a str> {
-        self.body_model.or(self.header_model)
+        self.named_model().or(self.header_model)
+    }
+
+    /// The model's name in the request itself: in the path, else in the body. (Servers ignore the body where the path names the model.)
+    #[must_use]
+    pub fn named_model(&self) -> Option<&'a str> {
+        self.path_model.or(self.body_model)
     }
 
     /// Most tokens that the request itself allows for each sequence; 0 if its endpoint generates nothing.

@@ -6,8 +6,7 @@ use headgate_dialect::Dialect;
 
 use crate::compiled::Namespace;
 use crate::effects::Reply;
-use crate::endpoint;
-use crate::headers::Headers;
+use crate::endpoint::PathNames;
 use crate::refusal::Refusal;
 
 /// The list: every id, and every other name that clients may write, in the order of the ids. If the path names a model, by
@@ -18,15 +17,15 @@ use crate::refusal::Refusal;
 pub(crate) fn reply(
     namespace: &Namespace,
     dialect: &Dialect,
-    headers: &Headers,
+    names: &PathNames,
 ) -> Result<Reply, Box<Refusal>> {
-    let model = endpoint::model_of(headers.get(":path").unwrap_or_default());
-    let body = if model.is_empty() {
-        dialect.model_list(&mut names(namespace))
-    } else if namespace.model(&model).is_some() {
-        dialect.model(&model)
-    } else {
-        return Err(Refusal::ModelNotFound { model }.into());
+    let body = match names.model.as_deref() {
+        None => dialect.model_list(&mut all_names(namespace)),
+        Some(model) if namespace.model(model).is_some() => dialect.model(model),
+        Some(model) => {
+            let model = model.to_owned();
+            return Err(Refusal::ModelNotFound { model }.into());
+        }
     };
     Ok(Reply {
         status: 200,
@@ -38,7 +37,7 @@ pub(crate) fn reply(
     })
 }
 
-fn names(namespace: &Namespace) -> impl Iterator<Item = &str> {
+fn all_names(namespace: &Namespace) -> impl Iterator<Item = &str> {
     namespace.models().iter().flat_map(|model| {
         let others = model.names.iter().map(String::as_str);
         std::iter::once(&*model.id).chain(others)

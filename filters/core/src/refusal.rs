@@ -23,14 +23,19 @@ pub enum Refusal {
         /// The endpoint has it in the body. Otherwise it belongs in the header `x-model`.
         in_body: bool,
     },
-    /// The body and the header name different models.
+    /// The path or the body names another model than the header.
     ModelDisagrees {
-        /// The name in the body.
+        /// The name in the path or in the body.
         body: String,
         /// The name in the header.
         header: String,
     },
-    /// No endpoint is known under this path, and no header names a model.
+    /// The operation changes the server, and no policy allows it.
+    OperationNotAllowed {
+        /// Its name.
+        operation: &'static str,
+    },
+    /// No API knows this path.
     PathUnknown {
         /// The path as it was sent.
         path: String,
@@ -189,6 +194,11 @@ impl Refusal {
                 Outcome(400, "model_mismatch", "headgate_model_mismatch")
             }
             Self::PathUnknown { .. } => Outcome(404, "unknown_path", "headgate_unknown_path"),
+            Self::OperationNotAllowed { .. } => Outcome(
+                404,
+                "operation_not_allowed",
+                "headgate_operation_not_allowed",
+            ),
             Self::MethodNotAllowed { .. } => {
                 Outcome(405, "method_not_allowed", "headgate_method_not_allowed")
             }

@@ -5,14 +5,14 @@
 
 use std::rc::Rc;
 
-use headgate_dialect::{Endpoint, Limits, RequestScanner, Splice};
+use headgate_dialect::{BodyScanner, Endpoint, Limits, Splice};
 
 use crate::answer::{Answer, VIA_UPSTREAM, basis_of_unread_answer, learn_of, settle};
 use crate::compiled::Place;
 use crate::decide::{Request, decide, reads_bodies, refuse_unread, unmetered};
 use crate::decision::{Decision, Ticket};
 use crate::effects::{Effect, Flow, Step};
-use crate::endpoint::{Class, classify};
+use crate::endpoint::{Class, PathNames, ServedApis, classify};
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::metrics;
@@ -45,7 +45,8 @@ struct Reading {
     headers: Headers,
     namespace: Rc<str>,
     class: Class,
-    scanner: RequestScanner,
+    names: PathNames,
+    scanner: BodyScanner,
     /// Bytes that may still come.
     room: usize,
     max: u32,
@@ -86,30 +87,37 @@ impl Stream {
             let dialect = Endpoint::unknown().dialect();
             return self.decided(refuse_unknown(refusal, dialect, &headers, &mut vm.tenants));
         }
-        let method = headers.get(":method").unwrap_or_default();
-        let path = headers.get(":path").unwrap_or_default();
-        let preflight = headers.get("access-control-request-method").is_some();
-        let class = classify(method, path, preflight);
+        let (class, names) = class_of(vm, host, &headers);
         let reads = vm
             .config
             .as_ref()
             .is_some_and(|config| reads_bodies(config));
         let max = vm.config.as_ref().map_or(0, |config| config.max_body_bytes);
         let scanner = match class {
-            Class::Body(endpoint) if reads => endpoint.request_scanner(Limits::default()),
+            Class::Call(operation) if reads => {
+                operation.endpoint.request_scanner(Limits::default())
+            }
             _ => None,
         };
-        let Some(scanner) = scanner else {
-            return self.decided(decide(vm, host, Request::of_headers(&headers, class)));
+        let Some(mut scanner) = scanner else {
+            let request = Request::of_headers(&headers, class, &names);
+            return self.decided(decide(vm, host, request));
         };
         let namespace = match vm.config.as_ref().map(|config| config.place(host)) {
             Some(Place::Namespace(namespace)) => Rc::clone(&namespace.name),
             Some(Place::Elsewhere) => return self.decided(unmetered()),
             Some(Place::Unknown) | None => {
-                return self.decided(decide(vm, host, Request::of_headers(&headers, class)));
+                let request = Request::of_headers(&headers, class, &names);
+                return self.decided(decide(vm, host, request));
             }
         };
-        let reading = Reading::new(class, scanner, headers, max, namespace);
+        scanner.set_headers(
+            headers.get("content-type").unwrap_or_default(),
+            headers
+                .get("inference-header-content-length")
+                .unwrap_or_default(),
+        );
+        let reading = Reading::new((class, names), scanner, headers, max, namespace);
         if let Err(refusal) = readable(&reading.headers, max) {
             return self.decided(reading.refuse(vm, host, refusal));
         }
@@ -290,6 +298,21 @@ impl Sent {
     }
 }
 
+/// The class of a request, by the APIs of its namespace. The namespace is looked up only where namespaces serve different APIs.
+fn class_of(vm: &Vm, host: &dyn Host, headers: &Headers) -> (Class, PathNames) {
+    let Some(config) = &vm.config else {
+        return classify(headers, &ServedApis::default());
+    };
+    let class = classify(headers, &config.served);
+    if config.same_apis || class.0 == Class::Other {
+        return class;
+    }
+    match config.place(host) {
+        Place::Namespace(namespace) => classify(headers, &namespace.served),
+        Place::Unknown | Place::Elsewhere => class,
+    }
+}
+
 /// The client left before a decision.
 #[cold]
 fn aborted() -> Step {
@@ -311,8 +334,8 @@ fn readable(headers: &Headers, max: u32) -> Result<(), Box<Refusal>> {
 impl Reading {
     #[inline(never)]
     fn new(
-        class: Class,
-        scanner: RequestScanner,
+        (class, names): (Class, PathNames),
+        scanner: BodyScanner,
         headers: Headers,
         max: u32,
         namespace: Rc<str>,
@@ -321,6 +344,7 @@ impl Reading {
             headers,
             namespace,
             class,
+            names,
             scanner,
             room: usize::try_from(max).unwrap_or(usize::MAX),
             max,
@@ -350,6 +374,7 @@ impl Reading {
             headers: &self.headers,
             body: Some(&body),
             class: self.class,
+            names: &self.names,
             namespace: Some(&self.namespace),
             waited: true,
         };
@@ -378,7 +403,7 @@ impl Reading {
     fn refuse(&self, vm: &mut Vm, host: &dyn Host, refusal: Box<Refusal>) -> Decision {
         let request = Request {
             namespace: Some(&self.namespace),
-            ..Request::of_headers(&self.headers, self.class)
+            ..Request::of_headers(&self.headers, self.class, &self.names)
         };
         refuse_unread(vm, host, request, self.scanner.model(), refusal)
     }

@@ -1,6 +1,6 @@
 //! The facts of a request body, and the errors that a body can have.
 //!
-//! Plain values, written by a [`RequestScanner`](crate::RequestScanner) and read by `core` for facts, sessions and
+//! Plain values, written by a [`BodyScanner`](crate::BodyScanner) and read by `core` for facts, sessions and
 //! refusals. A [`Body`] exists only if every field that is read has a usable value.
 
 use std::fmt;

@@ -3,7 +3,7 @@
 use crate::answer::{self, UsageScanner};
 use crate::body::Limits;
 use crate::dialect::Dialect;
-use crate::request::{self, RequestScanner};
+use crate::form::{BodyScanner, Form};
 use crate::usage::Label;
 
 /// One kind of request to a model: how its bodies and its answers are read, and how it is refused. It is data, and there is
@@ -12,8 +12,8 @@ use crate::usage::Label;
 pub struct Endpoint {
     /// The API that its clients speak.
     pub(crate) dialect: &'static Dialect,
-    /// The format of its request bodies; `None` if they are not read, and a request is known by its headers.
-    pub(crate) request: Option<&'static request::Schema>,
+    /// The form of its request bodies.
+    pub(crate) request: Form,
     /// The format of its answers.
     pub(crate) answer: &'static answer::Schema,
     /// For the error of a request that costs too much.
@@ -40,15 +40,14 @@ impl Endpoint {
 
     /// A scanner for a request body; `None` if bodies are not read.
     #[must_use]
-    pub fn request_scanner(&self, limits: Limits) -> Option<RequestScanner> {
-        self.request
-            .map(|schema| RequestScanner::new(schema, limits))
+    pub fn request_scanner(&self, limits: Limits) -> Option<BodyScanner> {
+        self.request.scanner(limits)
     }
 
     /// Whether request bodies are read.
     #[must_use]
     pub fn reads_body(&self) -> bool {
-        self.request.is_some()
+        !matches!(self.request, Form::Headers)
     }
 
     /// A scanner for an answer with this label. `sequences`: the number of sequences (choices) that the request asked for; it

@@ -1,6 +1,6 @@
 //! API dialects: bytes → the facts of a request and the usage of an answer, and the wording of the filter's own answers.
 //!
-//! This crate is the first and the last stage of the data plane. A [`RequestScanner`] gives the facts of a request, a
+//! This crate is the first and the last stage of the data plane. A [`BodyScanner`] gives the facts of a request, a
 //! [`UsageScanner`] gives what its settlement needs, a [`Dialect`] words refusals and the list of models. An [`Endpoint`]
 //! connects the three, and travels with the request, so that an answer is read in the dialect of its request.
 //!
@@ -13,7 +13,8 @@
 //! - `json` and `sse` know syntax, and nothing of any API.
 //! - `request` and `answer` read bodies. Each has a vocabulary (`field`) and one reader for all APIs.
 //! - `openai` is a dialect: tables that map its keys to the vocabulary, and its wording.
-//! - `paths` has the table of all paths.
+//! - `operations` has the table of all methods and paths.
+//! - `form` has the forms of request bodies, and the scanner of each.
 //! - `body`, `usage`, `endpoint` and `dialect` have the types that other crates see.
 //!
 //! # To add a dialect
@@ -22,8 +23,8 @@
 //! 2. Add `src/<name>/request.rs` and `src/<name>/answer.rs` with the keys of its bodies, and `src/<name>/wording.rs` with
 //!    its errors and its list of models. If the API can say something that the vocabulary cannot, extend `request/field.rs`
 //!    or `answer/field.rs`, and `reader.rs` in the same directory.
-//! 3. Add a row for each path to the table in `paths.rs`. Routes match the prefixes in `SERVING_PREFIXES` of the crate
-//!    `headgate-contract`: add a prefix there if the path has a new one.
+//! 3. Add the rows of its operations as `OPERATIONS` to its module, and the module to the tables in `operations.rs`. Routes match the
+//!    prefixes in `SERVING_PREFIXES` of the crate `headgate-contract`: add a prefix there if the path has a new one.
 //! 4. Add recorded requests to `tests/golden/requests.rs` and recorded answers to `tests/golden/corpus.rs`. The properties
 //!    in `tests/native` cover every endpoint of the table.
 
@@ -32,9 +33,10 @@ mod body;
 mod dialect;
 mod endpoint;
 mod fingerprint;
+mod form;
 mod json;
 mod openai;
-mod paths;
+mod operations;
 mod request;
 mod sse;
 mod usage;
@@ -43,6 +45,9 @@ pub use answer::UsageScanner;
 pub use body::{Body, BodyError, Limits, SessionFields};
 pub use dialect::{Dialect, Refusal};
 pub use endpoint::{Costs, Endpoint};
-pub use paths::{endpoints, models_path};
-pub use request::{RequestScanner, Splice};
+pub use form::BodyScanner;
+pub use operations::{
+    Access, Api, Apis, Captures, Found, Operation, endpoints, find, models_path, operations,
+};
+pub use request::Splice;
 pub use usage::{Label, Observed, Output, Usage};

@@ -6,6 +6,8 @@ mod wording;
 
 use crate::dialect::Dialect;
 use crate::endpoint::{Costs, Endpoint};
+use crate::form::Form;
+use crate::operations::{Access, Api, Operation};
 
 /// The wording of errors and of the list of models.
 pub(crate) static DIALECT: Dialect = Dialect {
@@ -19,13 +21,13 @@ pub(crate) static CHAT_COMPLETIONS: Endpoint = GENERATION;
 
 /// `POST /v1/completions`
 pub(crate) static COMPLETIONS: Endpoint = Endpoint {
-    request: Some(&request::COMPLETIONS),
+    request: Form::Json(&request::COMPLETIONS),
     ..GENERATION
 };
 
 /// `POST /v1/embeddings`
 pub(crate) static EMBEDDINGS: Endpoint = Endpoint {
-    request: Some(&request::EMBEDDINGS),
+    request: Form::Json(&request::EMBEDDINGS),
     answer: &answer::EMBEDDINGS,
     costs: Costs {
         param: "input",
@@ -37,13 +39,13 @@ pub(crate) static EMBEDDINGS: Endpoint = Endpoint {
 
 /// Any request whose body is not read. Its answer is read for usage under every name that is known.
 pub(crate) static HEADERS_ONLY: Endpoint = Endpoint {
-    request: None,
+    request: Form::Headers,
     ..GENERATION
 };
 
 const GENERATION: Endpoint = Endpoint {
     dialect: &DIALECT,
-    request: Some(&request::CHAT_COMPLETIONS),
+    request: Form::Json(&request::CHAT_COMPLETIONS),
     answer: &answer::GENERATED,
     costs: Costs {
         param: "max_tokens",
@@ -51,3 +53,175 @@ const GENERATION: Endpoint = Endpoint {
         alternative: "with a lower `max_tokens`",
     },
 };
+
+/// The rows of the table of operations. The most frequent ones come first.
+pub(crate) static OPERATIONS: &[Operation] = &[
+    Operation {
+        name: "openai.chat",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/chat/completions",
+        access: Access::Charged,
+        endpoint: &CHAT_COMPLETIONS,
+    },
+    Operation {
+        name: "openai.completions",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/completions",
+        access: Access::Charged,
+        endpoint: &COMPLETIONS,
+    },
+    Operation {
+        name: "openai.embeddings",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/embeddings",
+        access: Access::Charged,
+        endpoint: &EMBEDDINGS,
+    },
+    Operation {
+        name: "openai.models",
+        api: Api::OpenAi,
+        method: "GET",
+        pattern: "/v1/models",
+        access: Access::Models,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openai.models",
+        api: Api::OpenAi,
+        method: "GET",
+        pattern: "/v1/models/{model}",
+        access: Access::Models,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openai.responses",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/responses",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "anthropic.messages",
+        api: Api::Anthropic,
+        method: "POST",
+        pattern: "/v1/messages",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "anthropic.countTokens",
+        api: Api::Anthropic,
+        method: "POST",
+        pattern: "/v1/messages/count_tokens",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openai.rerank",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/rerank",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openai.score",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/score",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openai.moderations",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/moderations",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openai.speech",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/audio/speech",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openai.transcriptions",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/audio/transcriptions",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openai.translations",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/audio/translations",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openai.images",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/images/generations",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openai.imageEdits",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/images/edits",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openai.imageVariations",
+        api: Api::OpenAi,
+        method: "POST",
+        pattern: "/v1/images/variations",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openinference.infer",
+        api: Api::OpenInference,
+        method: "*",
+        pattern: "/v2/models/{rest}",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "openinference.grpc",
+        api: Api::OpenInference,
+        method: "*",
+        pattern: "/inference.GRPCInferenceService/{rest}",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "infer",
+        api: Api::Infer,
+        method: "*",
+        pattern: "/infer",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+    Operation {
+        name: "infer",
+        api: Api::Infer,
+        method: "*",
+        pattern: "/infer/{rest}",
+        access: Access::Charged,
+        endpoint: &HEADERS_ONLY,
+    },
+];

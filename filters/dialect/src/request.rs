@@ -63,22 +63,9 @@ impl Schema {
     }
 }
 
-/// Reads one request body, in portions of any size.
-///
-/// ```
-/// use headgate_dialect::{Endpoint, Limits};
-///
-/// let endpoint = Endpoint::of_path(b"/v1/chat/completions").unwrap();
-/// let mut scanner = endpoint.request_scanner(Limits::default()).unwrap();
-/// scanner.push(br#"{"model": "gpt-4", "max_to"#);
-/// scanner.push(br#"kens": 512, "temperature": 0.7}"#);
-/// let body = scanner.finish()?;
-/// assert_eq!(body.model.as_deref(), Some("gpt-4"));
-/// assert_eq!((body.max_tokens, body.temperature), (Some(512), Some(700_000)));
-/// # Ok::<(), headgate_dialect::BodyError>(())
-/// ```
+/// Reads one request body that is a JSON object, in portions of any size. See [`BodyScanner`](crate::BodyScanner).
 #[derive(Debug)]
-pub struct RequestScanner {
+pub(crate) struct RequestScanner {
     json: Json,
     reader: BodyReader,
     error: Option<BodyError>,
@@ -95,7 +82,7 @@ impl RequestScanner {
     }
 
     /// Reads the next bytes. After an error the rest is ignored.
-    pub fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         if self.error.is_none()
             && let Err(error) = self.json.push(bytes, &mut self.reader)
         {
@@ -104,21 +91,18 @@ impl RequestScanner {
     }
 
     /// The first error so far: a bad body can be refused before its end.
-    #[must_use]
-    pub fn error(&self) -> Option<&BodyError> {
+    pub(crate) fn error(&self) -> Option<&BodyError> {
         self.error.as_ref()
     }
 
     /// The model, if the part of the body that was read names it. A refused body may have named it.
-    #[must_use]
-    pub fn model(&self) -> Option<&str> {
+    pub(crate) fn model(&self) -> Option<&str> {
         self.reader.model()
     }
 
     /// The change that makes a complete body ask for the usage of its stream; `None` if it is not streamed, if the endpoint
     /// needs no such option, or if the body already says something about usage.
-    #[must_use]
-    pub fn usage_option(&self) -> Option<Splice> {
+    pub(crate) fn usage_option(&self) -> Option<Splice> {
         match self.reader.schema.usage_is_optional && self.reader.streamed {
             true => self.reader.stream_options.splice(),
             false => None,
@@ -129,7 +113,7 @@ impl RequestScanner {
     ///
     /// # Errors
     /// The first error in the body, in the order of its bytes.
-    pub fn finish(&mut self) -> Result<Body, BodyError> {
+    pub(crate) fn finish(&mut self) -> Result<Body, BodyError> {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
@@ -154,6 +138,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::{Limits, RequestScanner};
+    use crate::form::Form;
     use crate::openai;
 
     /// The only heap memory that a scanner holds while it reads.
@@ -184,7 +169,10 @@ mod tests {
             ("{\"input\":[\"\"", ",\"text\",[1,2],{\"text\":\"x\"}"),
         ] {
             for endpoint in [&openai::CHAT_COMPLETIONS, &openai::EMBEDDINGS] {
-                let mut scanner = endpoint.request_scanner(limits).unwrap();
+                let Form::Json(schema) = endpoint.request else {
+                    panic!("not JSON")
+                };
+                let mut scanner = RequestScanner::new(schema, limits);
                 scanner.push(before.as_bytes());
                 for _ in 0..100_000 {
                     scanner.push(unit.as_bytes());

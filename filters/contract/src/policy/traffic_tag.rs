@@ -11,7 +11,7 @@ use super::target::{MAX_MODELS, MAX_REFS};
 use super::{PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetRef};
 use crate::tagging::{OwnTag, SessionKey, TenantMetrics, UnknownVersion, unique};
 use crate::tenant::{MAX_TENANT_RULES, tenant_sources};
-use crate::{Cors, ModelId, Tagging, TenantSource, TrustedHop};
+use crate::{Apis, Cors, ModelId, Tagging, TenantSource, TrustedHop};
 
 /// Most session keys, and most own tags, in a policy.
 const MAX_TAGGING: usize = 32;
@@ -55,7 +55,7 @@ impl PolicySpec for TrafficTagPolicySpec {
 #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[ONE_TARGET, (
     "!has(self.targetRefs) || !self.targetRefs.exists(t, has(t.sectionName))",
     "`targetRefs[].sectionName`: the tagging decides the version, so it cannot be for one: remove it",
-), CORS_OF_NAMESPACE]))))]
+), CORS_OF_NAMESPACE, APIS_OF_NAMESPACE]))))]
 #[cfg_attr(feature = "schema", schemars(rename = "TrafficTagPolicySpec"))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Raw {
@@ -118,6 +118,11 @@ struct Raw {
     /// preflight request names no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     cors: Option<Cors>,
+    /// The APIs that the namespace serves. Only in a policy without `targetRefs`, `models` and `selector`, because the API is known before
+    /// the model. Default: OpenAI's (with Azure's paths), Anthropic's, Gemini's, Cohere's, the Open Inference Protocol and KServe's; unknown
+    /// paths and operations that change the server are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    apis: Option<Apis>,
     /// Statistics by tenant. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tenant_metrics: Option<TenantMetrics>,
@@ -128,6 +133,13 @@ struct Raw {
 const CORS_OF_NAMESPACE: (&str, &str) = (
     "!has(self.cors) || !(has(self.targetRefs) || has(self.models) || has(self.selector))",
     "`cors` is for a whole namespace, as a preflight request names no model: remove `targetRefs`, `models` and `selector`, or move `cors` into a policy without them",
+);
+
+/// The API of a request is known before its model, so it belongs to the namespace.
+#[cfg(feature = "schema")]
+const APIS_OF_NAMESPACE: (&str, &str) = (
+    "!has(self.apis) || !(has(self.targetRefs) || has(self.models) || has(self.selector))",
+    "`apis` is for a whole namespace, as the API of a request is known before its model: remove `targetRefs`, `models` and `selector`, or move `apis` into a policy without them",
 );
 
 impl TryFrom<Raw> for TrafficTagPolicySpec {
@@ -155,6 +167,12 @@ impl TryFrom<Raw> for TrafficTagPolicySpec {
                     .into(),
             );
         }
+        if raw.apis.is_some() && target != Target::All {
+            return Err(
+                "`apis` is for a whole namespace, as the API of a request is known before its model: remove `targetRefs`, `models` and `selector`, or move `apis` into a policy without them"
+                    .into(),
+            );
+        }
         at_most("trustedHops", raw.trusted_hops.len(), MAX_TENANT_RULES)?;
         let default = Tagging::default();
         let tenant_from = raw.tenant_from.unwrap_or(default.tenant_from);
@@ -172,6 +190,7 @@ impl TryFrom<Raw> for TrafficTagPolicySpec {
                 response_headers: raw.response_headers.unwrap_or(default.response_headers),
                 tags: raw.tags,
                 cors: raw.cors,
+                apis: raw.apis,
                 tenant_metrics: raw.tenant_metrics,
             },
         })
@@ -195,6 +214,7 @@ impl From<TrafficTagPolicySpec> for Raw {
             response_headers: Some(spec.tagging.response_headers),
             tags: spec.tagging.tags,
             cors: spec.tagging.cors,
+            apis: spec.tagging.apis,
             tenant_metrics: spec.tagging.tenant_metrics,
         }
     }

@@ -34,7 +34,9 @@ impl<'a> Decider<'a> {
             return Ok((version.and_then(|v| model.picker.known(v)), ""));
         }
         let tagging = &subject.rules.tagging;
-        if let Some(pin) = single(headers, names::HEADER_VERSION)?
+        let in_path = self.request.names.version.as_deref().map(str::as_bytes);
+        let in_header = single(headers, names::HEADER_VERSION)?;
+        if let Some(pin) = in_path.or(in_header)
             && let Some(pinned) = pinned(model, pin, tagging.unknown_version)?
         {
             return Ok((Some(pinned), Lane::Pin.as_str()));

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use super::{Decider, Subject};
 use crate::effects::Effect;
-use crate::endpoint::Class;
 use crate::labels::UNKNOWN;
 use crate::limit::{self, Admitted, Denied, ReserveInput};
 use crate::metrics::{self, Series};
@@ -21,7 +20,7 @@ impl Decider<'_> {
         effects: &mut Vec<Effect>,
     ) -> Result<(Admitted, u64), Box<Denied>> {
         let limits = &subject.rules.limits;
-        if limits.is_empty() || self.request.class == Class::Health {
+        if limits.is_empty() {
             return Ok((Admitted::nothing(), 0));
         }
         let now = self.host.now();

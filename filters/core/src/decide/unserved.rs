@@ -31,6 +31,7 @@ impl Decider<'_> {
             .text(names::HEADER_MODEL)
             .filter(|name| !name.is_empty());
         let body = self.request.body.and_then(|body| body.model.as_deref());
+        let body = self.request.names.model.as_deref().or(body);
         let name = match self.config.role {
             Role::Decide => body.or(body_model).or(header),
             Role::Follow => header.or(body),
@@ -55,7 +56,7 @@ impl Decider<'_> {
         )
     }
 
-    /// The refusal of a method or of an origin.
+    /// The refusal of a method, an operation, a path or an origin.
     #[cold]
     pub(super) fn not_served(&self) -> Box<Refusal> {
         let text = |name| {
@@ -65,6 +66,12 @@ impl Decider<'_> {
         Box::new(match self.request.class {
             Class::WrongMethod { allow } => Refusal::MethodNotAllowed {
                 allow,
+                path: text(":path"),
+            },
+            Class::Unlisted(operation) => Refusal::OperationNotAllowed {
+                operation: operation.name,
+            },
+            Class::Unknown { .. } => Refusal::PathUnknown {
                 path: text(":path"),
             },
             _ => Refusal::OriginNotAllowed {
@@ -95,7 +102,7 @@ impl Decider<'_> {
         if !self.tagging {
             return Ok(Decision::Pass(Vec::new()));
         }
-        let reply = models_list::reply(namespace, dialect, self.request.headers)?;
+        let reply = models_list::reply(namespace, dialect, self.request.names)?;
         Ok(Decision::Reply(vec![labels.count("listed")], reply.into()))
     }
 
@@ -127,14 +134,14 @@ impl Decider<'_> {
     #[cold]
     pub(super) fn model_missing(&self) -> Box<Refusal> {
         Box::new(match self.request.class {
-            Class::Headers { known: false, .. } => {
+            Class::Unknown { .. } => {
                 let path = self.request.headers.get(":path").unwrap_or_default();
                 Refusal::PathUnknown {
                     path: String::from_utf8_lossy(path).into_owned(),
                 }
             }
             class => Refusal::ModelMissing {
-                in_body: matches!(class, Class::Body(_)),
+                in_body: class.reads_body(),
             },
         })
     }

@@ -17,13 +17,16 @@ impl Refusal {
                 "the model is missing: name it in the header `x-model`".into()
             }
             Self::ModelDisagrees { body, header } => format!(
-                "the request body names the model `{}` and the header `x-model` names `{}`; leave the header out, or name the same model",
+                "the request names the model `{}` and the header `x-model` names `{}`; leave the header out, or name the same model",
                 excerpt(body),
                 excerpt(header)
             ),
             Self::PathUnknown { path } => format!(
-                "the path `{}` is not known here; check it, or, for a path of the model server's own, name the model in the header `x-model`",
+                "the path `{}` is not known here; check it. An operator serves further APIs and paths with `apis` in a TrafficTagPolicy for the whole namespace",
                 excerpt(path)
+            ),
+            Self::OperationNotAllowed { operation } => format!(
+                "`{operation}` changes the model server, and no policy allows it; an operator allows it with `apis.allow` of a TrafficTagPolicy for the whole namespace"
             ),
             Self::MethodNotAllowed { allow, path } => {
                 format!(

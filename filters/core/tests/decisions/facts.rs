@@ -1,22 +1,43 @@
 //! Paths, headers and bodies → facts.
 
 use headgate_contract::DefaultMaxTokens;
-use headgate_core::endpoint::{Class, classify};
+use headgate_core::endpoint::{Class, PathNames, ServedApis, classify};
 use headgate_core::facts::Facts;
 use headgate_core::headers::{Headers, Pair};
-use headgate_dialect::{Body, Endpoint, endpoints, models_path};
+use headgate_dialect::{Body, Endpoint, models_path, operations};
+
+/// The class of a request, and the names in its path.
+fn classified(
+    method: &str,
+    path: &str,
+    preflight: bool,
+    served: &ServedApis,
+) -> (Class, PathNames) {
+    let mut pairs = vec![(":method", method), (":path", path)];
+    if preflight {
+        pairs.push(("access-control-request-method", "POST"));
+    }
+    classify(&Headers::from_pairs(&pairs), served)
+}
+
+fn class(method: &str, path: &str) -> Class {
+    classified(method, path, false, &ServedApis::default()).0
+}
+
+/// The operation with this name.
+fn operation(name: &str) -> Class {
+    let mut all = operations();
+    Class::Call(all.find(|operation| operation.name == name).expect(name))
+}
 
 #[test]
-fn a_path_determines_the_endpoint() {
-    let body = |path: &str| Class::Body(Endpoint::of_path(path.as_bytes()).unwrap());
-    let chat = body("/v1/chat/completions");
-    let completions = body("/v1/completions");
-    let embeddings = body("/v1/embeddings");
-    let headers = |known| Class::Headers {
-        endpoint: Endpoint::unknown(),
-        known,
-    };
-    let (known, unknown) = (headers(true), headers(false));
+fn a_path_determines_the_operation() {
+    let chat = operation("openai.chat");
+    let completions = operation("openai.completions");
+    let embeddings = operation("openai.embeddings");
+    let infer = operation("infer");
+    let unknown = Class::Unknown { reads: false };
+    let reads = Class::Unknown { reads: true };
     let models = Class::Models(models_path(b"/v1/models").unwrap().0);
     let post = Class::WrongMethod { allow: "POST" };
     let get = Class::WrongMethod { allow: "GET, HEAD" };
@@ -30,6 +51,7 @@ fn a_path_determines_the_endpoint() {
         ("POST", "/x/..%2fv1/chat/completions", chat),
         ("POST", "/v1\\chat\\completions", chat),
         ("POST", "/v1/chat%2Fcompletions#x", chat),
+        ("POST", "/openai/v1/chat/completions", chat),
         ("POST", "/v1/completions", completions),
         ("POST", "/v1/completions/", completions),
         (
@@ -38,26 +60,19 @@ fn a_path_determines_the_endpoint() {
             completions,
         ),
         ("PUT", "/v1/chat/completions", post),
-        ("GET", "/v1/chat/completions", post),
         ("DELETE", "/v1/completions", post),
         ("OPTIONS", "/v1/chat/completions", post),
         ("GET", "/v1/embeddings", post),
         ("POST", "/v1/embeddings", embeddings),
         ("POST", "/v1/embeddings/?x", embeddings),
-        ("POST", "/v1/rerank", known),
-        ("POST", "/v1/messages", known),
-        ("POST", "/v1/responses", known),
-        ("POST", "/v2/models/m/infer", known),
-        ("POST", "/inference.GRPCInferenceService/ModelInfer", known),
-        ("POST", "/infer", known),
-        ("GET", "/v1/files", unknown),
-        ("GET", "/v1/modelsx", unknown),
+        ("POST", "/infer", infer),
+        ("GET", "/v1/modelsx", reads),
+        ("HEAD", "/openai/x", reads),
         ("POST", "/v1/chat/completionsx", unknown),
         ("POST", "/v1/chat", unknown),
         ("POST", "/v1", unknown),
         ("POST", "/v1/completions/chat", unknown),
         ("POST", "/v1/completions%", unknown),
-        ("POST", "/v1/chat/completions/x", unknown),
         ("GET", "/v1/models", models),
         ("GET", "/v1/models/", models),
         ("GET", "/v1/models?limit=2", models),
@@ -66,7 +81,6 @@ fn a_path_determines_the_endpoint() {
         ("HEAD", "/v1/models/Org%2FM", models),
         ("GET", "//v1/models/Org/M", models),
         ("POST", "/v1/models", get),
-        ("DELETE", "/v1/models/m", get),
         ("GET", "/health", Class::Health),
         ("HEAD", "/healthz", Class::Health),
         ("GET", "/healthz/", Class::Other),
@@ -75,41 +89,58 @@ fn a_path_determines_the_endpoint() {
         ("GET", "/healthy", Class::Other),
         ("POST", "/v1chat/completions", Class::Other),
         ("POST", "/V1/completions", Class::Other),
-        ("POST", "/v2/health", Class::Other),
+        ("POST", "/generate", Class::Other),
+        ("POST", "/api/chat", Class::Other),
         ("POST", "/inference", Class::Other),
         ("GET", "/", Class::Other),
         ("GET", "", Class::Other),
     ];
+    let served = ServedApis::default();
     for (method, path, expected) in rows {
-        let got = classify(method.as_bytes(), path.as_bytes(), false);
-        assert_eq!(got, expected, "{method} {path}");
-        let preflight = classify(method.as_bytes(), path.as_bytes(), true);
+        assert_eq!(class(method, path), expected, "{method} {path}");
+        let (preflight, _) = classified(method, path, true, &served);
         match (method, expected) {
             ("OPTIONS", _) => assert_eq!(preflight, Class::Preflight, "{path}"),
             _ => assert_eq!(preflight, expected, "{method} {path}"),
         }
     }
-    for path in ["/v1/chat/completions", "/v1/models", "/health", "/v1/files"] {
-        let preflight = classify(b"OPTIONS", path.as_bytes(), true);
+    for path in ["/v1/chat/completions", "/v1/models", "/health", "/v1/x"] {
+        let (preflight, _) = classified("OPTIONS", path, true, &served);
         assert_eq!(preflight, Class::Preflight, "{path}");
     }
-    assert_eq!(classify(b"OPTIONS", b"/else", true), Class::Other);
+    assert_eq!(class("OPTIONS", "/else"), Class::Other);
 }
 
 #[test]
-fn every_endpoint_lies_under_a_serving_prefix() {
-    for (path, endpoint) in endpoints() {
-        let expected = match endpoint.reads_body() {
-            true => Class::Body(endpoint),
-            false => Class::Headers {
-                endpoint,
-                known: true,
-            },
+fn a_prefix_of_a_policy_stands_for_v1() {
+    let apis = r#"{"prefixes": ["/api/v3"]}"#;
+    let served = ServedApis::new(&headgate_contract::parse_json(apis.as_bytes()).unwrap());
+    let (found, names) = classified("POST", "/api/v3/chat/completions?x", false, &served);
+    assert_eq!(
+        (found, names),
+        (operation("openai.chat"), PathNames::default())
+    );
+    let (other, _) = classified("POST", "/api/v33/chat/completions", false, &served);
+    assert_eq!(other, Class::Other);
+    let (unknown, _) = classified("POST", "/api/v3/x", false, &served);
+    assert_eq!(unknown, Class::Unknown { reads: false });
+}
+
+#[test]
+fn every_operation_lies_under_a_serving_prefix_and_has_a_name_of_its_api() {
+    let all = r#"{"dialects": ["ollama", "tgi", "llamacpp", "sglang", "vllm"]}"#;
+    let all = ServedApis::new(&headgate_contract::parse_json(all.as_bytes()).unwrap());
+    for operation in operations() {
+        let method = match operation.method {
+            "*" => "POST",
+            method => method,
         };
-        assert_eq!(
-            classify(b"POST", path.as_bytes(), false),
-            expected,
-            "{path}"
+        let (found, _) = classified(method, operation.pattern, false, &all);
+        assert_ne!(found, Class::Other, "{}", operation.pattern);
+        assert!(
+            !matches!(found, Class::Unknown { .. } | Class::WrongMethod { .. }),
+            "{method} {}: {found:?}",
+            operation.pattern
         );
     }
 }
@@ -127,7 +158,12 @@ fn no_path_traps() {
         b"?",
         b"#",
     ] {
-        let class = classify(b"POST", path, false);
+        let bytes = [&b":methodPOST:path"[..], path].concat();
+        let pair = |name, value| Pair { name, value };
+        let len = u32::try_from(path.len()).unwrap();
+        let pairs = vec![pair((0, 7), (7, 4)), pair((11, 5), (16, len))];
+        let headers = Headers::new(bytes, pairs);
+        let (class, _) = classify(&headers, &ServedApis::default());
         assert!(!matches!(class, Class::Models(_)));
     }
 }
@@ -136,7 +172,8 @@ fn read<'a>(headers: &[(&str, &str)], body: Option<&'a Body>) -> Result<Facts<'a
     // Facts borrow from the headers, so the test leaks them.
     let headers = Box::leak(Box::new(Headers::from_pairs(headers)));
     let chat = Endpoint::of_path(b"/v1/chat/completions").unwrap();
-    Facts::read(chat, headers, body).map_err(|r| {
+    let names = Box::leak(Box::default());
+    Facts::read(chat, headers, body, names).map_err(|r| {
         let reply = r.reply(chat.dialect(), false);
         format!("{} {}", reply.status, reply.message)
     })

@@ -170,18 +170,22 @@ fn an_unknown_path_is_reported_as_a_path_and_not_as_a_model() {
     }
     let step = bare(&mut proxy, "GET", "/v1/completions", &[]);
     assert_eq!(reply_header(reply(&step), "allow"), Some("POST"));
-    // A request with the header reaches another path of the model server, and is metered.
-    let step = bare(
-        &mut proxy,
-        "POST",
-        "/v1/tokenize",
-        &[("x-model", "m"), TENANT],
-    );
+    let tokenize =
+        |proxy: &mut Proxy| bare(proxy, "POST", "/v1/tokenizer", &[("x-model", "m"), TENANT]);
     assert_eq!(
-        reply(&step).status,
+        reply(&tokenize(&mut proxy)).status,
+        404,
+        "a model does not help"
+    );
+    // A policy serves unknown paths of the model server, metered or not.
+    let mut charged = self::proxy(r#"{"apis": {"unknownEndpoints": "reservation"}}"#);
+    assert_eq!(
+        reply(&tokenize(&mut charged)).status,
         400,
         "512 tokens are more than it holds"
     );
+    let mut free = self::proxy(r#"{"apis": {"unknownEndpoints": "free"}}"#);
+    assert_eq!(tokenize(&mut free).flow, Flow::Continue);
 }
 
 #[test]

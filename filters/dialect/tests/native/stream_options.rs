@@ -1,10 +1,10 @@
 //! Requests that are amended to request usage, limits that mean "none", and conversations that start with a picture.
 
 use crate::golden::{EMBEDDINGS, chat, completions, endpoint};
-use headgate_dialect::{Body, Endpoint, Limits, RequestScanner};
+use headgate_dialect::{Body, BodyScanner, Endpoint, Limits};
 use serde_json::Value;
 
-fn scan(endpoint: &Endpoint, body: &str, portion: usize) -> (Body, RequestScanner) {
+fn scan(endpoint: &Endpoint, body: &str, portion: usize) -> (Body, BodyScanner) {
     let mut scanner = endpoint.request_scanner(Limits::default()).unwrap();
     for chunk in body.as_bytes().chunks(portion) {
         scanner.push(chunk);

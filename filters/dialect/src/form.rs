@@ -1,0 +1,107 @@
+//! The forms of request bodies, and one scanner over all of them.
+
+use crate::body::{Body, BodyError, Limits};
+use crate::request::{self, RequestScanner, Splice};
+
+/// The form of an endpoint's request bodies.
+#[derive(Debug)]
+pub(crate) enum Form {
+    /// Bodies are not read. A request is known by its headers.
+    Headers,
+    /// One JSON object.
+    Json(&'static request::Schema),
+}
+
+impl Form {
+    /// A scanner at the start of a body; `None` if bodies are not read.
+    pub(crate) fn scanner(&self, limits: Limits) -> Option<BodyScanner> {
+        Some(BodyScanner(match self {
+            Self::Headers => return None,
+            Self::Json(schema) => Scanner::Json(RequestScanner::new(schema, limits)),
+        }))
+    }
+}
+
+/// Reads one request body, in portions of any size.
+///
+/// ```
+/// use headgate_dialect::{Endpoint, Limits};
+///
+/// let endpoint = Endpoint::of_path(b"/v1/chat/completions").unwrap();
+/// let mut scanner = endpoint.request_scanner(Limits::default()).unwrap();
+/// scanner.push(br#"{"model": "gpt-4", "max_to"#);
+/// scanner.push(br#"kens": 512, "temperature": 0.7}"#);
+/// let body = scanner.finish()?;
+/// assert_eq!(body.model.as_deref(), Some("gpt-4"));
+/// assert_eq!((body.max_tokens, body.temperature), (Some(512), Some(700_000)));
+/// # Ok::<(), headgate_dialect::BodyError>(())
+/// ```
+#[derive(Debug)]
+pub struct BodyScanner(Scanner);
+
+/// The scanner of each form.
+#[derive(Debug)]
+enum Scanner {
+    Json(RequestScanner),
+}
+
+impl BodyScanner {
+    /// Tells the scanner what the headers say about the body, before its first byte. `content_type`: the header of this name.
+    /// `json_length`: the header `inference-header-content-length`, which tells where the JSON of the Open Inference Protocol ends.
+    /// Both are empty if absent.
+    pub fn set_headers(&mut self, _content_type: &[u8], _json_length: &[u8]) {
+        match &mut self.0 {
+            Scanner::Json(_) => {}
+        }
+    }
+
+    /// Reads the next bytes. After an error the rest is ignored.
+    pub fn push(&mut self, bytes: &[u8]) {
+        match &mut self.0 {
+            Scanner::Json(scanner) => scanner.push(bytes),
+        }
+    }
+
+    /// Whether enough was read for the facts: the rest may pass unread.
+    #[must_use]
+    pub fn decided(&self) -> bool {
+        match &self.0 {
+            Scanner::Json(_) => false,
+        }
+    }
+
+    /// The first error so far: a bad body can be refused before its end.
+    #[must_use]
+    pub fn error(&self) -> Option<&BodyError> {
+        match &self.0 {
+            Scanner::Json(scanner) => scanner.error(),
+        }
+    }
+
+    /// The model, if the part of the body that was read names it. A refused body may have named it.
+    #[must_use]
+    pub fn model(&self) -> Option<&str> {
+        match &self.0 {
+            Scanner::Json(scanner) => scanner.model(),
+        }
+    }
+
+    /// The change that makes a complete body ask for the usage of its stream; `None` if it is not streamed, if the endpoint
+    /// needs no such option, or if the body already says something about usage.
+    #[must_use]
+    pub fn usage_option(&self) -> Option<Splice> {
+        match &self.0 {
+            Scanner::Json(scanner) => scanner.usage_option(),
+        }
+    }
+
+    /// The facts of the complete body, or of a part for which [`Self::decided`] is true. They are handed over, so call it once.
+    ///
+    /// # Errors
+    /// The first error in the body, in the order of its bytes.
+    pub fn finish(&mut self) -> Result<Body, BodyError> {
+        match &mut self.0 {
+            Scanner::Json(scanner) => scanner.finish(),
+        }
+    }
+}
