@@ -51,6 +51,8 @@ struct TableInputs {
     idle_timeout: Duration,
     served: BTreeMap<String, Served>,
     cors: BTreeMap<String, Cors>,
+    /// The prefixes of the paths that are served.
+    prefixes: BTreeMap<String, Vec<String>>,
 }
 
 /// The versions of each model, and whether any of their endpoints has a DNS name.
@@ -182,8 +184,11 @@ fn table_inputs(accepted: &Accepted<'_>, options: &Options) -> TableInputs {
     let cors = accepted
         .iter()
         .filter_map(|(name, view)| Some(((*name).to_owned(), cors::of(view)?.clone())));
+    let prefixes = accepted.iter();
+    let prefixes = prefixes.map(|(name, view)| ((*name).to_owned(), routes::prefixes(view)));
     TableInputs {
         cors: cors.collect(),
+        prefixes: prefixes.collect(),
         domains: options.domains.clone(),
         idle_timeout: options.idle_timeout,
         served: served.collect(),

@@ -10,7 +10,7 @@
 //! If web pages may call, their requests also have a route before the model is known: see [`missing_cluster`].
 
 use envoy_types::pb::envoy::config::route::v3::{RouteConfiguration, VirtualHost};
-use headgate_contract::{Cors, names};
+use headgate_contract::{Apis, Cors, names};
 use headgate_model::PlannedModel;
 use headgate_xds::{Kind, Resource};
 use prost::Message;
@@ -70,8 +70,9 @@ pub(crate) fn table(accepted: &Accepted<'_>, options: &Options) -> Resource {
 }
 
 fn by_path(namespace: &str, view: &View<'_>, cors: Option<&Cors>, options: &Options) -> Matcher {
-    let serving = names::SERVING_PREFIXES.map(|prefix| begins(PATH, prefix));
-    let served = serving.into_iter().chain(health()).collect();
+    let serving = prefixes(view);
+    let serving = serving.iter().map(|prefix| begins(PATH, prefix));
+    let served = serving.chain(health()).collect();
     let models = nested(by_model(namespace, view, cors, options));
     first_of(
         [(any_of(served), models)],
@@ -80,6 +81,14 @@ fn by_path(namespace: &str, view: &View<'_>, cors: Option<&Cors>, options: &Opti
             cors,
         ),
     )
+}
+
+/// The prefixes of the paths that a namespace serves, by its tagging for all models.
+pub(crate) fn prefixes(view: &View<'_>) -> Vec<String> {
+    let mut rules = view.tagging.iter();
+    let for_all = rules.find(|rule| rule.models.is_none());
+    let apis = for_all.and_then(|rule| rule.tagging.apis.as_ref());
+    apis.unwrap_or(&Apis::default()).serving_prefixes()
 }
 
 /// Matches the paths of health checks, with or without a query.

@@ -17,8 +17,8 @@ pub(crate) struct EffectiveItems {
     pub(crate) targeted: usize,
     /// Whether the policy is for all models, and targets all of the namespace.
     pub(crate) all_models: bool,
-    /// The part of the policy for the namespace as a whole, if it has one.
-    pub(crate) namespace_part: Option<NamespacePart>,
+    /// The parts of the policy for the namespace as a whole.
+    pub(crate) namespace_parts: Vec<NamespacePart>,
 }
 
 /// An item of a model for which another policy takes precedence.
@@ -40,7 +40,7 @@ pub(crate) struct OverriddenItem {
 /// A part of a policy that applies to a namespace as a whole, not to models.
 #[derive(Debug)]
 pub(crate) struct NamespacePart {
-    /// Its field: `spec.cors`.
+    /// Its field: `spec.cors` or `spec.apis`.
     pub(crate) field: &'static str,
     /// Its effect.
     pub(crate) effect: Effect,
@@ -67,18 +67,19 @@ impl EffectiveItems {
             overridden: Vec::new(),
             targeted,
             all_models,
-            namespace_part: None,
+            namespace_parts: Vec::new(),
         }
     }
 
     /// Whether no part of the policy takes effect.
     pub(crate) fn is_nothing(&self) -> bool {
-        self.items.iter().all(BTreeMap::is_empty) && self.active_part().is_none()
+        self.items.iter().all(BTreeMap::is_empty) && self.active_parts().next().is_none()
     }
 
-    /// The field of its namespace part, if it takes effect.
-    pub(crate) fn active_part(&self) -> Option<&'static str> {
-        let part = self.namespace_part.as_ref()?;
-        matches!(part.effect, Effect::Active).then_some(part.field)
+    /// The fields of its namespace parts that take effect.
+    pub(crate) fn active_parts(&self) -> impl Iterator<Item = &'static str> {
+        let parts = self.namespace_parts.iter();
+        let active = parts.filter(|part| matches!(part.effect, Effect::Active));
+        active.map(|part| part.field)
     }
 }

@@ -147,10 +147,15 @@ fn accepted<S: RulePolicy>(
             .iter()
             .all(|(_, effective)| effective.is_nothing());
     let overridden = overridden_items::<S>(policy, effective);
-    let active_part = effective
+    let active_parts = effective
         .iter()
-        .find_map(|(_, effective)| effective.active_part());
-    let active_part = active_part.map(|field| format!("its `{field}` takes effect"));
+        .flat_map(|(_, effective)| effective.active_parts());
+    let active_parts: BTreeSet<&str> = active_parts.collect();
+    let active_part = match active_parts.len() {
+        0 => None,
+        1 => Some(format!("its {} takes effect", code(&active_parts))),
+        _ => Some(format!("its {} take effect", code(&active_parts))),
+    };
     let active_part = active_part.filter(|_| overridden.is_some());
     let overridden = join([overridden, active_part, hidden_part::<S>(effective)]);
     let reason = match (&overridden, ignored_override(policy)) {
@@ -239,32 +244,46 @@ fn ignored_override(policy: &ResolvedPolicy) -> Option<String> {
 fn hidden_part<S: RulePolicy>(effective: &[(String, EffectiveItems)]) -> Option<String> {
     let parts = effective
         .iter()
-        .filter_map(|(_, effective)| effective.namespace_part.as_ref());
+        .flat_map(|(_, effective)| &effective.namespace_parts);
     let hidden: Vec<(&str, &str)> = parts
         .filter_map(|part| match &part.effect {
             Effect::Hidden { by, .. } => Some((part.field, by.as_str())),
             Effect::Active => None,
         })
         .collect();
-    let (field, _) = hidden.first()?;
+    hidden.first()?;
+    let fields: BTreeSet<&str> = hidden.iter().map(|(field, _)| *field).collect();
+    let (has, it) = match fields.len() {
+        1 => ("has", "it"),
+        _ => ("have", "them"),
+    };
     let by: BTreeSet<&str> = hidden.iter().map(|(_, by)| *by).collect();
     Some(format!(
-        "{field}: has no effect where {} {} takes precedence for the whole namespace. Move it there, or remove it",
+        "{}: {has} no effect where {} {} takes precedence for the whole namespace. Move {it} there, or remove {it}",
+        list(fields.into_iter()),
         S::KIND,
         list(by.into_iter())
     ))
 }
 
+/// Names of fields in a sentence.
+fn code(fields: &BTreeSet<&str>) -> String {
+    let fields: Vec<_> = fields.iter().map(|field| format!("`{field}`")).collect();
+    fields.join(" and ")
+}
+
 /// Whether a part for whole namespaces is hidden by a policy without that part.
 fn is_part_missing(effective: &[(String, EffectiveItems)]) -> bool {
-    effective.iter().any(|(_, effective)| {
-        let effect = effective.namespace_part.as_ref().map(|part| &part.effect);
+    let mut parts = effective
+        .iter()
+        .flat_map(|(_, effective)| &effective.namespace_parts);
+    parts.any(|part| {
         matches!(
-            effect,
-            Some(Effect::Hidden {
+            part.effect,
+            Effect::Hidden {
                 replaced: false,
                 ..
-            })
+            }
         )
     })
 }

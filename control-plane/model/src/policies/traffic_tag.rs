@@ -1,9 +1,9 @@
 //! `TrafficTagPolicy` → tag rules.
 //!
-//! `cors` applies to a whole namespace. Invariant: the `cors` of one policy is never merged with that of another. The status reports a
-//! hidden `cors`, because pages that it allows are refused.
+//! `cors` and `apis` apply to a whole namespace. Invariant: those of one policy are never merged with those of another. The status
+//! reports hidden ones, because pages and paths that they allow are refused.
 
-use headgate_contract::{ModelId, NamespaceConfig, TagRule, TrafficTagPolicySpec};
+use headgate_contract::{ModelId, NamespaceConfig, TagRule, Tagging, TrafficTagPolicySpec};
 
 use super::effective_items::{Effect, EffectiveItems, NamespacePart};
 use super::kind::{RulePolicy, Rules};
@@ -36,7 +36,7 @@ impl RulePolicy for TrafficTagPolicySpec {
         rules: &mut Rules,
     ) {
         rules.tagging = tag_rules(namespace, policies, resolved, effective);
-        set_cors(namespace, policies, resolved, &rules.tagging, effective);
+        set_namespace_parts(namespace, policies, resolved, &rules.tagging, effective);
     }
 
     fn models_of_rules<'c>(
@@ -78,8 +78,14 @@ fn tag_rules(
     order.into_iter().filter_map(rule).collect()
 }
 
-/// Records the effect of every `cors`: that of the first rule for all models of the namespace takes effect.
-fn set_cors(
+/// The fields for whole namespaces, and whether a tagging has them.
+const PARTS: [(&str, fn(&Tagging) -> bool); 2] = [
+    ("spec.cors", |tagging| tagging.cors.is_some()),
+    ("spec.apis", |tagging| tagging.apis.is_some()),
+];
+
+/// Records the effect of every part for whole namespaces: that of the first rule for all models of the namespace takes effect.
+fn set_namespace_parts(
     namespace: &str,
     policies: &[TypedPolicy<'_, TrafficTagPolicySpec>],
     resolved: &[ResolvedPolicy],
@@ -90,19 +96,20 @@ fn set_cors(
         return;
     };
     for ((policy, resolved), effective) in policies.iter().zip(resolved).zip(effective) {
-        if policy.spec.tagging.cors.is_none() || !resolved.targeted.contains_key(namespace) {
+        if !resolved.targeted.contains_key(namespace) {
             continue;
         }
-        let effect = match policy.policy.id().in_rules() == first.policy {
-            true => Effect::Active,
-            false => Effect::Hidden {
-                by: first.policy.clone(),
-                replaced: first.tagging.cors.is_some(),
-            },
-        };
-        effective.namespace_part = Some(NamespacePart {
-            field: "spec.cors",
-            effect,
-        });
+        for (field, has) in PARTS.iter().filter(|(_, has)| has(&policy.spec.tagging)) {
+            let effect = match policy.policy.id().in_rules() == first.policy {
+                true => Effect::Active,
+                false => Effect::Hidden {
+                    by: first.policy.clone(),
+                    replaced: has(&first.tagging),
+                },
+            };
+            effective
+                .namespace_parts
+                .push(NamespacePart { field, effect });
+        }
     }
 }
