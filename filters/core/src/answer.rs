@@ -10,8 +10,9 @@ use crate::host::Host;
 use crate::ledger::Settled;
 use crate::limit::Charge;
 use crate::metrics;
+use crate::responses::Response;
 use crate::served;
-use crate::settle::{AnsweredBy, SettlementBasis, StreamRecord, Used, unreachable};
+use crate::settle::{AnsweredBy, GrpcOutcome, SettlementBasis, StreamRecord, Used, unreachable};
 use crate::tenants::Counted;
 use crate::vm::Vm;
 
@@ -75,7 +76,8 @@ impl Answer {
         }
         self.record.details = details.filter(|_| !upstream);
         self.record.complete = end;
-        if upstream && !end && admitted.meters() {
+        self.record.grpc = ticket.grpc.then(|| GrpcOutcome::of(headers));
+        if upstream && !end && ticket.reads_body() {
             self.meter = meter(ticket, self.record.status, headers, &mut effects);
         }
         if upstream && ticket.usage_requested && matches!(self.record.status, 400 | 422) {
@@ -98,6 +100,33 @@ impl Answer {
         match passed {
             Output::Unchanged => Vec::new(),
             Output::Replaced(bytes) => vec![Effect::ReplaceResponseBody(bytes)],
+        }
+    }
+
+    /// The trailers: the answer is complete.
+    pub(crate) fn trailers(&mut self, trailers: &Headers) {
+        if let Some(outcome) = &mut self.record.grpc {
+            *outcome = GrpcOutcome::of(trailers);
+        }
+    }
+
+    /// The id of the response, if requests can continue it.
+    fn response_id(&self) -> Option<&str> {
+        match &self.meter {
+            Meter::Scan(scanner) => scanner.response_id(),
+            _ => None,
+        }
+    }
+
+    /// Records the version that gave the response.
+    pub(crate) fn record_response(&self, ticket: &Ticket, host: &dyn Host) {
+        if let Some(id) = self.response_id() {
+            let response = Response {
+                namespace: &ticket.namespace,
+                model: &ticket.model,
+                id,
+            };
+            response.record(ticket.version(), host);
         }
     }
 
@@ -215,7 +244,7 @@ pub(crate) fn settle(
 
 /// Reads JSON and event streams unless compressed. For other content types, the first bytes decide.
 fn meter(ticket: &Ticket, status: u16, headers: &Headers, effects: &mut Vec<Effect>) -> Meter {
-    if headers.encoded() {
+    if headers.encoded() || ticket.counts_bytes {
         return Meter::Bytes(0);
     }
     let label = match &media_type(headers)[..] {
@@ -332,7 +361,7 @@ fn count(
 
 /// Counts the amounts that a settlement moved.
 #[inline(never)]
-fn count_moved(
+pub(crate) fn count_moved(
     settled: &[Settled],
     ticket: &Ticket,
     vm: &mut Vm,

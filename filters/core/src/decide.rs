@@ -12,7 +12,7 @@ mod unserved;
 use std::rc::Rc;
 
 use headgate_contract::{Bodies, Role, Tagging, UnknownEndpoints, names};
-use headgate_dialect::Body;
+use headgate_dialect::{Body, Price};
 
 use crate::compiled::{Compiled, Model, Namespace, Place, Rules};
 use crate::decision::{Decision, Ticket};
@@ -24,7 +24,7 @@ use crate::host::Host;
 use crate::labels::{Labels, UNKNOWN};
 use crate::limit::{Admitted, Denied, ReserveInput};
 use crate::metrics::{self, Metric, Series};
-use crate::outcome::refuse_unknown;
+use crate::outcome::{is_grpc, refuse_unknown};
 use crate::pick;
 use crate::refusal::Refusal;
 use crate::tags::{self, HEADER_LANE, Tags, Value};
@@ -207,7 +207,11 @@ impl<'a> Decider<'a> {
     ) -> Result<Decision, Box<Denied>> {
         let headers = self.request.headers;
         let endpoint = self.request.class.endpoint();
-        let facts = Facts::read(endpoint, headers, self.request.body, self.request.names)?;
+        let mut facts = Facts::read(endpoint, headers, self.request.body, self.request.names)?;
+        let passing = self.passing(namespace);
+        if let Some(prepaid) = passing {
+            facts.prompt_bytes = prepaid;
+        }
         let subject = self.subject(namespace, &facts)?;
         let id = subject.model.map_or("", |m| &*m.id);
         if let Some(model) = subject.model
@@ -248,6 +252,7 @@ impl<'a> Decider<'a> {
             ),
             // The clock, and so the live scale, is read only if a bucket applies.
             percent: 100,
+            keeps: self.keeps_reservation(namespace),
         };
         let (admitted, forwarded_ns) = match self.is_charged(namespace) {
             true => self.reserve(vm, subject, input, series.as_ref(), &mut effects)?,
@@ -296,6 +301,10 @@ impl<'a> Decider<'a> {
             admitted,
             forwarded_ns,
             usage_requested: false,
+            grpc: is_grpc(headers),
+            passing,
+            counts_bytes: self.is_unknown() && namespace.served.unknown == UnknownEndpoints::Bytes,
+            continues: self.tagging && endpoint.continues(),
             tenant,
         });
         Ok(Decision::Forward(effects, ticket))
@@ -349,6 +358,24 @@ impl<'a> Decider<'a> {
 
     fn is_unknown(&self) -> bool {
         matches!(self.request.class, Class::Unknown { .. })
+    }
+
+    /// Bytes of the body that the reservation covers, if the body is charged by its bytes as it passes.
+    fn passing(&self, namespace: &Namespace) -> Option<u64> {
+        let by_bytes = match self.request.class {
+            Class::Call(operation) => operation.endpoint.price() == Price::Bytes,
+            Class::Unknown { .. } => namespace.served.unknown == UnknownEndpoints::Bytes,
+            _ => false,
+        };
+        let length = || self.request.headers.content_length().unwrap_or_default();
+        (by_bytes && self.is_charged(namespace)).then(length)
+    }
+
+    /// Whether the reservation is the charge, whatever the answer says.
+    fn keeps_reservation(&self, namespace: &Namespace) -> bool {
+        let unknown = namespace.served.unknown == UnknownEndpoints::Reservation;
+        let background = self.request.body.is_some_and(|body| body.background);
+        background || (unknown && self.is_unknown())
     }
 
     /// Whether this hop refuses a path that no API knows.

@@ -47,6 +47,14 @@ pub(crate) struct Ticket {
     pub(crate) forwarded_ns: u64,
     /// The request was amended to report usage. The client did not ask for it.
     pub(crate) usage_requested: bool,
+    /// It is a gRPC request: `grpc-status` is its outcome.
+    pub(crate) grpc: bool,
+    /// Bytes of the request body that the reservation covers, if the body is charged by its bytes as it passes.
+    pub(crate) passing: Option<u64>,
+    /// The answer is charged by its bytes, whatever it holds.
+    pub(crate) counts_bytes: bool,
+    /// Later requests may continue the response of this one, so its id is read.
+    pub(crate) continues: bool,
     /// If there are statistics by tenant: the tenant, and the number of tenants with statistics of their own.
     pub(crate) tenant: Option<(Option<Rc<str>>, u32)>,
 }
@@ -66,7 +74,17 @@ impl Ticket {
 
     /// Whether the headers of the answer matter.
     pub(crate) fn reads_headers(&self) -> bool {
-        self.shows_balance || self.admitted.meters()
+        self.shows_balance || self.grpc || self.reads_body()
+    }
+
+    /// Whether the body of the answer matters.
+    pub(crate) fn reads_body(&self) -> bool {
+        self.admitted.meters() || self.continues
+    }
+
+    /// Whether the trailers of the answer matter.
+    pub(crate) fn reads_trailers(&self) -> bool {
+        self.grpc && !self.admitted.charges.is_empty()
     }
 
     /// The version's name; empty if there is no version.

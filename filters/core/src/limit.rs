@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use headgate_contract::KeyPart;
-use headgate_dialect::Costs;
+use headgate_contract::{KeyPart, SettleOn};
+use headgate_dialect::{Costs, Passed};
 
 use crate::compiled::Limit;
 use crate::cost::{Pricing, Quote, Work, tokens_of_bytes};
@@ -34,6 +34,8 @@ pub(crate) struct ReserveInput<'a> {
     pub(crate) percent: u16,
     /// Tokens that the request may generate per sequence.
     pub(crate) max_tokens: MaxTokens,
+    /// The reservation is the charge, whatever the answer says.
+    pub(crate) keeps: bool,
 }
 
 /// A request that is admitted.
@@ -61,6 +63,10 @@ pub(crate) struct Charge {
     pub(crate) most: Option<u64>,
     /// Whether the response holds generated tokens. If not, only the input is charged.
     pub(crate) generates: bool,
+    /// The reservation is the charge, whatever the answer says.
+    pub(crate) keeps: bool,
+    /// The cells of the reservation before anything was added.
+    pub(crate) first_cells: u64,
 }
 
 /// A request that is denied.
@@ -129,6 +135,8 @@ fn charge(
             .output_limit()
             .map(|most| most.saturating_mul(facts.n)),
         generates: facts.endpoint.generates(),
+        keeps: limit.settle_on == SettleOn::Reservation || request.keeps,
+        first_cells: quote.cells(limit.rule.window()),
     })
 }
 
@@ -198,6 +206,21 @@ impl Charge {
         }
     }
 
+    /// Adds to the prompt. Returns the cells that this costs. (`semantic` has no price for a prompt: there, a further message costs as
+    /// much as the first.)
+    pub(crate) fn add_input(&mut self, passed: Passed) -> u64 {
+        let before = self.price(self.input, 0);
+        let tokens = tokens_of_bytes(passed.bytes, self.limit.bytes_per_token);
+        self.input = self
+            .input
+            .saturating_add(tokens)
+            .saturating_add(passed.tokens);
+        match self.limit.pricing {
+            Pricing::Tokens { .. } => self.price(self.input, 0).saturating_sub(before),
+            Pricing::Semantic { .. } => self.first_cells.saturating_mul(passed.messages),
+        }
+    }
+
     /// A number of cells in thousandths of the bucket's unit.
     pub(crate) fn milli(&self, cells: u64) -> u64 {
         self.quote.milli_units(self.limit.rule.window(), cells)
@@ -237,7 +260,7 @@ impl Admitted {
 
     /// Whether the response has to be read to settle.
     pub(crate) fn meters(&self) -> bool {
-        self.charges.iter().any(|c| c.limit.meters())
+        self.charges.iter().any(|c| c.limit.meters() && !c.keeps)
     }
 
     /// Whether the upstream may be asked to report the usage of a stream: settlement needs it, and every bucket allows it.

@@ -119,7 +119,8 @@ fn unless_empty(value: &str) -> Option<Text> {
     (!value.is_empty()).then(|| Text::Own(value.to_owned()))
 }
 
-fn is_grpc(headers: &Headers) -> bool {
+/// Whether it is a gRPC request.
+pub(crate) fn is_grpc(headers: &Headers) -> bool {
     let content = headers.get("content-type").unwrap_or_default();
     content.starts_with(b"application/grpc")
 }

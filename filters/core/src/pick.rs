@@ -40,6 +40,8 @@ pub enum Lane {
     Canary,
     /// The request named its version.
     Pin,
+    /// The request continues a response of the version.
+    Response,
 }
 
 impl Lane {
@@ -50,6 +52,7 @@ impl Lane {
             Self::Base => "base",
             Self::Canary => "canary",
             Self::Pin => "pin",
+            Self::Response => "response",
         }
     }
 }

@@ -16,11 +16,12 @@
 //! Where an endpoint generates nothing (embeddings), only the prompt is charged: the usage if it is reported, else the
 //! estimate, whatever the bytes of the answer. `semantic` has no price for a prompt, so its reservation stands.
 
-use headgate_contract::{FailureCharge, SettleOn, Unreadable};
+use headgate_contract::{FailureCharge, Unreadable};
 use headgate_dialect::{Observed, Usage};
 
 use crate::cost::{Pricing, Work, tokens_of_bytes};
 use crate::failure::Failure;
+use crate::headers::Headers;
 use crate::limit::Charge;
 
 /// The source of an answer.
@@ -58,6 +59,49 @@ pub struct StreamRecord {
     pub details: Option<String>,
     /// The proxy had chosen an upstream endpoint.
     pub upstream: bool,
+    /// The outcome of a gRPC request, which its HTTP status does not tell.
+    pub grpc: Option<GrpcOutcome>,
+}
+
+/// The outcome of a gRPC request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GrpcOutcome {
+    /// There was no `grpc-status` yet.
+    Open,
+    /// The `grpc-status`.
+    Status(u8),
+}
+
+impl GrpcOutcome {
+    /// The outcome in these headers or trailers. A status that is no number is `UNKNOWN` (2).
+    #[must_use]
+    pub fn of(headers: &Headers) -> Self {
+        match headers.text("grpc-status") {
+            None => Self::Open,
+            Some(status) => Self::Status(status.parse().unwrap_or(2)),
+        }
+    }
+
+    /// The HTTP status with the same meaning, as in `google/rpc/code.proto`; `None` before the outcome is known.
+    fn http(self) -> Option<u16> {
+        let Self::Status(status) = self else {
+            return None;
+        };
+        Some(match status {
+            0 => 200,
+            1 => 499,
+            3 | 9 | 11 => 400,
+            4 => 504,
+            5 => 404,
+            6 | 10 => 409,
+            7 => 403,
+            8 => 429,
+            12 => 501,
+            14 => 503,
+            16 => 401,
+            _ => 500,
+        })
+    }
 }
 
 /// The basis of a settlement.
@@ -161,7 +205,9 @@ impl StreamRecord {
             unread_bytes,
             bytes,
         } = self.observed;
-        let failure = match self.status {
+        let grpc = self.grpc.and_then(GrpcOutcome::http);
+        let complete = self.complete && self.grpc.is_none_or(|_| grpc.is_some());
+        let failure = match grpc.unwrap_or(self.status) {
             429 => Some(Failure::RateLimited),
             504 => Some(Failure::Timeout),
             400..500 => Some(Failure::ClientError),
@@ -174,7 +220,7 @@ impl StreamRecord {
                 usage: self.usage,
                 text_bytes,
                 unread_bytes: if failure.is_some() { 0 } else { unread_bytes },
-                complete: self.complete && !self.stale,
+                complete: complete && !self.stale,
             });
         }
         if let Some(failure) = failure {
@@ -184,10 +230,10 @@ impl StreamRecord {
         if unread > 0 {
             return SettlementBasis::Unreadable {
                 bytes: unread,
-                complete: self.complete,
+                complete,
             };
         }
-        match self.complete {
+        match complete {
             true => SettlementBasis::Unobserved,
             false => SettlementBasis::Failed(self.cut()),
         }
@@ -248,11 +294,10 @@ impl Charge {
     /// version generates in the elapsed time, if its speed is known.
     pub(crate) fn used(&self, basis: &SettlementBasis, reserved: u64, elapsed: Option<u64>) -> u64 {
         let limit = &self.limit;
-        let keeps = limit.settle_on == SettleOn::Reservation;
         match *basis {
             SettlementBasis::NeverSent => 0,
             SettlementBasis::Failed(failure) => self.failed(limit.on(failure), reserved, elapsed),
-            _ if keeps => reserved,
+            _ if self.keeps => reserved,
             SettlementBasis::Unobserved => self.prompt(reserved),
             SettlementBasis::Used(used) => self.measured(&used, reserved),
             SettlementBasis::Unreadable { bytes, complete } => {
@@ -356,7 +401,7 @@ impl Charge {
         tokens_of_bytes(bytes, self.limit.bytes_per_token)
     }
 
-    fn price(&self, input: u64, output: u64) -> u64 {
+    pub(crate) fn price(&self, input: u64, output: u64) -> u64 {
         let work = Work {
             input,
             output,

@@ -5,7 +5,8 @@
 
 use std::rc::Rc;
 
-use headgate_dialect::{BodyScanner, Endpoint, Limits, Splice};
+use headgate_contract::names::HEADER_MODEL;
+use headgate_dialect::{BodyHeaders, BodyScanner, Endpoint, Limits, Splice};
 
 use crate::answer::{Answer, VIA_UPSTREAM, basis_of_unread_answer, learn_of, settle};
 use crate::compiled::Place;
@@ -17,6 +18,7 @@ use crate::headers::Headers;
 use crate::host::Host;
 use crate::metrics;
 use crate::outcome::refuse_unknown;
+use crate::passing::Passing;
 use crate::refusal::Refusal;
 use crate::vm::Vm;
 
@@ -57,6 +59,8 @@ struct Sent {
     ticket: Box<Ticket>,
     /// From the response headers on, if the response matters.
     answer: Option<Box<Answer>>,
+    /// The rest of the request body, if it is charged as it passes.
+    passing: Option<Box<Passing>>,
     /// The response is known to come from the upstream.
     via_upstream: bool,
 }
@@ -111,19 +115,22 @@ impl Stream {
                 return self.decided(decide(vm, host, request));
             }
         };
-        scanner.set_headers(
-            headers.get("content-type").unwrap_or_default(),
-            headers
+        scanner.set_headers(&BodyHeaders {
+            content_type: headers.get("content-type").unwrap_or_default(),
+            json_length: headers
                 .get("inference-header-content-length")
                 .unwrap_or_default(),
-        );
+            content_length: headers.content_length(),
+            model_known: names.model.is_some() || headers.get(HEADER_MODEL).is_some(),
+        });
         let reading = Reading::new((class, names), scanner, headers, max, namespace);
         if let Err(refusal) = readable(&reading.headers, max) {
             return self.decided(reading.refuse(vm, host, refusal));
         }
+        let decided = reading.scanner.decided();
         self.0 = Phase::AwaitingBody(reading);
-        if end {
-            return self.request_body(vm, host, b"", true);
+        if end || decided {
+            return self.request_body(vm, host, b"", end);
         }
         Step::pause()
     }
@@ -133,17 +140,30 @@ impl Stream {
         let reading = match &mut self.0 {
             Phase::AwaitingBody(reading) => reading,
             Phase::Answered => return Step::pause(),
-            Phase::New | Phase::Sent(_) | Phase::Over => return Step::go_on(),
+            Phase::Sent(sent) => return Step::with(sent.request_body(vm, host, chunk)),
+            Phase::New | Phase::Over => return Step::go_on(),
         };
         if let Err(refusal) = reading.push(chunk) {
             let decision = reading.refuse(vm, host, refusal);
             return self.decided(decision);
         }
-        if !end {
+        if !end && !reading.scanner.decided() {
             return Step::pause();
         }
         let decision = reading.finish(vm, host);
-        self.decided(decision)
+        self.passed_on(decision, end)
+    }
+
+    /// A request was decided by a part of its body, or by all of it. The rest is read as it passes.
+    fn passed_on(&mut self, decision: Decision, end: bool) -> Step {
+        let before = std::mem::replace(&mut self.0, Phase::Over);
+        let step = self.decided(decision);
+        if let (Phase::AwaitingBody(reading), Phase::Sent(sent), false) = (before, &mut self.0, end)
+            && !sent.ticket.admitted.charges.is_empty()
+        {
+            sent.passing = Some(Box::new(Passing::of_scanner(reading.scanner)));
+        }
+        step
     }
 
     /// The request trailers: the body is complete.
@@ -186,7 +206,12 @@ impl Stream {
     }
 
     /// The response trailers: the body is complete.
-    pub fn response_trailers(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
+    pub fn response_trailers(&mut self, vm: &mut Vm, host: &dyn Host, trailers: &Headers) -> Step {
+        if let Phase::Sent(sent) = &mut self.0
+            && let Some(answer) = &mut sent.answer
+        {
+            answer.trailers(trailers);
+        }
         self.response_body(vm, host, b"", true)
     }
 
@@ -202,7 +227,11 @@ impl Stream {
     /// Whether bytes of the request body still matter. If not, the driver does not request them from the proxy.
     #[must_use]
     pub fn wants_request_body(&self) -> bool {
-        matches!(self.0, Phase::AwaitingBody(_))
+        match &self.0 {
+            Phase::AwaitingBody(_) => true,
+            Phase::Sent(sent) => sent.passing.is_some(),
+            _ => false,
+        }
     }
 
     /// Whether the filter answered the request. Nothing of it may go on, even if the reply could not be sent.
@@ -237,12 +266,22 @@ impl Stream {
         matches!(&self.0, Phase::Sent(sent) if sent.answer.as_ref().is_some_and(|a| a.wants_body()))
     }
 
+    /// Whether the trailers of the response matter. If not, empty ones may be passed.
+    #[must_use]
+    pub fn wants_response_trailers(&self) -> bool {
+        matches!(&self.0, Phase::Sent(sent) if sent.ticket.reads_trailers())
+    }
+
     fn decided(&mut self, decision: Decision) -> Step {
         let (phase, effects, flow) = match decision {
             Decision::Pass(effects) => (Phase::Over, effects, Flow::Continue),
             Decision::Reply(effects, reply) => (Phase::Answered, effects, Flow::Reply(reply)),
             Decision::Forward(effects, ticket) => {
+                let passing = ticket
+                    .passing
+                    .filter(|_| !ticket.admitted.charges.is_empty());
                 let sent = Sent {
+                    passing: passing.map(|prepaid| Box::new(Passing::of_bytes(prepaid))),
                     ticket,
                     answer: None,
                     via_upstream: false,
@@ -256,7 +295,21 @@ impl Stream {
 }
 
 impl Sent {
+    /// The next bytes of the request body pass.
+    fn request_body(&mut self, vm: &mut Vm, host: &dyn Host, chunk: &[u8]) -> Vec<Effect> {
+        match &mut self.passing {
+            Some(passing) => passing.push(chunk, &mut self.ticket, vm, host),
+            None => Vec::new(),
+        }
+    }
+
     fn end(mut self, vm: &mut Vm, host: &dyn Host) -> Step {
+        if let Some(passing) = self.passing.take() {
+            passing.end(&mut self.ticket);
+        }
+        if let Some(answer) = self.answer.as_ref().filter(|_| self.ticket.continues) {
+            answer.record_response(&self.ticket, host);
+        }
         let charged = !self.ticket.admitted.charges.is_empty();
         match self.answer.take() {
             Some(answer) if charged => {

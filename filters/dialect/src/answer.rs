@@ -28,6 +28,8 @@ pub(crate) struct Schema {
     pub(crate) field: fn(Container, &[u8]) -> Field,
     /// Whether answers hold generated tokens. If not, all reported usage is input.
     pub(crate) generates: bool,
+    /// Whether later requests can continue an answer, by the id of its response.
+    pub(crate) continues: bool,
 }
 
 /// A byte order mark.
@@ -186,6 +188,12 @@ impl UsageScanner {
             unread_bytes: self.documents.unread_bytes() + open,
             bytes: self.bytes,
         }
+    }
+
+    /// The id of the response, if the answer is one that later requests can continue.
+    #[must_use]
+    pub fn response_id(&self) -> Option<&str> {
+        None
     }
 
     /// Whether the answer said that it was complete: by `[DONE]`, or by usage after the end of every sequence.

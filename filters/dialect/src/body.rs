@@ -48,6 +48,10 @@ pub struct Body {
     /// Tokens of the prompt beside `prompt_bytes`: token ids in place of text, and 765 for each picture, sound, film or
     /// file.
     pub prompt_tokens: u64,
+    /// The request is worked on after its answer, so no answer reports its usage. (OpenAI's Responses: `background`.)
+    pub background: bool,
+    /// The response that the request continues. (OpenAI's Responses: `previous_response_id`.)
+    pub previous_response_id: Option<String>,
     /// Fields that may identify the session.
     pub session: SessionFields,
     /// Fingerprint of the decoded text of the first user message that is not empty (of the first prompt, where there are no

@@ -16,8 +16,23 @@ pub struct Endpoint {
     pub(crate) request: Form,
     /// The format of its answers.
     pub(crate) answer: &'static answer::Schema,
+    /// How its requests are priced.
+    pub(crate) price: Price,
     /// For the error of a request that costs too much.
     pub(crate) costs: Costs,
+}
+
+/// How the requests of an endpoint are priced before the answer is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Price {
+    /// By the facts of their bodies, or of their headers.
+    Facts,
+    /// By the bytes of their bodies, which are not read.
+    Bytes,
+    /// By a number of tokens that a policy sets: a batch.
+    Batch,
+    /// By minutes and bytes, for as long as the session lasts: a realtime session.
+    Session,
 }
 
 /// The part of a request that decides its cost, and how a client lowers it: for error messages.
@@ -61,6 +76,18 @@ impl Endpoint {
     #[must_use]
     pub fn generates(&self) -> bool {
         self.answer.generates
+    }
+
+    /// How its requests are priced before the answer is known.
+    #[must_use]
+    pub fn price(&self) -> Price {
+        self.price
+    }
+
+    /// Whether later requests can continue its answers, so that these have an id.
+    #[must_use]
+    pub fn continues(&self) -> bool {
+        self.answer.continues
     }
 
     /// The part of a request that decides its cost.

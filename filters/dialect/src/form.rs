@@ -22,6 +22,30 @@ impl Form {
     }
 }
 
+/// What the headers of a request say about its body.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BodyHeaders<'a> {
+    /// The header `content-type`; empty if absent.
+    pub content_type: &'a [u8],
+    /// The header `inference-header-content-length`, which tells where the JSON of the Open Inference Protocol ends; empty if absent.
+    pub json_length: &'a [u8],
+    /// The length of the body, if the headers tell it.
+    pub content_length: Option<u64>,
+    /// The path or a header names the model.
+    pub model_known: bool,
+}
+
+/// What passing bytes add to the prompt, beyond the facts of the part that decided.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Bytes of prompt.
+    pub bytes: u64,
+    /// Tokens of prompt beside the bytes.
+    pub tokens: u64,
+    /// Further messages, each of which is a request of its own.
+    pub messages: u64,
+}
+
 /// Reads one request body, in portions of any size.
 ///
 /// ```
@@ -46,10 +70,8 @@ enum Scanner {
 }
 
 impl BodyScanner {
-    /// Tells the scanner what the headers say about the body, before its first byte. `content_type`: the header of this name.
-    /// `json_length`: the header `inference-header-content-length`, which tells where the JSON of the Open Inference Protocol ends.
-    /// Both are empty if absent.
-    pub fn set_headers(&mut self, _content_type: &[u8], _json_length: &[u8]) {
+    /// Sets what the headers say about the body. To be called before its first byte.
+    pub fn set_headers(&mut self, _headers: &BodyHeaders<'_>) {
         match &mut self.0 {
             Scanner::Json(_) => {}
         }
@@ -67,6 +89,13 @@ impl BodyScanner {
     pub fn decided(&self) -> bool {
         match &self.0 {
             Scanner::Json(_) => false,
+        }
+    }
+
+    /// Reads the next bytes after [`Self::decided`], while they pass. Returns what they add to the prompt.
+    pub fn pass(&mut self, _bytes: &[u8]) -> Passed {
+        match &mut self.0 {
+            Scanner::Json(_) => Passed::default(),
         }
     }
 

@@ -44,8 +44,8 @@ mod usage;
 pub use answer::UsageScanner;
 pub use body::{Body, BodyError, Limits, SessionFields};
 pub use dialect::{Dialect, Refusal};
-pub use endpoint::{Costs, Endpoint};
-pub use form::BodyScanner;
+pub use endpoint::{Costs, Endpoint, Price};
+pub use form::{BodyHeaders, BodyScanner, Passed};
 pub use operations::{
     Access, Api, Apis, Captures, Found, Operation, endpoints, find, models_path, operations,
 };

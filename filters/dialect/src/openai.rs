@@ -5,7 +5,7 @@ mod request;
 mod wording;
 
 use crate::dialect::Dialect;
-use crate::endpoint::{Costs, Endpoint};
+use crate::endpoint::{Costs, Endpoint, Price};
 use crate::form::Form;
 use crate::operations::{Access, Api, Operation};
 
@@ -47,6 +47,7 @@ const GENERATION: Endpoint = Endpoint {
     dialect: &DIALECT,
     request: Form::Json(&request::CHAT_COMPLETIONS),
     answer: &answer::GENERATED,
+    price: Price::Facts,
     costs: Costs {
         param: "max_tokens",
         fix: "lower `max_tokens` or `n`, or shorten the prompt",

@@ -109,12 +109,20 @@ impl Exchange {
     }
 
     /// The response trailers: the body is complete.
-    pub fn response_trailers<P: Proxy>(&mut self, worker: &Worker, proxy: &P) -> Next {
-        if !self.stream.wants_response_body() {
-            return Next::Continue;
-        }
+    pub fn response_trailers<P: Proxy>(
+        &mut self,
+        worker: &Worker,
+        proxy: &P,
+        trailers: impl FnOnce() -> Headers,
+    ) -> Next {
+        let trailers = match self.stream.wants_response_trailers() {
+            true => trailers(),
+            false if self.stream.wants_response_body() => Headers::default(),
+            false => return Next::Continue,
+        };
         let vm = &mut *self.vm.borrow_mut();
-        worker.perform(proxy, self.stream.response_trailers(vm, proxy))
+        let step = self.stream.response_trailers(vm, proxy, &trailers);
+        worker.perform(proxy, step)
     }
 
     /// The end of the stream, however it ended. To be called once, while the proxy still knows the stream's properties.

@@ -175,7 +175,10 @@ fn body_bytes_without_an_effect_are_never_requested() {
         exchange.response_body(&worker, &proxy, never, true),
         Next::Continue
     );
-    assert_eq!(exchange.response_trailers(&worker, &proxy), Next::Continue);
+    assert_eq!(
+        exchange.response_trailers(&worker, &proxy, Headers::default),
+        Next::Continue
+    );
     exchange.end(&worker, &proxy);
     assert_eq!(proxy.performed(), [""; 0]);
 }

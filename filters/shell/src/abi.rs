@@ -28,6 +28,8 @@ pub(crate) enum Map {
     Request = 0,
     /// The response headers.
     Response = 2,
+    /// The response trailers.
+    ResponseTrailers = 3,
 }
 
 /// A buffer of bytes.

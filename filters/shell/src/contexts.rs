@@ -138,7 +138,9 @@ impl HttpContext for HttpStream {
     }
 
     fn on_http_response_trailers(&mut self, _: usize) -> Action {
-        self.step(|exchange, _, worker, call| exchange.response_trailers(worker, call))
+        self.step(|exchange, _, worker, call| {
+            exchange.response_trailers(worker, call, || headers(Map::ResponseTrailers))
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use crate::facts::single;
 use crate::labels::Labels;
 use crate::pick::{Lane, Pinned, Version};
 use crate::refusal::Refusal;
+use crate::responses::Response;
 use crate::session;
 use crate::vm::Vm;
 
@@ -41,6 +42,9 @@ impl<'a> Decider<'a> {
         {
             return Ok((Some(pinned), Lane::Pin.as_str()));
         }
+        if let Some(version) = self.continued(model, labels.namespace) {
+            return Ok((Some(version), Lane::Response.as_str()));
+        }
         let tenant = tenant.unwrap_or_default();
         let list = &tagging.session_keys;
         let session = match session::key(list, headers, self.request.body, tenant, &model.id) {
@@ -66,6 +70,23 @@ impl<'a> Decider<'a> {
             Some(version).filter(|version| version.routed),
             lane.as_str(),
         ))
+    }
+}
+
+impl<'a> Decider<'a> {
+    /// The version that gave the response which the request continues, if it is known and ready.
+    fn continued(&self, model: &'a Model, namespace: &str) -> Option<&'a Rc<Version>> {
+        let id = self.request.body?.previous_response_id.as_deref()?;
+        let response = Response {
+            namespace,
+            model: &model.id,
+            id,
+        };
+        let version = response.version(self.host)?;
+        match model.picker.pin(&version) {
+            Pinned::Ready => model.picker.known(&version),
+            _ => None,
+        }
     }
 }
 

@@ -117,6 +117,25 @@ impl Ledger {
             .collect()
     }
 
+    /// Takes more for a request that was admitted, in cells: it goes on, so what its bucket does not have becomes debt. The reservation
+    /// then includes it.
+    #[inline(never)]
+    pub fn debit<C: Cells + ?Sized>(
+        &mut self,
+        held: &mut Reservations,
+        more: &[u64],
+        now: u64,
+        cells: &C,
+    ) -> Vec<Settled> {
+        let mut settled = Vec::with_capacity(held.0.len());
+        for (reservation, more) in held.0.iter_mut().zip(more) {
+            let used = reservation.cells.saturating_add(*more);
+            settled.push(self.settle_one(reservation, used, now, cells));
+            reservation.cells = used;
+        }
+        settled
+    }
+
     /// Writes what is unwritten. On timer, and when the VM goes away.
     pub fn flush<C: Cells + ?Sized>(&mut self, now: u64, cells: &C) {
         for (key, prior) in self.pending.take() {

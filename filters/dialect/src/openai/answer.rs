@@ -10,12 +10,14 @@ use crate::json::{Kind, lookup};
 pub(super) const GENERATED: Schema = Schema {
     field,
     generates: true,
+    continues: false,
 };
 
 /// Answers of embeddings.
 pub(super) const EMBEDDINGS: Schema = Schema {
     field: embeddings_field,
     generates: false,
+    continues: false,
 };
 
 fn embeddings_field(container: Container, key: &[u8]) -> Field {

@@ -390,6 +390,8 @@ impl BodyReader {
             stream,
             prompt_bytes: prompt.bytes + self.beside,
             prompt_tokens: prompt.tokens,
+            background: false,
+            previous_response_id: None,
             session: SessionFields {
                 prompt_cache_key,
                 conversation,

@@ -73,8 +73,9 @@ pub(crate) fn cases() -> Vec<Request> {
                     safety_identifier: some("u_9f86d081"),
                     metadata_user_id: some("ada@example.com"),
                     ..SessionFields::default()
-                },
+            },
                 first_user_message: of_text(picture),
+                ..Body::default()
             },
         },
         Request {
