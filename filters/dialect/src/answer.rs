@@ -28,6 +28,10 @@ pub(crate) struct Schema {
     pub(crate) field: fn(Container, &[u8]) -> Field,
     /// Whether answers hold generated tokens. If not, all reported usage is input.
     pub(crate) generates: bool,
+    /// The kinds (`type`) of the events that end a stream.
+    pub(crate) last_events: &'static [&'static str],
+    /// Whether a later report of a stream replaces only the counts that it has.
+    pub(crate) amends_reports: bool,
     /// Whether later requests can continue an answer, by the id of its response.
     pub(crate) continues: bool,
 }
@@ -193,7 +197,7 @@ impl UsageScanner {
     /// The id of the response, if the answer is one that later requests can continue.
     #[must_use]
     pub fn response_id(&self) -> Option<&str> {
-        None
+        self.documents.reader.response_id()
     }
 
     /// Whether the answer said that it was complete: by `[DONE]`, or by usage after the end of every sequence.

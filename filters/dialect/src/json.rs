@@ -17,7 +17,7 @@ mod write;
 pub(crate) use decimal::{Decimal, DecimalError};
 use number::Digits;
 pub(crate) use path::Path;
-pub(crate) use write::push_string;
+pub(crate) use write::{fill, fill_list, push_string};
 
 /// Deepest nesting the one-bit-per-level stack can hold.
 const MAX_DEPTH: u8 = 128;

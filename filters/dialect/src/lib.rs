@@ -29,11 +29,14 @@
 //!    in `tests/native` cover every endpoint of the table.
 
 mod answer;
+mod anthropic;
 mod body;
+mod cohere;
 mod dialect;
 mod endpoint;
 mod fingerprint;
 mod form;
+mod gemini;
 mod json;
 mod openai;
 mod operations;

@@ -1,7 +1,7 @@
 //! The OpenAI dialect, as OpenAI and the servers and hosts that follow it speak it.
 
-mod answer;
-mod request;
+pub(crate) mod answer;
+pub(crate) mod request;
 mod wording;
 
 use crate::dialect::Dialect;
@@ -33,6 +33,18 @@ pub(crate) static EMBEDDINGS: Endpoint = Endpoint {
         param: "input",
         fix: "shorten `input`, or split it over several requests",
         alternative: "with a shorter `input`",
+    },
+    ..GENERATION
+};
+
+/// `POST /v1/responses`
+pub(crate) static RESPONSES: Endpoint = Endpoint {
+    request: Form::Json(&request::RESPONSES),
+    answer: &answer::RESPONSES,
+    costs: Costs {
+        param: "max_output_tokens",
+        fix: "lower `max_output_tokens`, or shorten the input",
+        alternative: "with a lower `max_output_tokens`",
     },
     ..GENERATION
 };
@@ -103,23 +115,7 @@ pub(crate) static OPERATIONS: &[Operation] = &[
         method: "POST",
         pattern: "/v1/responses",
         access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "anthropic.messages",
-        api: Api::Anthropic,
-        method: "POST",
-        pattern: "/v1/messages",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "anthropic.countTokens",
-        api: Api::Anthropic,
-        method: "POST",
-        pattern: "/v1/messages/count_tokens",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
+        endpoint: &RESPONSES,
     },
     Operation {
         name: "openai.rerank",

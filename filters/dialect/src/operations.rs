@@ -6,7 +6,7 @@ mod pattern;
 
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
-use crate::openai;
+use crate::{anthropic, cohere, gemini, openai};
 
 pub use pattern::Captures;
 
@@ -141,7 +141,12 @@ impl PartialEq for Operation {
 impl Eq for Operation {}
 
 /// The rows of all dialects. The most frequent ones come first.
-static TABLES: [&[Operation]; 1] = [openai::OPERATIONS];
+static TABLES: [&[Operation]; 4] = [
+    openai::OPERATIONS,
+    anthropic::OPERATIONS,
+    gemini::OPERATIONS,
+    cohere::OPERATIONS,
+];
 
 /// The result of a search in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -41,6 +41,14 @@ pub(crate) struct Schema {
     pub(crate) least_max_tokens: u64,
     /// Whether each prompt of a list generates its own sequences.
     pub(crate) prompts_multiply: bool,
+    /// Whether every message without a role is of the user.
+    pub(crate) messages_are_users: bool,
+    /// Whether an answer is streamed unless the request says otherwise.
+    pub(crate) streams: bool,
+    /// Whether any `max_tokens` below zero means no limit, not only −1.
+    pub(crate) negative_is_no_limit: bool,
+    /// Whether numbers may be strings, as in the JSON of Protocol Buffers.
+    pub(crate) numbers_are_strings: bool,
     /// Whether a stream reports usage only if `stream_options.include_usage` is true.
     pub(crate) usage_is_optional: bool,
 }

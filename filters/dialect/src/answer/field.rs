@@ -74,6 +74,10 @@ pub(crate) enum Field {
     Count(Count),
     /// The index of a choice or of a tool call.
     Index,
+    /// The id of the response, which later requests can name.
+    ResponseId,
+    /// True: the answer is complete.
+    Done,
     Keyword(Keyword),
     /// A statement of a host about itself or about the request. It is no part of the answer.
     Metadata,

@@ -15,7 +15,9 @@ use crate::usage::Usage;
 /// Characters of base64 for one byte of text; see [`Observed::text_bytes`](crate::Observed).
 const SOUND_PER_BYTE: u64 = 800;
 /// Length of the longest word that is compared, and one byte more.
-const MAX_KEYWORD: usize = 6;
+const MAX_KEYWORD: usize = 24;
+/// Longest id of a response that is kept, in bytes.
+const MAX_ID: usize = 128;
 
 /// Whether the current document can be the event that only reports usage.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,6 +37,7 @@ enum Reading {
     Text,
     Sound,
     Keyword(Keyword),
+    ResponseId,
     Error,
     ErrorSign(ErrorSign),
 }
@@ -75,6 +78,8 @@ pub(super) struct Reader {
     error_here: bool,
     /// Signs of an error in the current document: a detail, a message, a code.
     error_signs: [bool; 3],
+    /// The current document has counts of usage among its own members.
+    counts_at_top: bool,
     /// The current document reports usage.
     reports: bool,
     /// It reports output.
@@ -86,6 +91,8 @@ pub(super) struct Reader {
     /// Choices that are complete.
     ended: u128,
     complete: bool,
+    /// The id of the response.
+    response_id: String,
     /// Where the document ended.
     end: u64,
 }
@@ -137,12 +144,14 @@ impl Reader {
             error: false,
             error_here: false,
             error_signs: [false; 3],
+            counts_at_top: false,
             reports: false,
             reports_output: false,
             ends: false,
             seen: 0,
             ended: 0,
             complete: false,
+            response_id: String::new(),
             end: 0,
         }
     }
@@ -156,6 +165,7 @@ impl Reader {
         self.verbatim = None;
         self.known = false;
         self.error_signs = [false; 3];
+        self.counts_at_top = false;
         self.reports = false;
         self.reports_output = false;
         self.usage_only = UsageOnly::default();
@@ -207,7 +217,29 @@ impl Reader {
         self.usage().is_some() && !fresh
     }
 
-    /// Whether every choice has ended, and usage was reported with the last one or later.
+    /// The id of the response, if it was given and is not too long.
+    pub(super) fn response_id(&self) -> Option<&str> {
+        let known = (1..=MAX_ID).contains(&self.response_id.len());
+        known.then_some(&self.response_id)
+    }
+
+    /// Whether this kind of event ends the stream.
+    fn ends_stream(&self, kind: &[u8]) -> bool {
+        self.schema
+            .last_events
+            .iter()
+            .any(|last| last.as_bytes() == kind)
+    }
+
+    /// Adds a part of the id of the response. What is too long is not kept.
+    fn push_response_id(&mut self, text: &[u8]) {
+        let room = (MAX_ID + 1).saturating_sub(self.response_id.len());
+        let text = text.get(..text.len().min(room)).unwrap_or_default();
+        self.response_id
+            .extend(text.iter().map(|byte| char::from(*byte)));
+    }
+
+    /// Whether every choice has ended, and usage was reported with the last one or later; or whether the answer said so.
     pub(super) fn complete(&self) -> bool {
         self.complete
     }
@@ -325,7 +357,9 @@ impl Reader {
                 self.call.begin();
                 self.texts.begin_call();
             }
-            Container::Usage | Container::TokenUsage | Container::Timings => {
+            Container::Usage | Container::TokenUsage | Container::Timings
+                if !self.schema.amends_reports =>
+            {
                 self.report = Report::default()
             }
             Container::Verbatim => self.verbatim = Some(offset),
@@ -353,16 +387,8 @@ impl Reader {
                 self.place = Place::Message
             }
             Container::ToolCall => self.texts.end_call(self.call.get()),
-            Container::Usage | Container::TokenUsage => {
-                let usage = match self.schema.generates {
-                    true => self.report.usage(),
-                    false => self.report.input_only(),
-                };
-                if let Some(usage) = usage {
-                    self.usage = Some(merge(self.usage, usage));
-                    self.reported(usage);
-                }
-            }
+            Container::Usage | Container::TokenUsage => self.end_report(),
+            Container::Top if self.counts_at_top => self.end_report(),
             Container::Timings => {
                 if let Some(usage) = self.report.timings() {
                     self.timings = Some(usage);
@@ -378,6 +404,19 @@ impl Reader {
         }
     }
 
+    /// A report is complete.
+    fn end_report(&mut self) {
+        let usage = match self.schema.generates {
+            true => self.report.usage(),
+            false => self.report.input_only(),
+        };
+        if let Some(usage) = usage {
+            let known = self.usage.filter(|_| !self.schema.amends_reports);
+            self.usage = Some(merge(known, usage));
+            self.reported(usage);
+        }
+    }
+
     fn reported(&mut self, usage: Usage) {
         self.reports = true;
         self.reports_output |= usage.reports_output();
@@ -386,6 +425,10 @@ impl Reader {
 
     fn count(&mut self, number: Decimal) {
         if let Field::Count(count) = self.field {
+            if self.path.at() == Some(Container::Top) && !self.counts_at_top {
+                self.counts_at_top = true;
+                self.report = Report::default();
+            }
             let sequences = self.schema.generates.then_some(self.sequences);
             self.report.count(count, number, sequences);
         }
@@ -410,7 +453,7 @@ impl Reader {
             Reading::Text | Reading::Sound => self.mark_known(),
             Reading::Error => self.set_error(),
             Reading::ErrorSign(sign) => self.error_sign(sign),
-            Reading::Keyword(_) | Reading::Nothing => {}
+            Reading::Keyword(_) | Reading::ResponseId | Reading::Nothing => {}
         }
     }
 }

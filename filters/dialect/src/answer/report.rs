@@ -36,6 +36,10 @@ pub(crate) enum Count {
     Cached,
     /// Read from a cache, and not part of `Input`: llama.cpp's timings.
     Beside,
+    /// Another part of the prompt that is not part of `Input`.
+    InputBeside,
+    /// Reasoning that is not part of `Output`.
+    ReasoningBeside,
     Output,
     Reasoning,
     Total,
@@ -53,6 +57,8 @@ pub(super) struct Report {
     input: Option<u64>,
     cached: u64,
     beside: Option<u64>,
+    input_beside: u64,
+    reasoning_beside: u64,
     output: Option<u64>,
     reasoning: u64,
     total: Option<u64>,
@@ -78,7 +84,7 @@ impl Report {
             return self.take(count, number, MAX_COUNT * MAX_INPUTS);
         };
         let max = match count {
-            Count::Output | Count::OtherOutput | Count::Reasoning => {
+            Count::Output | Count::OtherOutput | Count::Reasoning | Count::ReasoningBeside => {
                 MAX_COUNT.saturating_mul(sequences.max(1))
             }
             Count::Total => MAX_COUNT.saturating_mul(sequences.max(1).saturating_add(1)),
@@ -98,6 +104,8 @@ impl Report {
             Count::Cached => self.cached = self.cached.max(value),
             Count::Reasoning => self.reasoning = self.reasoning.max(value),
             Count::Beside => self.beside = Some(value),
+            Count::InputBeside => self.input_beside = value,
+            Count::ReasoningBeside => self.reasoning_beside = value,
             Count::Output => self.output = Some(value),
             Count::Total => self.total = Some(value),
             Count::OtherInput => self.other_input = Some(value),
@@ -125,8 +133,9 @@ impl Report {
         let given = |count: Option<u64>| count.filter(|count| *count > 0);
         let total = given(self.total);
         let reported = given(self.output).or(self.other_output).or(self.output);
-        let completion = reported.unwrap_or(0);
-        let prompt = given(self.input).or_else(|| given(self.all_input(completion)));
+        let completion = reported.unwrap_or(0) + self.reasoning_beside;
+        let input = self.input.map(|input| input + self.input_beside);
+        let prompt = given(input).or_else(|| given(self.all_input(completion)));
         let with_reasoning = match self.reasoning > completion {
             true => completion + self.reasoning,
             false => completion,
@@ -146,7 +155,7 @@ impl Report {
             input,
             cached: self.cached.max(self.cache_read).min(input.unwrap_or(0)),
             output,
-            reasoning: self.reasoning.min(output),
+            reasoning: self.reasoning.max(self.reasoning_beside).min(output),
             total: total.filter(|total| *total >= input.unwrap_or(0) + output),
         })
     }

@@ -4,6 +4,8 @@
 //! equal meaning on every machine. 18 significant digits are kept. Of the rest only one fact is kept: whether any of them
 //! is not zero.
 
+use super::{Json, JsonError, Kind, Scalar, Sink, WantedPart};
+
 /// A decimal number `± mantissa · 10^power`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Decimal {
@@ -41,6 +43,20 @@ impl Decimal {
             }
             .whole()
                 == Ok(1)
+    }
+
+    /// A number in JSON's grammar; `None` for any other text.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let mut found = Found(None);
+        let mut json = Json::new(1);
+        json.push(text, &mut found).ok()?;
+        json.finish(&mut found).ok()?;
+        found.0
+    }
+
+    /// Whether the number is below zero.
+    pub(crate) fn is_negative(self) -> bool {
+        self.negative && self.mantissa > 0
     }
 
     pub(crate) fn minus(&mut self) {
@@ -123,6 +139,34 @@ impl Decimal {
             }
             None => Ok(0),
         }
+    }
+}
+
+/// The number that a document consists of.
+struct Found(Option<Decimal>);
+
+impl Sink for Found {
+    fn open(&mut self, _: Kind, _: u64) -> Result<bool, JsonError> {
+        Err(JsonError::Refused)
+    }
+    fn close(&mut self, _: u64) -> Result<(), JsonError> {
+        Err(JsonError::Refused)
+    }
+    fn key(&mut self, _: &[u8]) {}
+    fn begin_string(&mut self) -> Result<WantedPart, JsonError> {
+        Err(JsonError::Refused)
+    }
+    fn length(&mut self, _: u64) {}
+    fn text(&mut self, _: &[u8]) {}
+    fn end_string(&mut self) -> Result<(), JsonError> {
+        Err(JsonError::Refused)
+    }
+    fn scalar(&mut self, scalar: Scalar, _: u64) -> Result<(), JsonError> {
+        match scalar {
+            Scalar::Number(number) => self.0 = Some(number),
+            _ => return Err(JsonError::Refused),
+        }
+        Ok(())
     }
 }
 

@@ -7,9 +7,11 @@ use crate::answer::text::TextKind;
 use crate::json::{Kind, lookup};
 
 /// Answers with generated text.
-pub(super) const GENERATED: Schema = Schema {
+pub(crate) const GENERATED: Schema = Schema {
     field,
     generates: true,
+    last_events: &[],
+    amends_reports: false,
     continues: false,
 };
 
@@ -17,8 +19,29 @@ pub(super) const GENERATED: Schema = Schema {
 pub(super) const EMBEDDINGS: Schema = Schema {
     field: embeddings_field,
     generates: false,
-    continues: false,
+    ..GENERATED
 };
+
+/// Answers of Responses. The last event of a stream repeats the text of all events before it.
+pub(super) const RESPONSES: Schema = Schema {
+    field: response_field,
+    last_events: &[
+        "response.completed",
+        "response.incomplete",
+        "response.failed",
+    ],
+    continues: true,
+    ..GENERATED
+};
+
+fn response_field(container: Container, key: &[u8]) -> Field {
+    match (container, key) {
+        (Container::Top | Container::Envelope, b"id") => Field::ResponseId,
+        (Container::Top, b"output") => Field::Text(TextKind::Content),
+        (Container::Envelope, b"output") => Field::Ignored,
+        _ => field(container, key),
+    }
+}
 
 fn embeddings_field(container: Container, key: &[u8]) -> Field {
     match (container, key) {
@@ -28,7 +51,7 @@ fn embeddings_field(container: Container, key: &[u8]) -> Field {
 }
 
 /// The field that a key names.
-fn field(container: Container, key: &[u8]) -> Field {
+pub(crate) fn field(container: Container, key: &[u8]) -> Field {
     if let Some(field) = lookup(keys(container), key) {
         return field;
     }

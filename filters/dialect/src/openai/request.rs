@@ -17,12 +17,16 @@ use crate::request::Schema;
 use crate::request::field::{Container, Field, Name, Number};
 
 /// `POST /v1/chat/completions`
-pub(super) const CHAT_COMPLETIONS: Schema = Schema {
+pub(crate) const CHAT_COMPLETIONS: Schema = Schema {
     top: &[&[("messages", Field::Messages)], GENERATION],
     keys,
     describe,
     least_max_tokens: 1,
     prompts_multiply: false,
+    messages_are_users: false,
+    streams: false,
+    negative_is_no_limit: false,
+    numbers_are_strings: false,
     usage_is_optional: true,
 };
 
@@ -51,7 +55,85 @@ pub(super) const EMBEDDINGS: Schema = Schema {
     least_max_tokens: 0,
     prompts_multiply: false,
     usage_is_optional: false,
+    ..CHAT_COMPLETIONS
 };
+
+/// `POST /v1/responses`. An item is read as a message; a function's call and its result count as sent.
+pub(super) const RESPONSES: Schema = Schema {
+    top: &[
+        &[
+            ("input", Field::Input),
+            ("instructions", Field::Verbatim),
+            ("max_output_tokens", Field::Number(Number::MaxTokens)),
+            ("background", Field::Background),
+            ("previous_response_id", Field::Name(Name::PreviousResponse)),
+            ("text", Field::Verbatim),
+            ("prompt", Field::Verbatim),
+        ],
+        &RESPONSES_GENERATION,
+    ],
+    keys: response_keys,
+    describe: describe_responses,
+    least_max_tokens: 1,
+    prompts_multiply: false,
+    usage_is_optional: false,
+    ..CHAT_COMPLETIONS
+};
+
+const RESPONSES_GENERATION: [(&str, Field); 10] = [
+    ("model", Field::Name(Name::Model)),
+    ("temperature", Field::Number(Number::Temperature)),
+    ("stream", Field::Stream),
+    ("prompt_cache_key", Field::Name(Name::PromptCacheKey)),
+    ("conversation", Field::Name(Name::Conversation)),
+    ("user", Field::Name(Name::User)),
+    ("safety_identifier", Field::Name(Name::SafetyIdentifier)),
+    ("metadata", Field::Metadata),
+    ("tools", Field::Verbatim),
+    ("tool_choice", Field::Verbatim),
+];
+
+fn response_keys(container: Container) -> &'static [(&'static str, Field)] {
+    match container {
+        Container::Message => &[
+            ("role", Field::Role),
+            ("content", Field::Content),
+            ("name", Field::Verbatim),
+            ("arguments", Field::Verbatim),
+            ("input", Field::Verbatim),
+            ("output", Field::InnerContent),
+            ("summary", Field::Verbatim),
+            ("encrypted_content", Field::Verbatim),
+            ("action", Field::Verbatim),
+        ],
+        // A file is a part without a key that is known here.
+        Container::Part => &[
+            ("text", Field::PartText),
+            ("image_url", Field::Media),
+            ("refusal", Field::Verbatim),
+        ],
+        Container::InnerPart => &[
+            ("text", Field::Verbatim),
+            ("image_url", Field::Media),
+            ("file_data", Field::Media),
+            ("file_id", Field::Media),
+            ("file_url", Field::Media),
+        ],
+        _ => keys(container),
+    }
+}
+
+fn describe_responses(field: Field) -> (&'static str, &'static str) {
+    match field {
+        Field::Number(Number::MaxTokens) => ("max_output_tokens", "a whole number"),
+        Field::Message => ("input[]", "an object"),
+        Field::Role => ("input[].role", "a string"),
+        Field::Content => ("input[].content", "a string or an array of parts"),
+        Field::Part => ("input[].content[]", "an object with a `type`"),
+        Field::PartText => ("input[].content[].text", "a string"),
+        _ => describe(field),
+    }
+}
 
 /// The keys of a request that generates.
 const GENERATION: &[(&str, Field)] = &[
@@ -83,7 +165,7 @@ const GENERATION: &[(&str, Field)] = &[
     ("suffix", Field::Verbatim),
 ];
 
-fn keys(container: Container) -> &'static [(&'static str, Field)] {
+pub(crate) fn keys(container: Container) -> &'static [(&'static str, Field)] {
     match container {
         Container::Message => &[
             ("role", Field::Role),
@@ -133,7 +215,7 @@ fn embedding_keys(container: Container) -> &'static [(&'static str, Field)] {
     }
 }
 
-fn describe(field: Field) -> (&'static str, &'static str) {
+pub(crate) fn describe(field: Field) -> (&'static str, &'static str) {
     match field {
         Field::Name(Name::Conversation) => ("conversation", "a string or an object with an `id`"),
         Field::Name(name) | Field::InnerName(name) => {
@@ -144,6 +226,7 @@ fn describe(field: Field) -> (&'static str, &'static str) {
                 Name::User => "user",
                 Name::SafetyIdentifier => "safety_identifier",
                 Name::MetadataUserId => "metadata.user_id",
+                Name::PreviousResponse => "previous_response_id",
             };
             (key, "a string")
         }
@@ -155,7 +238,10 @@ fn describe(field: Field) -> (&'static str, &'static str) {
             Number::Temperature => ("temperature", "a number"),
         },
         Field::Stream => ("stream", "true or false"),
+        Field::Background => ("background", "true or false"),
+        Field::Options => ("options", "an object"),
         Field::Messages => ("messages", "an array of messages"),
+        Field::Input => ("input", "a string or an array of items"),
         Field::Message => ("messages[]", "an object with `role` and `content`"),
         Field::Role => ("messages[].role", "a string"),
         Field::Content => ("messages[].content", "a string or an array of parts"),
@@ -170,6 +256,8 @@ fn describe(field: Field) -> (&'static str, &'static str) {
         Field::Document
         | Field::Ignored
         | Field::Verbatim
+        | Field::InnerContent
+        | Field::InnerPart
         | Field::Media
         | Field::MediaSource
         | Field::MediaReference

@@ -27,6 +27,11 @@ pub(crate) enum Container {
     /// The object of a picture, a sound, a film or a file.
     Media,
     StreamOptions,
+    /// An object whose members count like those at the top: Gemini's `generationConfig`, Ollama's `options`.
+    Options,
+    /// The list of blocks inside of a part, such as the result of a tool.
+    InnerContent,
+    InnerPart,
     /// A value that counts as it was sent. Its contents are not read.
     Verbatim,
 }
@@ -41,6 +46,8 @@ pub(crate) enum Field {
     Name(Name),
     Stream,
     Messages,
+    /// The same, or one message as a string.
+    Input,
     Message,
     Role,
     Content,
@@ -51,6 +58,13 @@ pub(crate) enum Field {
     PromptItem,
     Token,
     Metadata,
+    /// See [`Container::Options`].
+    Options,
+    /// True: the request is worked on after its answer.
+    Background,
+    /// A string that counts, or a list of blocks.
+    InnerContent,
+    InnerPart,
     /// A short string in an object that stands for it: in `Container::Conversation` or `Container::Metadata`.
     InnerName(Name),
     /// Prompt beside the messages: a string counts by its decoded length, any other value by its bytes as sent.
@@ -93,10 +107,12 @@ pub(crate) enum Name {
     SafetyIdentifier,
     /// In an object, `metadata`.
     MetadataUserId,
+    /// The response that the request continues.
+    PreviousResponse,
 }
 
 impl Name {
-    pub(super) const COUNT: usize = Self::MetadataUserId as usize + 1;
+    pub(super) const COUNT: usize = Self::PreviousResponse as usize + 1;
 }
 
 impl Field {
@@ -106,6 +122,7 @@ impl Field {
             Container::Root => Some(Self::Document),
             Container::Messages => Some(Self::Message),
             Container::Content => Some(Self::Part),
+            Container::InnerContent => Some(Self::InnerPart),
             Container::Prompts => Some(Self::PromptItem),
             Container::Tokens => Some(Self::Token),
             _ => None,

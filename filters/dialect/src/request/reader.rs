@@ -60,7 +60,7 @@ pub(super) struct Message {
 pub(super) struct BodyReader {
     pub(super) schema: &'static Schema,
     pub(super) limits: Limits,
-    pub(super) path: Path<Container, 7>,
+    pub(super) path: Path<Container, 10>,
     /// The field that the last key named.
     pub(super) field: Field,
     pub(super) reading: Reading,
@@ -93,6 +93,7 @@ pub(super) struct BodyReader {
     numbers: [SingleValue<u64>; Number::COUNT],
     names: [SingleValue<String>; Name::COUNT],
     pub(super) stream: SingleValue<bool>,
+    pub(super) background: SingleValue<bool>,
     /// `stream` is true; known once the body is complete.
     pub(super) streamed: bool,
     pub(super) stream_options: StreamOptions,
@@ -124,6 +125,7 @@ impl BodyReader {
             numbers: Default::default(),
             names: Default::default(),
             stream: SingleValue::default(),
+            background: SingleValue::default(),
             streamed: false,
             stream_options: StreamOptions::default(),
         }
@@ -215,7 +217,11 @@ impl BodyReader {
 
     /// A message ends.
     pub(super) fn end_message(&mut self) {
-        let is_user = self.message.is_user.take() == Some(true);
+        let is_user = self
+            .message
+            .is_user
+            .take()
+            .unwrap_or(self.schema.messages_are_users);
         if let Some(text) = self.message.content.take() {
             self.draft.bytes += text.bytes;
             if is_user && self.draft.first.is_none() {
@@ -227,7 +233,7 @@ impl BodyReader {
     /// Adds bytes that the model reads beside the text of the messages. What is given twice counts twice.
     pub(super) fn add_verbatim(&mut self, bytes: u64) {
         match self.path.at() {
-            Some(Container::Top) => self.beside += bytes,
+            Some(Container::Top | Container::Options) => self.beside += bytes,
             _ => self.draft.bytes += bytes,
         }
     }
@@ -293,7 +299,9 @@ impl BodyReader {
         let field = Field::Number(name);
         match name {
             Number::MaxTokens | Number::MaxCompletionTokens => {
-                if number.is_minus_one() {
+                if number.is_minus_one()
+                    || (self.schema.negative_is_no_limit && number.is_negative())
+                {
                     return Ok(None);
                 }
                 let range = self.schema.least_max_tokens..=MAX_TOKENS;
@@ -345,7 +353,9 @@ impl BodyReader {
             Field::Metadata => return self.set_name(Name::MetadataUserId, None, field),
             Field::InnerName(_) => self.inner_name.set(None),
             Field::Stream => self.stream.set(None),
-            Field::Messages | Field::Prompt => self.prompt.set(None),
+            Field::Background => self.background.set(None),
+            Field::Options | Field::InnerContent => true,
+            Field::Messages | Field::Input | Field::Prompt => self.prompt.set(None),
             Field::Role => self.message.is_user.set(None),
             Field::Content => self.message.content.set(None),
             Field::PartText => self.part.set(None),
@@ -372,9 +382,10 @@ impl BodyReader {
             user,
             safety_identifier,
             metadata_user_id,
+            previous_response_id,
         ] = self.names.each_mut().map(SingleValue::take);
         let prompt = self.prompt.take().unwrap_or_default();
-        let stream = self.stream.take();
+        let stream = self.stream.take().or(self.schema.streams.then_some(true));
         self.streamed = stream == Some(true);
         let several = self.schema.prompts_multiply && prompt.count > 1;
         let several = several.then_some(prompt.count);
@@ -390,8 +401,8 @@ impl BodyReader {
             stream,
             prompt_bytes: prompt.bytes + self.beside,
             prompt_tokens: prompt.tokens,
-            background: false,
-            previous_response_id: None,
+            background: self.background.take() == Some(true),
+            previous_response_id,
             session: SessionFields {
                 prompt_cache_key,
                 conversation,

@@ -3,7 +3,7 @@
 use super::field::{Container, Field, Name};
 use super::reader::{BodyReader, Reading};
 use crate::body::BodyError;
-use crate::json::{JsonError, Kind, Scalar, Sink, WantedPart};
+use crate::json::{Decimal, JsonError, Kind, Scalar, Sink, WantedPart};
 
 impl Sink for BodyReader {
     fn open(&mut self, kind: Kind, at: u64) -> Result<bool, JsonError> {
@@ -81,8 +81,12 @@ impl Sink for BodyReader {
             }
             (Scalar::Null, _) => self.null(field),
             (Scalar::Number(number), _) => self.number(field, number),
-            (Scalar::Bool(value), Field::Stream) => {
-                let agrees = self.stream.set(Some(value));
+            (Scalar::Bool(value), Field::Stream | Field::Background) => {
+                let known = match field {
+                    Field::Stream => &mut self.stream,
+                    _ => &mut self.background,
+                };
+                let agrees = known.set(Some(value));
                 self.agreed(agrees, field)
             }
             (
@@ -119,9 +123,10 @@ impl BodyReader {
             (Field::Media, kind) => {
                 self.add_media();
                 match (kind, self.path.at()) {
-                    (Kind::Object, Some(Container::Part | Container::PromptPart)) => {
-                        Container::Media
-                    }
+                    (
+                        Kind::Object,
+                        Some(Container::Part | Container::PromptPart | Container::InnerPart),
+                    ) => Container::Media,
                     _ => return self.skip(),
                 }
             }
@@ -142,7 +147,7 @@ impl BodyReader {
                 self.stream_options.open_document(offset);
                 Container::Top
             }
-            (Field::Messages, Kind::Array) => {
+            (Field::Messages | Field::Input, Kind::Array) => {
                 self.begin_prompt();
                 Container::Messages
             }
@@ -154,6 +159,13 @@ impl BodyReader {
             (Field::Part, Kind::Object) => {
                 self.begin_part();
                 Container::Part
+            }
+            (Field::Options, Kind::Object) => Container::Options,
+            (Field::InnerContent, Kind::Array) => Container::InnerContent,
+            (Field::InnerPart, Kind::Object) => Container::InnerPart,
+            (Field::InnerContent | Field::InnerPart, _) => {
+                self.verbatim_from = offset;
+                Container::Verbatim
             }
             (Field::Prompt, Kind::Array) => {
                 self.begin_prompt();
@@ -221,7 +233,13 @@ impl BodyReader {
             }
             None
             | Some(
-                Container::Root | Container::Top | Container::Media | Container::StreamOptions,
+                Container::Root
+                | Container::Top
+                | Container::Media
+                | Container::StreamOptions
+                | Container::Options
+                | Container::InnerContent
+                | Container::InnerPart,
             ) => {}
         }
         Ok(())
@@ -244,10 +262,12 @@ impl BodyReader {
                 }
             }
             Field::MediaReference => self.reading = Reading::Media,
-            Field::Verbatim => self.reading = Reading::Verbatim,
+            Field::Verbatim | Field::InnerContent | Field::InnerPart => {
+                self.reading = Reading::Verbatim
+            }
             Field::Content => self.begin_text(),
             Field::PromptItem => self.begin_prompt_item(),
-            Field::Prompt => {
+            Field::Prompt | Field::Input => {
                 self.begin_prompt();
                 self.begin_text();
             }
@@ -255,6 +275,11 @@ impl BodyReader {
             Field::PartText => self.text = self.before_part,
             // Servers accept a string in place of a part.
             Field::Part => {}
+            Field::Number(_) if self.schema.numbers_are_strings => {
+                self.reading = Reading::Short;
+                self.short.clear();
+                self.too_long = false;
+            }
             Field::Name(_) | Field::InnerName(_) | Field::Role => {
                 self.reading = Reading::Short;
                 self.short.clear();
@@ -282,9 +307,14 @@ impl BodyReader {
                 self.end_prompt_item();
                 true
             }
-            Field::Prompt => {
+            Field::Prompt | Field::Input => {
                 self.end_prompt_item();
                 return self.end_prompt(field);
+            }
+            Field::Number(_) => {
+                let number = Decimal::parse(&self.short).filter(|_| !self.too_long);
+                let number = number.ok_or_else(|| self.wrong_type(field))?;
+                return self.number(field, number);
             }
             Field::Role => {
                 let is_user = !self.too_long && self.short == b"user";

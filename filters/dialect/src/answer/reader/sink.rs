@@ -86,6 +86,10 @@ impl Sink for Reader {
             }
             Field::Sound => (Reading::Sound, WantedPart::Length),
             Field::Keyword(keyword) => (Reading::Keyword(keyword), WantedPart::Text),
+            Field::ResponseId => {
+                self.response_id.clear();
+                (Reading::ResponseId, WantedPart::Text)
+            }
             Field::Error => (Reading::Error, WantedPart::Length),
             Field::ErrorSign(sign) => (Reading::ErrorSign(sign), WantedPart::Length),
             Field::Inside(Container::Message, _) => {
@@ -115,6 +119,10 @@ impl Sink for Reader {
             self.texts.push(text);
             return;
         }
+        if self.reading == Reading::ResponseId {
+            self.push_response_id(text);
+            return;
+        }
         for byte in text.iter().take(MAX_KEYWORD - self.keyword_len) {
             if let Some(letter) = self.keyword.get_mut(self.keyword_len) {
                 *letter = *byte;
@@ -127,6 +135,10 @@ impl Sink for Reader {
         let word = self.keyword.get(..self.keyword_len).unwrap_or_default();
         match (self.reading, word) {
             (Reading::Keyword(Keyword::Kind), b"error") => self.set_error(),
+            (Reading::Keyword(Keyword::Kind), word) if self.ends_stream(word) => {
+                self.complete = true;
+                self.mark_known();
+            }
             // One host writes the word instead of the literal.
             (Reading::Keyword(Keyword::FinishReason), b"" | b"null") => {}
             (Reading::Keyword(Keyword::FinishReason), _) => self.ends = true,
@@ -141,6 +153,7 @@ impl Sink for Reader {
             (Field::Count(_), Scalar::Number(number)) => self.count(number),
             (Field::Count(count), Scalar::Bool(_)) => self.report.invalidate(count),
             (Field::Index, Scalar::Number(number)) => self.index(number),
+            (Field::Done, Scalar::Bool(true)) => self.complete = true,
             (Field::ErrorSign(ErrorSign::Code), Scalar::Number(number))
                 if !matches!(number.whole(), Ok(0 | 200)) =>
             {
