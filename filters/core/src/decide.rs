@@ -12,7 +12,7 @@ mod unserved;
 use std::rc::Rc;
 
 use headgate_contract::{Bodies, Role, Tagging, UnknownEndpoints, names};
-use headgate_dialect::{Body, Price};
+use headgate_dialect::{Api, Body, Operation, Price};
 
 use crate::compiled::{Compiled, Model, Namespace, Place, Rules};
 use crate::decision::{Decision, Ticket};
@@ -122,6 +122,12 @@ fn with_config(
         request,
     };
     decide(&decider, vm)
+}
+
+/// Whether requests of an operation do not name their model themselves.
+fn names_no_model(operation: &Operation) -> bool {
+    let silent = !operation.endpoint.reads_body() && operation.api != Api::Infer;
+    silent || !operation.api.names_model()
 }
 
 /// Whether a header names the model.
@@ -345,7 +351,7 @@ impl<'a> Decider<'a> {
     /// The only model of the namespace, for an API whose requests do not name their model.
     fn only_model(&self, namespace: &'a Namespace) -> Option<&'a str> {
         match (self.request.class, namespace.models()) {
-            (Class::Call(operation), [only]) if !operation.api.names_model() => Some(&only.id),
+            (Class::Call(operation), [only]) if names_no_model(operation) => Some(&only.id),
             _ => None,
         }
     }

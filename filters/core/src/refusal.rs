@@ -284,6 +284,8 @@ fn body_code(error: &BodyError) -> &'static str {
         BodyError::Malformed { .. } | BodyError::NotAnObject | BodyError::TooDeep { .. } => {
             "invalid_json"
         }
+        BodyError::NotMultipart { .. } => "invalid_multipart",
+        BodyError::NotProtobuf { .. } => "invalid_protobuf",
         BodyError::WrongType { .. } => "invalid_type",
         BodyError::OutOfRange { .. } => "invalid_value",
         BodyError::Disagree { .. } | BodyError::Conflict { .. } => "duplicate_parameter",

@@ -32,6 +32,8 @@ impl Default for Limits {
 pub struct Body {
     /// The model's name as the client wrote it.
     pub model: Option<String>,
+    /// The model's version, if the body names one: a pin. (Open Inference Protocol over gRPC.)
+    pub version: Option<String>,
     /// Most tokens of output for each sequence, 0–10 000 000. (OpenAI: `max_completion_tokens` or `max_tokens`. Both may be
     /// given if they are equal.)
     pub max_tokens: Option<u64>,
@@ -86,6 +88,16 @@ pub enum BodyError {
     },
     /// JSON, but not an object.
     NotAnObject,
+    /// Not `multipart/form-data`.
+    NotMultipart {
+        /// The error.
+        what: &'static str,
+    },
+    /// Not a message of Protocol Buffers in gRPC's framing.
+    NotProtobuf {
+        /// The error.
+        what: &'static str,
+    },
     /// A field has another type than in the API.
     WrongType {
         /// The field.
@@ -138,7 +150,11 @@ impl BodyError {
             | Self::Disagree { field }
             | Self::Conflict { field, .. }
             | Self::TooLong { field, .. } => Some(field),
-            Self::Malformed { .. } | Self::NotAnObject | Self::TooDeep { .. } => None,
+            Self::Malformed { .. }
+            | Self::NotAnObject
+            | Self::NotMultipart { .. }
+            | Self::NotProtobuf { .. }
+            | Self::TooDeep { .. } => None,
         }
     }
 }
@@ -154,6 +170,15 @@ impl fmt::Display for BodyError {
             }
             Self::NotAnObject => {
                 f.write_str("the request body must be a JSON object, such as {\"model\": \"…\"}")
+            }
+            Self::NotMultipart { what } => {
+                write!(
+                    f,
+                    "the request body is not valid multipart/form-data: {what}"
+                )
+            }
+            Self::NotProtobuf { what } => {
+                write!(f, "the request body is not a valid gRPC message: {what}")
             }
             Self::WrongType { field, expected } => write!(f, "`{field}` must be {expected}"),
             Self::OutOfRange { field, min, max } => {

@@ -1,6 +1,8 @@
 //! The forms of request bodies, and one scanner over all of them.
 
 use crate::body::{Body, BodyError, Limits};
+use crate::multipart::{Files, MultipartScanner};
+use crate::openinference::{MessageScanner, TensorScanner};
 use crate::request::{self, RequestScanner, Splice};
 
 /// The form of an endpoint's request bodies.
@@ -10,6 +12,12 @@ pub(crate) enum Form {
     Headers,
     /// One JSON object.
     Json(&'static request::Schema),
+    /// Fields and files.
+    Multipart(Files),
+    /// JSON with the sizes of tensors, and perhaps the tensors after it.
+    Tensors,
+    /// Messages of gRPC.
+    Messages,
 }
 
 impl Form {
@@ -17,7 +25,12 @@ impl Form {
     pub(crate) fn scanner(&self, limits: Limits) -> Option<BodyScanner> {
         Some(BodyScanner(match self {
             Self::Headers => return None,
-            Self::Json(schema) => Scanner::Json(RequestScanner::new(schema, limits)),
+            Self::Json(schema) => Scanner::Json(Box::new(RequestScanner::new(schema, limits))),
+            Self::Multipart(files) => {
+                Scanner::Multipart(Box::new(MultipartScanner::new(*files, limits)))
+            }
+            Self::Tensors => Scanner::Tensors(Box::new(TensorScanner::new(limits))),
+            Self::Messages => Scanner::Messages(Box::new(MessageScanner::new(limits))),
         }))
     }
 }
@@ -66,14 +79,19 @@ pub struct BodyScanner(Scanner);
 /// The scanner of each form.
 #[derive(Debug)]
 enum Scanner {
-    Json(RequestScanner),
+    Json(Box<RequestScanner>),
+    Multipart(Box<MultipartScanner>),
+    Tensors(Box<TensorScanner>),
+    Messages(Box<MessageScanner>),
 }
 
 impl BodyScanner {
     /// Sets what the headers say about the body. To be called before its first byte.
-    pub fn set_headers(&mut self, _headers: &BodyHeaders<'_>) {
+    pub fn set_headers(&mut self, headers: &BodyHeaders<'_>) {
         match &mut self.0 {
-            Scanner::Json(_) => {}
+            Scanner::Json(_) | Scanner::Messages(_) => {}
+            Scanner::Multipart(scanner) => scanner.set_headers(headers),
+            Scanner::Tensors(scanner) => scanner.set_headers(headers),
         }
     }
 
@@ -81,6 +99,9 @@ impl BodyScanner {
     pub fn push(&mut self, bytes: &[u8]) {
         match &mut self.0 {
             Scanner::Json(scanner) => scanner.push(bytes),
+            Scanner::Multipart(scanner) => scanner.push(bytes),
+            Scanner::Tensors(scanner) => scanner.push(bytes),
+            Scanner::Messages(scanner) => scanner.push(bytes),
         }
     }
 
@@ -89,13 +110,19 @@ impl BodyScanner {
     pub fn decided(&self) -> bool {
         match &self.0 {
             Scanner::Json(_) => false,
+            Scanner::Multipart(scanner) => scanner.decided(),
+            Scanner::Tensors(scanner) => scanner.decided(),
+            Scanner::Messages(scanner) => scanner.decided(),
         }
     }
 
     /// Reads the next bytes after [`Self::decided`], while they pass. Returns what they add to the prompt.
-    pub fn pass(&mut self, _bytes: &[u8]) -> Passed {
+    pub fn pass(&mut self, bytes: &[u8]) -> Passed {
         match &mut self.0 {
             Scanner::Json(_) => Passed::default(),
+            Scanner::Multipart(scanner) => scanner.pass(bytes),
+            Scanner::Tensors(scanner) => scanner.pass(bytes),
+            Scanner::Messages(scanner) => scanner.pass(bytes),
         }
     }
 
@@ -104,6 +131,9 @@ impl BodyScanner {
     pub fn error(&self) -> Option<&BodyError> {
         match &self.0 {
             Scanner::Json(scanner) => scanner.error(),
+            Scanner::Multipart(scanner) => scanner.error(),
+            Scanner::Tensors(scanner) => scanner.error(),
+            Scanner::Messages(scanner) => scanner.error(),
         }
     }
 
@@ -112,6 +142,9 @@ impl BodyScanner {
     pub fn model(&self) -> Option<&str> {
         match &self.0 {
             Scanner::Json(scanner) => scanner.model(),
+            Scanner::Multipart(scanner) => scanner.model(),
+            Scanner::Tensors(_) => None,
+            Scanner::Messages(scanner) => scanner.model(),
         }
     }
 
@@ -121,6 +154,7 @@ impl BodyScanner {
     pub fn usage_option(&self) -> Option<Splice> {
         match &self.0 {
             Scanner::Json(scanner) => scanner.usage_option(),
+            _ => None,
         }
     }
 
@@ -131,6 +165,9 @@ impl BodyScanner {
     pub fn finish(&mut self) -> Result<Body, BodyError> {
         match &mut self.0 {
             Scanner::Json(scanner) => scanner.finish(),
+            Scanner::Multipart(scanner) => scanner.finish(),
+            Scanner::Tensors(scanner) => scanner.finish(),
+            Scanner::Messages(scanner) => scanner.finish(),
         }
     }
 }

@@ -38,9 +38,14 @@ mod fingerprint;
 mod form;
 mod gemini;
 mod json;
+mod multipart;
+mod ollama;
 mod openai;
+mod openinference;
 mod operations;
+mod plain;
 mod request;
+mod servers;
 mod sse;
 mod usage;
 

@@ -2,11 +2,12 @@
 
 pub(crate) mod answer;
 pub(crate) mod request;
-mod wording;
+pub(crate) mod wording;
 
 use crate::dialect::Dialect;
 use crate::endpoint::{Costs, Endpoint, Price};
 use crate::form::Form;
+use crate::multipart::Files;
 use crate::operations::{Access, Api, Operation};
 
 /// The wording of errors and of the list of models.
@@ -26,7 +27,9 @@ pub(crate) static COMPLETIONS: Endpoint = Endpoint {
 };
 
 /// `POST /v1/embeddings`
-pub(crate) static EMBEDDINGS: Endpoint = Endpoint {
+pub(crate) static EMBEDDINGS: Endpoint = EMBEDDING;
+
+const EMBEDDING: Endpoint = Endpoint {
     request: Form::Json(&request::EMBEDDINGS),
     answer: &answer::EMBEDDINGS,
     costs: Costs {
@@ -49,6 +52,106 @@ pub(crate) static RESPONSES: Endpoint = Endpoint {
     ..GENERATION
 };
 
+/// `POST /v1/rerank` and `POST /v1/score`
+pub(crate) static RERANK: Endpoint = Endpoint {
+    request: Form::Json(&request::RERANK),
+    answer: &answer::SCORES,
+    costs: Costs {
+        param: "documents",
+        fix: "send fewer or shorter `documents`",
+        alternative: "with fewer or shorter `documents`",
+    },
+    ..GENERATION
+};
+
+/// Requests that are read for their model and cost nothing, such as vLLM's `POST /tokenize`.
+pub(crate) static TOKENIZE: Endpoint = Endpoint {
+    request: Form::Json(&request::MODEL_ONLY),
+    ..GENERATION
+};
+
+/// `POST /v1/moderations`
+static MODERATIONS: Endpoint = Endpoint {
+    answer: &answer::SCORES,
+    ..EMBEDDING
+};
+
+/// `POST /v1/images/generations`
+static IMAGES: Endpoint = Endpoint {
+    request: Form::Json(&request::IMAGES),
+    answer: &answer::IMAGES,
+    costs: Costs {
+        param: "n",
+        fix: "lower `n`, or shorten `prompt`",
+        alternative: "with a lower `n`",
+    },
+    ..GENERATION
+};
+
+/// `POST /v1/images/edits` and `POST /v1/images/variations`
+static IMAGE_EDITS: Endpoint = Endpoint {
+    request: Form::Multipart(Files::Pictures),
+    answer: &answer::IMAGES,
+    costs: Costs {
+        param: "image",
+        fix: "send fewer pictures, or lower `n`",
+        alternative: "with fewer pictures",
+    },
+    ..GENERATION
+};
+
+/// `POST /v1/audio/transcriptions` and `POST /v1/audio/translations`
+static TRANSCRIPTIONS: Endpoint = Endpoint {
+    request: Form::Multipart(Files::Sound),
+    answer: &answer::TRANSCRIPTIONS,
+    costs: Costs {
+        param: "file",
+        fix: "send a shorter recording",
+        alternative: "with a shorter recording",
+    },
+    ..GENERATION
+};
+
+/// `POST /v1/audio/speech`
+static SPEECH: Endpoint = Endpoint {
+    request: Form::Json(&request::SPEECH),
+    answer: &answer::SPEECH,
+    costs: Costs {
+        param: "input",
+        fix: "shorten `input`",
+        alternative: "with a shorter `input`",
+    },
+    ..GENERATION
+};
+
+/// `POST /v1/files` and the parts of uploads: charged by their bytes as they pass.
+static UPLOAD: Endpoint = Endpoint {
+    request: Form::Headers,
+    answer: &answer::SCORES,
+    price: Price::Bytes,
+    costs: Costs {
+        param: "file",
+        fix: "send a smaller file",
+        alternative: "with a smaller file",
+    },
+    ..GENERATION
+};
+
+/// `POST /v1/batches`
+static BATCHES: Endpoint = Endpoint {
+    request: Form::Headers,
+    answer: &answer::SCORES,
+    price: Price::Batch,
+    ..GENERATION
+};
+
+/// `GET /v1/realtime`
+static REALTIME: Endpoint = Endpoint {
+    request: Form::Headers,
+    price: Price::Session,
+    ..GENERATION
+};
+
 /// Any request whose body is not read. Its answer is read for usage under every name that is known.
 pub(crate) static HEADERS_ONLY: Endpoint = Endpoint {
     request: Form::Headers,
@@ -67,158 +170,74 @@ const GENERATION: Endpoint = Endpoint {
     },
 };
 
+const fn row(
+    name: &'static str,
+    method: &'static str,
+    pattern: &'static str,
+    access: Access,
+    endpoint: &'static Endpoint,
+) -> Operation {
+    Operation {
+        name,
+        api: Api::OpenAi,
+        method,
+        pattern,
+        access,
+        endpoint,
+    }
+}
+
 /// The rows of the table of operations. The most frequent ones come first.
+#[rustfmt::skip]
 pub(crate) static OPERATIONS: &[Operation] = &[
-    Operation {
-        name: "openai.chat",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/chat/completions",
-        access: Access::Charged,
-        endpoint: &CHAT_COMPLETIONS,
-    },
-    Operation {
-        name: "openai.completions",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/completions",
-        access: Access::Charged,
-        endpoint: &COMPLETIONS,
-    },
-    Operation {
-        name: "openai.embeddings",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/embeddings",
-        access: Access::Charged,
-        endpoint: &EMBEDDINGS,
-    },
-    Operation {
-        name: "openai.models",
-        api: Api::OpenAi,
-        method: "GET",
-        pattern: "/v1/models",
-        access: Access::Models,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openai.models",
-        api: Api::OpenAi,
-        method: "GET",
-        pattern: "/v1/models/{model}",
-        access: Access::Models,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openai.responses",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/responses",
-        access: Access::Charged,
-        endpoint: &RESPONSES,
-    },
-    Operation {
-        name: "openai.rerank",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/rerank",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openai.score",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/score",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openai.moderations",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/moderations",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openai.speech",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/audio/speech",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openai.transcriptions",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/audio/transcriptions",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openai.translations",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/audio/translations",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openai.images",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/images/generations",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openai.imageEdits",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/images/edits",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openai.imageVariations",
-        api: Api::OpenAi,
-        method: "POST",
-        pattern: "/v1/images/variations",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openinference.infer",
-        api: Api::OpenInference,
-        method: "*",
-        pattern: "/v2/models/{rest}",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "openinference.grpc",
-        api: Api::OpenInference,
-        method: "*",
-        pattern: "/inference.GRPCInferenceService/{rest}",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "infer",
-        api: Api::Infer,
-        method: "*",
-        pattern: "/infer",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
-    Operation {
-        name: "infer",
-        api: Api::Infer,
-        method: "*",
-        pattern: "/infer/{rest}",
-        access: Access::Charged,
-        endpoint: &HEADERS_ONLY,
-    },
+    row("openai.chat", "POST", "/v1/chat/completions", Access::Charged, &CHAT_COMPLETIONS),
+    row("openai.completions", "POST", "/v1/completions", Access::Charged, &COMPLETIONS),
+    row("openai.embeddings", "POST", "/v1/embeddings", Access::Charged, &EMBEDDINGS),
+    row("openai.responses", "POST", "/v1/responses", Access::Charged, &RESPONSES),
+    row("openai.models", "GET", "/v1/models", Access::Models, &HEADERS_ONLY),
+    row("openai.models", "GET", "/v1/models/{model}", Access::Models, &HEADERS_ONLY),
+    row("openai.models.delete", "DELETE", "/v1/models/{model}", Access::Management, &HEADERS_ONLY),
+    row("openai.responses.countTokens", "POST", "/v1/responses/input_tokens", Access::Free, &RESPONSES),
+    row("openai.responses.read", "GET", "/v1/responses/{rest}", Access::Free, &HEADERS_ONLY),
+    row("openai.responses.cancel", "POST", "/v1/responses/{id}/cancel", Access::Free, &HEADERS_ONLY),
+    row("openai.responses.delete", "DELETE", "/v1/responses/{id}", Access::Management, &HEADERS_ONLY),
+    row("openai.chat.read", "GET", "/v1/chat/completions/{rest}", Access::Free, &HEADERS_ONLY),
+    row("openai.rerank", "POST", "/v1/rerank", Access::Charged, &RERANK),
+    row("openai.score", "POST", "/v1/score", Access::Charged, &RERANK),
+    row("openai.pooling", "POST", "/v1/pooling", Access::Charged, &EMBEDDINGS),
+    row("openai.classify", "POST", "/v1/classify", Access::Charged, &EMBEDDINGS),
+    row("openai.moderations", "POST", "/v1/moderations", Access::Charged, &MODERATIONS),
+    row("openai.tokenize", "POST", "/v1/tokenize", Access::Free, &TOKENIZE),
+    row("openai.tokenize", "POST", "/v1/detokenize", Access::Free, &TOKENIZE),
+    row("openai.transcriptions", "POST", "/v1/audio/transcriptions", Access::Charged, &TRANSCRIPTIONS),
+    row("openai.translations", "POST", "/v1/audio/translations", Access::Charged, &TRANSCRIPTIONS),
+    row("openai.imageEdits", "POST", "/v1/images/edits", Access::Charged, &IMAGE_EDITS),
+    row("openai.imageVariations", "POST", "/v1/images/variations", Access::Charged, &IMAGE_EDITS),
+    row("openai.speech", "POST", "/v1/audio/speech", Access::Charged, &SPEECH),
+    row("openai.images", "POST", "/v1/images/generations", Access::Charged, &IMAGES),
+    row("openai.realtime", "GET", "/v1/realtime", Access::Charged, &REALTIME),
+    row("openai.files", "POST", "/v1/files", Access::Charged, &UPLOAD),
+    row("openai.files.read", "GET", "/v1/files", Access::Free, &HEADERS_ONLY),
+    row("openai.files.read", "GET", "/v1/files/{rest}", Access::Free, &HEADERS_ONLY),
+    row("openai.files.delete", "DELETE", "/v1/files/{id}", Access::Management, &HEADERS_ONLY),
+    row("openai.uploads", "POST", "/v1/uploads/{id}/parts", Access::Charged, &UPLOAD),
+    row("openai.uploads.change", "POST", "/v1/uploads", Access::Management, &HEADERS_ONLY),
+    row("openai.uploads.change", "POST", "/v1/uploads/{rest}", Access::Management, &HEADERS_ONLY),
+    row("openai.batches", "POST", "/v1/batches", Access::Charged, &BATCHES),
+    row("openai.batches.read", "GET", "/v1/batches", Access::Free, &HEADERS_ONLY),
+    row("openai.batches.read", "GET", "/v1/batches/{id}", Access::Free, &HEADERS_ONLY),
+    row("openai.batches.cancel", "POST", "/v1/batches/{id}/cancel", Access::Management, &HEADERS_ONLY),
+    row("vllm.loraAdapters", "POST", "/v1/load_lora_adapter", Access::Management, &HEADERS_ONLY),
+    row("vllm.loraAdapters", "POST", "/v1/unload_lora_adapter", Access::Management, &HEADERS_ONLY),
+    row("azure.chat", "POST", "/openai/deployments/{model}/chat/completions", Access::Charged, &CHAT_COMPLETIONS),
+    row("azure.completions", "POST", "/openai/deployments/{model}/completions", Access::Charged, &COMPLETIONS),
+    row("azure.embeddings", "POST", "/openai/deployments/{model}/embeddings", Access::Charged, &EMBEDDINGS),
+    row("azure.images", "POST", "/openai/deployments/{model}/images/generations", Access::Charged, &IMAGES),
+    row("azure.transcriptions", "POST", "/openai/deployments/{model}/audio/transcriptions", Access::Charged, &TRANSCRIPTIONS),
+    row("azure.translations", "POST", "/openai/deployments/{model}/audio/translations", Access::Charged, &TRANSCRIPTIONS),
+    row("azure.imageEdits", "POST", "/openai/deployments/{model}/images/edits", Access::Charged, &IMAGE_EDITS),
+    row("azure.speech", "POST", "/openai/deployments/{model}/audio/speech", Access::Charged, &SPEECH),
+    row("azure.responses", "POST", "/openai/responses", Access::Charged, &RESPONSES),
+    Operation { api: Api::Infer, ..row("infer", "*", "/infer", Access::Charged, &HEADERS_ONLY) },
+    Operation { api: Api::Infer, ..row("infer", "*", "/infer/{rest}", Access::Charged, &HEADERS_ONLY) },
 ];

@@ -6,7 +6,7 @@ mod pattern;
 
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
-use crate::{anthropic, cohere, gemini, openai};
+use crate::{anthropic, cohere, gemini, ollama, openai, openinference, servers};
 
 pub use pattern::Captures;
 
@@ -141,11 +141,14 @@ impl PartialEq for Operation {
 impl Eq for Operation {}
 
 /// The rows of all dialects. The most frequent ones come first.
-static TABLES: [&[Operation]; 4] = [
+static TABLES: [&[Operation]; 7] = [
     openai::OPERATIONS,
     anthropic::OPERATIONS,
     gemini::OPERATIONS,
     cohere::OPERATIONS,
+    ollama::OPERATIONS,
+    openinference::OPERATIONS,
+    servers::OPERATIONS,
 ];
 
 /// The result of a search in the table.

@@ -35,7 +35,9 @@ impl<'a> Decider<'a> {
             return Ok((version.and_then(|v| model.picker.known(v)), ""));
         }
         let tagging = &subject.rules.tagging;
-        let in_path = self.request.names.version.as_deref().map(str::as_bytes);
+        let in_body = self.request.body.and_then(|body| body.version.as_deref());
+        let in_path = self.request.names.version.as_deref().or(in_body);
+        let in_path = in_path.map(str::as_bytes);
         let in_header = single(headers, names::HEADER_VERSION)?;
         if let Some(pin) = in_path.or(in_header)
             && let Some(pinned) = pinned(model, pin, tagging.unknown_version)?

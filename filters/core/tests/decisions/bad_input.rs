@@ -198,7 +198,7 @@ fn a_body_ended_by_trailers_is_decided() {
 
 #[test]
 fn a_serving_path_without_a_model_is_refused() {
-    let (_, step) = proxy().send(&[(":method", "POST"), (":path", "/v1/rerank")], None);
+    let (_, step) = proxy().send(&[(":method", "POST"), (":path", "/infer")], None);
     assert_eq!(reply(&step).status, 400);
     assert!(text(reply(&step)).contains("name it in the header `x-model`"));
 }
@@ -207,7 +207,7 @@ fn a_serving_path_without_a_model_is_refused() {
 fn a_grpc_request_gets_a_grpc_status() {
     let headers = [
         (":method", "POST"),
-        (":path", "/inference.GRPCInferenceService/ModelInfer"),
+        (":path", "/inference.GRPCInferenceService/ModelReady"),
         ("content-type", "application/grpc"),
         ("x-model", "nobody"),
     ];

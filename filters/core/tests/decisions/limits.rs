@@ -374,7 +374,7 @@ fn header_facts_determine_the_cost_without_a_readable_body() {
     let post = |tokens: &'static str| {
         [
             (":method", "POST"),
-            (":path", "/v1/rerank"),
+            (":path", "/infer"),
             ("x-model", "m"),
             ("x-max-tokens", tokens),
         ]

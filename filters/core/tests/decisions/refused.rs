@@ -154,11 +154,11 @@ fn an_unknown_path_is_reported_as_a_path_and_not_as_a_model() {
     let mut proxy = proxy("{}");
     for (method, path, status, code) in [
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
-        ("DELETE", "/v1/models/m", 405, "method_not_allowed"),
+        ("DELETE", "/v1/embeddings", 405, "method_not_allowed"),
         ("POST", "/health", 405, "method_not_allowed"),
         ("POST", "/v1/chat/completion", 404, "unknown_path"),
-        ("GET", "/v1/files", 404, "unknown_path"),
-        ("POST", "/v1/rerank", 400, "missing_required_parameter"),
+        ("GET", "/v1/assistants", 404, "unknown_path"),
+        ("POST", "/infer", 400, "missing_required_parameter"),
     ] {
         let step = bare(&mut proxy, method, path, &[TENANT]);
         let refused = reply(&step);

@@ -467,11 +467,7 @@ fn an_answer_of_an_unknown_dialect_is_never_free() {
         assert_eq!(spent, 302, "{body}");
         // Also if the request body was not read, or the client disconnects.
         let mut proxy = proxy("");
-        let path = [
-            (":method", "POST"),
-            (":path", "/v1/messages"),
-            ("x-model", "m"),
-        ];
+        let path = [(":method", "POST"), (":path", "/infer"), ("x-model", "m")];
         let (mut stream, _) = proxy.send(&path, Some(b"{}"));
         let headers = Headers::from_pairs(headers);
         stream.response_headers(&mut proxy.vm, &proxy.host, &headers, false);

@@ -28,6 +28,9 @@ const MAX_COUNT: u64 = 10_000_000;
 /// Most inputs of one request that generates nothing, as OpenAI documents for embeddings.
 const MAX_INPUTS: u64 = 2048;
 
+/// Tokens of a second of sound in a prompt, as OpenAI documents for input: one for 100 ms.
+const TOKENS_PER_SECOND: u64 = 10;
+
 /// A number of a usage report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Count {
@@ -40,6 +43,8 @@ pub(crate) enum Count {
     InputBeside,
     /// Reasoning that is not part of `Output`.
     ReasoningBeside,
+    /// Seconds of sound in the prompt.
+    Seconds,
     Output,
     Reasoning,
     Total,
@@ -94,6 +99,14 @@ impl Report {
     }
 
     fn take(&mut self, count: Count, number: Decimal, max: u64) {
+        if count == Count::Seconds {
+            let millionths = number.millionths().unwrap_or_default();
+            let tokens = millionths
+                .saturating_mul(TOKENS_PER_SECOND)
+                .div_ceil(1_000_000);
+            (self.input, self.output) = (Some(tokens.min(max)), self.output.or(Some(0)));
+            return;
+        }
         let value = match number.whole() {
             Ok(value) if value <= max => value,
             _ => return self.invalidate(count),
@@ -103,6 +116,7 @@ impl Report {
             // Hosts give these in two places.
             Count::Cached => self.cached = self.cached.max(value),
             Count::Reasoning => self.reasoning = self.reasoning.max(value),
+            Count::Seconds => {}
             Count::Beside => self.beside = Some(value),
             Count::InputBeside => self.input_beside = value,
             Count::ReasoningBeside => self.reasoning_beside = value,

@@ -22,6 +22,77 @@ pub(super) const EMBEDDINGS: Schema = Schema {
     ..GENERATED
 };
 
+/// Answers of scores, of moderations and of files.
+pub(super) const SCORES: Schema = Schema {
+    field: scores_field,
+    ..EMBEDDINGS
+};
+
+fn scores_field(container: Container, key: &[u8]) -> Field {
+    match (container, key) {
+        (Container::Top, b"results" | b"data") => Field::Inside(Container::Vectors, Kind::Array),
+        _ => field(container, key),
+    }
+}
+
+/// Answers with pictures, whose usage has the tokens of the pictures as output.
+pub(super) const IMAGES: Schema = Schema {
+    field: images_field,
+    last_events: &["image_generation.completed", "image_edit.completed"],
+    ..GENERATED
+};
+
+fn images_field(container: Container, key: &[u8]) -> Field {
+    match (container, key) {
+        (Container::Top, b"data") => Field::Inside(Container::Vectors, Kind::Array),
+        (Container::Top, b"b64_json") => Field::Ignored,
+        _ => field(container, key),
+    }
+}
+
+/// Answers with sound. Events of it have base64 in `audio`.
+pub(super) const SPEECH: Schema = Schema {
+    field: speech_field,
+    last_events: &["speech.audio.done"],
+    ..GENERATED
+};
+
+fn speech_field(container: Container, key: &[u8]) -> Field {
+    match (container, key) {
+        (Container::Top, b"audio" | b"delta") => Field::Sound,
+        _ => field(container, key),
+    }
+}
+
+/// Answers of the Open Inference Protocol, which report no usage.
+pub(crate) const TENSORS: Schema = Schema {
+    field: tensors_field,
+    ..EMBEDDINGS
+};
+
+fn tensors_field(container: Container, key: &[u8]) -> Field {
+    match (container, key) {
+        (Container::Top, b"outputs") => Field::Inside(Container::Vectors, Kind::Array),
+        (Container::Top, b"error") => Field::Error,
+        _ => Field::Ignored,
+    }
+}
+
+/// Answers with the text of a sound. Usage is in tokens, or in seconds of the sound.
+pub(super) const TRANSCRIPTIONS: Schema = Schema {
+    field: transcriptions_field,
+    last_events: &["transcript.text.done"],
+    ..GENERATED
+};
+
+fn transcriptions_field(container: Container, key: &[u8]) -> Field {
+    match (container, key) {
+        (Container::Top, b"text" | b"delta") => Field::Text(TextKind::Content),
+        (Container::Usage, b"seconds") => Field::Count(Count::Seconds),
+        _ => field(container, key),
+    }
+}
+
 /// Answers of Responses. The last event of a stream repeats the text of all events before it.
 pub(super) const RESPONSES: Schema = Schema {
     field: response_field,

@@ -58,6 +58,50 @@ pub(super) const EMBEDDINGS: Schema = Schema {
     ..CHAT_COMPLETIONS
 };
 
+/// `POST /v1/rerank` and `POST /v1/score`, as Jina and vLLM have them.
+pub(super) const RERANK: Schema = Schema {
+    top: &[&[
+        ("model", Field::Name(Name::Model)),
+        ("query", Field::Verbatim),
+        ("documents", Field::Verbatim),
+        ("text_1", Field::Verbatim),
+        ("text_2", Field::Verbatim),
+        ("queries", Field::Verbatim),
+        ("data_1", Field::Verbatim),
+        ("data_2", Field::Verbatim),
+        ("user", Field::Name(Name::User)),
+    ]],
+    ..EMBEDDINGS
+};
+
+/// Requests of which only the model is read.
+pub(super) const MODEL_ONLY: Schema = Schema {
+    top: &[&[("model", Field::Name(Name::Model))]],
+    ..EMBEDDINGS
+};
+
+/// `POST /v1/images/generations`
+pub(super) const IMAGES: Schema = Schema {
+    top: &[&[
+        ("model", Field::Name(Name::Model)),
+        ("prompt", Field::Verbatim),
+        ("n", Field::Number(Number::N)),
+        ("user", Field::Name(Name::User)),
+        ("stream", Field::Stream),
+    ]],
+    ..EMBEDDINGS
+};
+
+/// `POST /v1/audio/speech`
+pub(super) const SPEECH: Schema = Schema {
+    top: &[&[
+        ("model", Field::Name(Name::Model)),
+        ("input", Field::Verbatim),
+        ("instructions", Field::Verbatim),
+    ]],
+    ..EMBEDDINGS
+};
+
 /// `POST /v1/responses`. An item is read as a message; a function's call and its result count as sent.
 pub(super) const RESPONSES: Schema = Schema {
     top: &[

@@ -27,7 +27,7 @@ pub(super) fn error(refusal: &Refusal<'_>) -> Vec<u8> {
 }
 
 /// `{"object":"list","data":[…]}`
-pub(super) fn models(names: &mut dyn Iterator<Item = &str>) -> Vec<u8> {
+pub(crate) fn models(names: &mut dyn Iterator<Item = &str>) -> Vec<u8> {
     let mut out = b"{\"object\":\"list\",\"data\":[".to_vec();
     for (i, name) in names.enumerate() {
         if i > 0 {
@@ -40,7 +40,7 @@ pub(super) fn models(names: &mut dyn Iterator<Item = &str>) -> Vec<u8> {
 }
 
 /// `{"id","object":"model","created","owned_by"}`
-pub(super) fn model(name: &str) -> Vec<u8> {
+pub(crate) fn model(name: &str) -> Vec<u8> {
     let mut out = Vec::new();
     push_model(&mut out, name);
     out

@@ -391,6 +391,7 @@ impl BodyReader {
         let several = several.then_some(prompt.count);
         Ok(Body {
             model,
+            version: None,
             max_tokens: current.or(former),
             n: match (n.max(best_of), several) {
                 (None, several) => several,

@@ -27,10 +27,15 @@ pub(crate) fn completions() -> &'static Endpoint {
     endpoint(COMPLETIONS)
 }
 
-/// Every endpoint whose bodies are read.
-pub(crate) fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
-    let endpoints = headgate_dialect::endpoints().map(|(_, endpoint)| endpoint);
-    endpoints.filter(|endpoint| endpoint.reads_body())
+/// Every endpoint whose bodies are read, once.
+pub(crate) fn endpoints() -> Vec<&'static Endpoint> {
+    let mut endpoints: Vec<&'static Endpoint> = Vec::new();
+    for (_, endpoint) in headgate_dialect::endpoints() {
+        if endpoint.reads_body() && !endpoints.contains(&endpoint) {
+            endpoints.push(endpoint);
+        }
+    }
+    endpoints
 }
 
 /// Every case of an answer.

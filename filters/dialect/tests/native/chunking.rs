@@ -173,15 +173,20 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
 
     #[test]
-    fn chunking_has_no_effect(bytes in hostile(), cuts in vec(any::<Index>(), 0..8)) {
+    fn chunking_has_no_effect(
+        bytes in hostile(),
+        cuts in vec(any::<Index>(), 0..8),
+        other in select(golden::endpoints()),
+    ) {
         let pieces = cut(&bytes, &cuts);
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
-        for endpoint in golden::endpoints() {
+        let endpoints = [golden::chat(), other];
+        for endpoint in endpoints {
             let whole = facts(endpoint, &[&bytes]);
             prop_assert_eq!(&facts(endpoint, &pieces), &whole);
             prop_assert_eq!(&facts(endpoint, &single), &whole);
         }
-        for (endpoint, label) in golden::endpoints().flat_map(|e| LABELS.map(|l| (e, l))) {
+        for (endpoint, label) in endpoints.into_iter().flat_map(|e| LABELS.map(|l| (e, l))) {
             for removes_usage in [false, true] {
                 let read = |pieces: &[&[u8]]| {
                     let scanner = golden::removing(endpoint.usage_scanner(label, 1), removes_usage);

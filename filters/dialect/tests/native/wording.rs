@@ -75,7 +75,7 @@ fn a_path_is_an_endpoint_or_models_or_unknown() {
         assert_eq!(endpoint.generates(), path != "/v1/embeddings", "{path}");
         assert!(models_path(path.as_bytes()).is_none(), "{path}");
     }
-    for path in ["/v1/responses", "/v1/messages", "/v1/images/edits"] {
+    for path in ["/infer", "/infer/x"] {
         let endpoint = Endpoint::of_path(path.as_bytes()).unwrap();
         assert!(!endpoint.reads_body() && endpoint.generates(), "{path}");
         assert_eq!(endpoint, Endpoint::unknown());
