@@ -264,6 +264,8 @@ pub(crate) enum SchemaOf {
     Metrics,
     /// Markdown reference of the findings.
     Findings,
+    /// Markdown reference of the APIs.
+    Endpoints,
     /// CustomResourceDefinitions.
     Crds,
     /// ServiceAccount, Roles and bindings.

@@ -505,6 +505,7 @@ fn the_committed_schemas_and_reference_are_the_contracts() {
         ("cli-reference", "../docs/reference/cli.md"),
         ("metrics-reference", "../docs/reference/metrics.md"),
         ("findings-reference", "../docs/reference/findings.md"),
+        ("endpoints", "../docs/reference/endpoints.md"),
         ("crds", "../istio-manifests/base/crds/headgate.dev.yaml"),
     ];
     for (what, file) in committed {

@@ -4,6 +4,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::names::SERVING_PREFIXES;
 
+/// Greatest price of a batch, in tokens.
+const MAX_BATCH: u32 = 1_000_000_000;
+/// Default price of a batch, in tokens.
+const BATCH: u32 = 100_000;
+/// Greatest values of [`Realtime`].
+const MAX_PER_MINUTE: u32 = 1_000_000;
 /// Most prefixes, and most allowed operations.
 const MAX_ENTRIES: usize = 32;
 /// Longest prefix, and longest name of an operation, bytes.
@@ -11,7 +17,7 @@ const MAX_LENGTH: usize = 128;
 
 /// The APIs that a namespace serves, beside those that are always served: OpenAI's (with Azure's paths), Anthropic's, Gemini's, Cohere's,
 /// the Open Inference Protocol and KServe's.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "raw::Apis", into = "raw::Apis")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(with = "raw::Apis"))]
@@ -24,6 +30,32 @@ pub struct Apis {
     pub unknown_endpoints: UnknownEndpoints,
     /// Operations that change the server, by their names. All others are refused.
     pub allow: Vec<String>,
+    /// Tokens that the creation of a batch costs. 0–1 000 000 000.
+    pub batch_tokens: u32,
+    /// The price of realtime sessions.
+    pub realtime: Realtime,
+}
+
+/// The price of a realtime session: its time and its bytes, in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Realtime {
+    /// Tokens for each minute that begins. 0–1 000 000, default 1200: OpenAI's 20 tokens for a second of generated sound.
+    #[cfg_attr(feature = "schema", schemars(extend("maximum" = MAX_PER_MINUTE)))]
+    pub tokens_per_minute: u32,
+    /// Bytes for each token. 1–1 000 000, default 3200: 50 ms of sound (pcm16 at 24 kHz) in base64.
+    #[cfg_attr(feature = "schema", schemars(extend("minimum" = 1, "maximum" = MAX_PER_MINUTE)))]
+    pub bytes_per_token: u32,
+}
+
+impl Default for Realtime {
+    fn default() -> Self {
+        Self {
+            tokens_per_minute: 1200,
+            bytes_per_token: 3200,
+        }
+    }
 }
 
 /// An API whose paths are ordinary words, so that it must be enabled.
@@ -153,6 +185,19 @@ impl schemars::JsonSchema for PathPrefix {
     }
 }
 
+impl Default for Apis {
+    fn default() -> Self {
+        Self {
+            dialects: Vec::new(),
+            prefixes: Vec::new(),
+            unknown_endpoints: UnknownEndpoints::default(),
+            allow: Vec::new(),
+            batch_tokens: BATCH,
+            realtime: Realtime::default(),
+        }
+    }
+}
+
 impl Apis {
     /// The prefixes of all paths that are served, by whole segments. A prefix without a slash at its end is a path too.
     #[must_use]
@@ -175,7 +220,10 @@ impl Apis {
 mod raw {
     use serde::{Deserialize, Serialize};
 
-    use super::{MAX_ENTRIES, MAX_LENGTH, OptionalApi, PathPrefix, UnknownEndpoints};
+    use super::{
+        BATCH, MAX_BATCH, MAX_ENTRIES, MAX_LENGTH, MAX_PER_MINUTE, OptionalApi, PathPrefix,
+        Realtime, UnknownEndpoints,
+    };
 
     /// The APIs that a namespace serves, beside those that are always served: OpenAI's (with Azure's paths), Anthropic's, Gemini's,
     /// Cohere's, the Open Inference Protocol and KServe's.
@@ -201,6 +249,13 @@ mod raw {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         #[cfg_attr(feature = "schema", schemars(length(max = MAX_ENTRIES), inner(length(min = 1, max = MAX_LENGTH)), extend("x-kubernetes-list-type" = "set")))]
         allow: Vec<String>,
+        /// Tokens that the creation of a batch costs. (Its file costs its bytes when it is uploaded.) Default 100000.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "schema", schemars(extend("maximum" = MAX_BATCH)))]
+        batch_tokens: Option<u32>,
+        /// The price of realtime sessions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        realtime: Option<Realtime>,
     }
 
     #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
@@ -224,6 +279,13 @@ mod raw {
         }
     }
 
+    fn within(field: &str, value: u32, least: u32, most: u32) -> Result<(), String> {
+        match (least..=most).contains(&value) {
+            true => Ok(()),
+            false => Err(format!("`{field}` is {value}: write {least} to {most}")),
+        }
+    }
+
     impl TryFrom<Apis> for super::Apis {
         type Error = String;
         fn try_from(raw: Apis) -> Result<Self, String> {
@@ -239,7 +301,16 @@ mod raw {
                     "`allow[{i}]` must be the name of an operation, such as openai.files.delete"
                 ));
             }
+            let batch_tokens = raw.batch_tokens.unwrap_or(BATCH);
+            let realtime = raw.realtime.unwrap_or_default();
+            within("batchTokens", batch_tokens, 0, MAX_BATCH)?;
+            let per_minute = realtime.tokens_per_minute;
+            within("realtime.tokensPerMinute", per_minute, 0, MAX_PER_MINUTE)?;
+            let per_token = realtime.bytes_per_token;
+            within("realtime.bytesPerToken", per_token, 1, MAX_PER_MINUTE)?;
             Ok(Self {
+                batch_tokens,
+                realtime,
                 dialects: raw.dialects,
                 prefixes: raw.prefixes,
                 unknown_endpoints: raw.unknown_endpoints,
@@ -255,6 +326,8 @@ mod raw {
                 prefixes: apis.prefixes,
                 unknown_endpoints: apis.unknown_endpoints,
                 allow: apis.allow,
+                batch_tokens: Some(apis.batch_tokens).filter(|tokens| *tokens != BATCH),
+                realtime: Some(apis.realtime).filter(|price| *price != Realtime::default()),
             }
         }
     }

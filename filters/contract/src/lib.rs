@@ -33,7 +33,7 @@ mod stages;
 mod tagging;
 mod tenant;
 
-pub use apis::{Apis, OptionalApi, PathPrefix, UnknownEndpoints};
+pub use apis::{Apis, OptionalApi, PathPrefix, Realtime, UnknownEndpoints};
 pub use bucket::{
     Abandoned, Bucket, FailureCharge, KeyPart, ModelCapacity, OnContention, OnFailure, Profile,
     Semantic, SettleOn, Tokens, Unreadable, UsageReport,

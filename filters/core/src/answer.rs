@@ -5,6 +5,7 @@ use headgate_dialect::{Label, Output, UsageScanner};
 
 use crate::decision::Ticket;
 use crate::effects::Effect;
+use crate::evictions::Evictions;
 use crate::headers::Headers;
 use crate::host::Host;
 use crate::ledger::Settled;
@@ -237,7 +238,7 @@ pub(crate) fn settle(
     if !stands {
         let now = host.now();
         let settled = vm.ledger.settle(held, &used, now, host);
-        count_moved(&settled, ticket, vm, now, &mut effects);
+        count_moved(&settled, ticket, &mut vm.evictions, now, &mut effects);
     }
     effects
 }
@@ -364,7 +365,7 @@ fn count(
 pub(crate) fn count_moved(
     settled: &[Settled],
     ticket: &Ticket,
-    vm: &mut Vm,
+    evictions: &mut Evictions,
     now: u64,
     effects: &mut Vec<Effect>,
 ) {
@@ -384,7 +385,7 @@ pub(crate) fn count_moved(
             }
         }
         if settled.evicted {
-            effects.extend(vm.evictions.count(&charge.limit.rule, now));
+            effects.extend(evictions.count(&charge.limit.rule, now));
         }
     }
 }

@@ -218,6 +218,13 @@ impl<'a> Decider<'a> {
         if let Some(prepaid) = passing {
             facts.prompt_bytes = prepaid;
         }
+        match endpoint.price() {
+            Price::Batch => facts.prompt_tokens = namespace.served.batch_tokens.into(),
+            Price::Session => {
+                facts.prompt_tokens = namespace.served.realtime.tokens_per_minute.into();
+            }
+            Price::Facts | Price::Bytes => {}
+        }
         let subject = self.subject(namespace, &facts)?;
         let id = subject.model.map_or("", |m| &*m.id);
         if let Some(model) = subject.model
@@ -308,6 +315,7 @@ impl<'a> Decider<'a> {
             forwarded_ns,
             usage_requested: false,
             grpc: is_grpc(headers),
+            session: (endpoint.price() == Price::Session).then_some(namespace.served.realtime),
             passing,
             counts_bytes: self.is_unknown() && namespace.served.unknown == UnknownEndpoints::Bytes,
             continues: self.tagging && endpoint.continues(),
@@ -381,7 +389,8 @@ impl<'a> Decider<'a> {
     fn keeps_reservation(&self, namespace: &Namespace) -> bool {
         let unknown = namespace.served.unknown == UnknownEndpoints::Reservation;
         let background = self.request.body.is_some_and(|body| body.background);
-        background || (unknown && self.is_unknown())
+        let batch = self.request.class.endpoint().price() == Price::Batch;
+        background || batch || (unknown && self.is_unknown())
     }
 
     /// Whether this hop refuses a path that no API knows.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use headgate_contract::Realtime;
 use headgate_dialect::Endpoint;
 
 use crate::effects::{Effect, Reply};
@@ -51,6 +52,8 @@ pub(crate) struct Ticket {
     pub(crate) grpc: bool,
     /// Bytes of the request body that the reservation covers, if the body is charged by its bytes as it passes.
     pub(crate) passing: Option<u64>,
+    /// It is a realtime session with this price.
+    pub(crate) session: Option<Realtime>,
     /// The answer is charged by its bytes, whatever it holds.
     pub(crate) counts_bytes: bool,
     /// Later requests may continue the response of this one, so its id is read.

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use headgate_contract::{OptionalApi, UnknownEndpoints, names};
-use headgate_dialect::{Access, Api, Apis, Dialect, Endpoint, Found, Operation, find};
+use headgate_contract::{OptionalApi, Realtime, UnknownEndpoints, names};
+use headgate_dialect::{Access, Api, Apis, Dialect, Endpoint, Found, Operation, Price, find};
 
 use crate::headers::Headers;
 
@@ -91,6 +91,10 @@ pub struct ServedApis {
     pub allow: Vec<String>,
     /// The treatment of unknown paths.
     pub unknown: UnknownEndpoints,
+    /// Tokens that the creation of a batch costs.
+    pub batch_tokens: u32,
+    /// The price of realtime sessions.
+    pub realtime: Realtime,
 }
 
 impl Default for ServedApis {
@@ -122,6 +126,8 @@ impl ServedApis {
             serving: policy.serving_prefixes(),
             allow: policy.allow.clone(),
             unknown: policy.unknown_endpoints,
+            batch_tokens: policy.batch_tokens,
+            realtime: policy.realtime,
         }
     }
 
@@ -222,11 +228,26 @@ fn operation(
         Access::Charged | Access::Free | Access::Management => Class::Call(operation),
     };
     let text = |part: &[u8]| String::from_utf8_lossy(part).into_owned();
+    let in_query = match operation.endpoint.price() {
+        Price::Session => query_model(headers.get(":path").unwrap_or_default()),
+        _ => None,
+    };
     let names = PathNames {
-        model: captures.model.map(text),
+        model: captures.model.map(text).or(in_query),
         version: captures.version.map(text),
     };
     (class, names)
+}
+
+/// The model in the query of a path: `model`, or Azure's `deployment`.
+fn query_model(path: &[u8]) -> Option<String> {
+    let query = path.split(|byte| *byte == b'?').nth(1)?;
+    let mut pairs = query.split(|byte| *byte == b'&');
+    let value = pairs.find_map(|pair| {
+        let value = pair.strip_prefix(b"model=");
+        value.or_else(|| pair.strip_prefix(b"deployment="))
+    })?;
+    Some(decode(value)).filter(|model| !model.is_empty())
 }
 
 /// The path without slashes at its end.

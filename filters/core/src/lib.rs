@@ -45,6 +45,7 @@ mod responses;
 pub mod scale;
 mod served;
 pub mod session;
+mod sessions;
 pub mod settle;
 mod skew;
 pub mod stream;

@@ -97,6 +97,6 @@ fn charge(passed: Passed, ticket: &mut Ticket, vm: &mut Vm, host: &dyn Host) -> 
     let now = host.now();
     let settled = vm.ledger.debit(&mut admitted.held, &more, now, host);
     let mut effects = Vec::new();
-    count_moved(&settled, ticket, vm, now, &mut effects);
+    count_moved(&settled, ticket, &mut vm.evictions, now, &mut effects);
     effects
 }

@@ -20,6 +20,8 @@ use crate::metrics;
 use crate::outcome::refuse_unknown;
 use crate::passing::Passing;
 use crate::refusal::Refusal;
+use crate::sessions::{Session, SharedSession};
+use crate::settle::SettlementBasis;
 use crate::vm::Vm;
 
 /// One request and its answer.
@@ -35,6 +37,8 @@ enum Phase {
     AwaitingBody(Box<Reading>),
     /// The request was forwarded; with what its response and its end need.
     Sent(Sent),
+    /// A realtime session is open, or about to open.
+    Session(Box<OpenSession>),
     /// The filter answered the request.
     Answered,
     /// Nothing more to do: passed through, or ended.
@@ -52,6 +56,14 @@ struct Reading {
     /// Bytes that may still come.
     room: usize,
     max: u32,
+}
+
+/// A realtime session, as its stream sees it.
+#[derive(Debug)]
+struct OpenSession {
+    session: SharedSession,
+    /// The upstream answered.
+    via_upstream: bool,
 }
 
 #[derive(Debug)]
@@ -105,7 +117,8 @@ impl Stream {
         };
         let Some(mut scanner) = scanner else {
             let request = Request::of_headers(&headers, class, &names);
-            return self.decided(decide(vm, host, request));
+            let decision = decide(vm, host, request);
+            return self.opened(decision, vm, host);
         };
         let namespace = match vm.config.as_ref().map(|config| config.place(host)) {
             Some(Place::Namespace(namespace)) => Rc::clone(&namespace.name),
@@ -141,6 +154,10 @@ impl Stream {
             Phase::AwaitingBody(reading) => reading,
             Phase::Answered => return Step::pause(),
             Phase::Sent(sent) => return Step::with(sent.request_body(vm, host, chunk)),
+            Phase::Session(open) => {
+                open.session.borrow_mut().pass(chunk.len());
+                return Step::go_on();
+            }
             Phase::New | Phase::Over => return Step::go_on(),
         };
         if let Err(refusal) = reading.push(chunk) {
@@ -152,6 +169,24 @@ impl Stream {
         }
         let decision = reading.finish(vm, host);
         self.passed_on(decision, end)
+    }
+
+    /// A request was decided by its headers. It may be a session.
+    fn opened(&mut self, decision: Decision, vm: &mut Vm, host: &dyn Host) -> Step {
+        match decision {
+            Decision::Forward(effects, ticket) if !ticket.admitted.charges.is_empty() => {
+                let Some(price) = ticket.session else {
+                    return self.decided(Decision::Forward(effects, ticket));
+                };
+                let session = Session::new(ticket, price, host.now());
+                self.0 = Phase::Session(Box::new(OpenSession {
+                    session: vm.sessions.open(session),
+                    via_upstream: false,
+                }));
+                Step::with(effects)
+            }
+            decision => self.decided(decision),
+        }
     }
 
     /// A request was decided by a part of its body, or by all of it. The rest is read as it passes.
@@ -185,6 +220,10 @@ impl Stream {
                 let answer = answer.get_or_insert_default();
                 Step::with(answer.begin(ticket, vm, host, headers, end))
             }
+            Phase::Session(open) => {
+                open.via_upstream = host.code_details().as_deref() == Some(VIA_UPSTREAM);
+                Step::go_on()
+            }
             _ => Step::go_on(),
         }
     }
@@ -201,6 +240,9 @@ impl Stream {
             && let Some(answer) = &mut sent.answer
         {
             return Step::with(answer.push(chunk, end));
+        }
+        if let Phase::Session(open) = &mut self.0 {
+            open.session.borrow_mut().pass(chunk.len());
         }
         Step::go_on()
     }
@@ -219,6 +261,7 @@ impl Stream {
     pub fn end(&mut self, vm: &mut Vm, host: &dyn Host) -> Step {
         match std::mem::replace(&mut self.0, Phase::Over) {
             Phase::Sent(sent) => sent.end(vm, host),
+            Phase::Session(open) => open.end(vm, host),
             Phase::AwaitingBody(_) => aborted(),
             Phase::New | Phase::Answered | Phase::Over => Step::go_on(),
         }
@@ -228,7 +271,7 @@ impl Stream {
     #[must_use]
     pub fn wants_request_body(&self) -> bool {
         match &self.0 {
-            Phase::AwaitingBody(_) => true,
+            Phase::AwaitingBody(_) | Phase::Session(_) => true,
             Phase::Sent(sent) => sent.passing.is_some(),
             _ => false,
         }
@@ -251,7 +294,11 @@ impl Stream {
     /// Whether the beginning of the response matters. If not, [`Self::response_headers`] need not be called.
     #[must_use]
     pub fn wants_response(&self) -> bool {
-        matches!(&self.0, Phase::Sent(sent) if sent.ticket.reads_answer())
+        match &self.0 {
+            Phase::Sent(sent) => sent.ticket.reads_answer(),
+            Phase::Session(_) => true,
+            _ => false,
+        }
     }
 
     /// Whether the response headers matter. If not, empty ones may be passed.
@@ -263,7 +310,14 @@ impl Stream {
     /// Whether bytes of the response body matter. If not, the driver does not request them from the proxy.
     #[must_use]
     pub fn wants_response_body(&self) -> bool {
-        matches!(&self.0, Phase::Sent(sent) if sent.answer.as_ref().is_some_and(|a| a.wants_body()))
+        match &self.0 {
+            Phase::Sent(sent) => sent
+                .answer
+                .as_ref()
+                .is_some_and(|answer| answer.wants_body()),
+            Phase::Session(_) => true,
+            _ => false,
+        }
     }
 
     /// Whether the trailers of the response matter. If not, empty ones may be passed.
@@ -291,6 +345,26 @@ impl Stream {
         };
         self.0 = phase;
         Step { effects, flow }
+    }
+}
+
+impl OpenSession {
+    fn end(self, vm: &mut Vm, host: &dyn Host) -> Step {
+        let details = match self.via_upstream {
+            true => None,
+            false => host.code_details(),
+        };
+        let basis = basis_of_unread_answer(host, self.via_upstream, details);
+        let mut session = self.session.borrow_mut();
+        let now = host.now();
+        let mut effects = match basis {
+            SettlementBasis::Unobserved => {
+                session.charge(&mut vm.ledger, &mut vm.evictions, now, host)
+            }
+            _ => Vec::new(),
+        };
+        effects.extend(settle(&mut session.ticket, &basis, vm, host));
+        Step::with(effects)
     }
 }
 

@@ -17,6 +17,7 @@ use crate::metrics;
 use crate::outages::Outages;
 use crate::rates::Rates;
 use crate::scale::ReceivedScales;
+use crate::sessions::Sessions;
 use crate::tenants::Tenants;
 use crate::usage_refusals::UsageRefusals;
 
@@ -34,6 +35,7 @@ pub struct Vm {
     pub(crate) rates: Rates,
     pub(crate) tenants: Tenants,
     pub(crate) usage_refusals: UsageRefusals,
+    pub(crate) sessions: Sessions,
     receptions: ReceivedScales,
 }
 
@@ -51,6 +53,7 @@ impl Vm {
             rates: Rates::default(),
             tenants: Tenants::default(),
             usage_refusals: UsageRefusals::default(),
+            sessions: Sessions::default(),
             receptions: ReceivedScales::default(),
         }
     }
@@ -79,7 +82,9 @@ impl Vm {
         self.usage_refusals.tick(host);
         self.outages.tick(host);
         self.ledger.flush(host.now(), host);
-        let mut counts = Vec::new();
+        let mut counts = self
+            .sessions
+            .tick(&mut self.ledger, &mut self.evictions, host);
         for deferred in self.ledger.take_deferred() {
             let mut count = |name| {
                 let metric = metrics::by_rule(name, deferred.rule.id());

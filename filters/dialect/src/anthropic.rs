@@ -7,6 +7,7 @@ mod wording;
 use crate::dialect::Dialect;
 use crate::endpoint::{Costs, Endpoint, Price};
 use crate::form::Form;
+use crate::openai;
 use crate::operations::{Access, Api, Operation};
 
 /// The wording of errors and of the list of models.
@@ -38,6 +39,7 @@ static HEADERS_ONLY: Endpoint = Endpoint {
 /// `POST /v1/messages/batches`
 static BATCHES: Endpoint = Endpoint {
     request: Form::Headers,
+    answer: &openai::answer::SCORES,
     price: Price::Batch,
     ..MESSAGES_WITHOUT_BODY
 };

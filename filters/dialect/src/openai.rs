@@ -148,6 +148,7 @@ static BATCHES: Endpoint = Endpoint {
 /// `GET /v1/realtime`
 static REALTIME: Endpoint = Endpoint {
     request: Form::Headers,
+    answer: &answer::SCORES,
     price: Price::Session,
     ..GENERATION
 };
@@ -216,6 +217,7 @@ pub(crate) static OPERATIONS: &[Operation] = &[
     row("openai.speech", "POST", "/v1/audio/speech", Access::Charged, &SPEECH),
     row("openai.images", "POST", "/v1/images/generations", Access::Charged, &IMAGES),
     row("openai.realtime", "GET", "/v1/realtime", Access::Charged, &REALTIME),
+    row("azure.realtime", "GET", "/openai/realtime", Access::Charged, &REALTIME),
     row("openai.files", "POST", "/v1/files", Access::Charged, &UPLOAD),
     row("openai.files.read", "GET", "/v1/files", Access::Free, &HEADERS_ONLY),
     row("openai.files.read", "GET", "/v1/files/{rest}", Access::Free, &HEADERS_ONLY),

@@ -88,6 +88,8 @@ enum Document {
     MetricsReference,
     /// Reference of the findings with causes and fixes, as Markdown.
     FindingsReference,
+    /// Reference of the APIs, their methods and paths, as Markdown.
+    Endpoints,
     /// Reference of commands and flags, as Markdown.
     CliReference,
     /// CustomResourceDefinitions of the policies and of `ServedModel`, as YAML for `kubectl apply`.
@@ -123,6 +125,7 @@ impl SchemaArgs {
             Document::Reference => SchemaOf::Reference,
             Document::MetricsReference => SchemaOf::Metrics,
             Document::FindingsReference => SchemaOf::Findings,
+            Document::Endpoints => SchemaOf::Endpoints,
             Document::CliReference => return Ok(Printed::Text(reference())),
             Document::Crds => SchemaOf::Crds,
             Document::Rbac => SchemaOf::Rbac(self.rbac.config()),

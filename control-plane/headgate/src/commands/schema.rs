@@ -5,12 +5,13 @@ use headgate_contract::{
     TrafficTagPolicySpec,
 };
 use headgate_core::metrics::{FAMILIES, MetricKind};
+use headgate_dialect::{Access, Api, Price};
 use headgate_kubernetes::access::{self, Account, MeshAccess, Needs};
 use headgate_kubernetes::kinds::Kind;
 use headgate_kubernetes::policies;
 use headgate_publisher::scope_file_schema;
 use headgate_report::output::print;
-use headgate_report::reference::{self, FilterStatistic};
+use headgate_report::reference::{self, ApiOperation, FilterStatistic};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use crate::config::{Failure, RbacConfig, SchemaOf};
@@ -47,6 +48,7 @@ pub(crate) fn run(document: &SchemaOf) -> Result<(), Failure> {
         }
         SchemaOf::Metrics => return Ok(print(&reference::metrics(&filter_statistics()))?),
         SchemaOf::Findings => return Ok(print(&reference::findings())?),
+        SchemaOf::Endpoints => return Ok(print(&reference::endpoints(&api_operations()))?),
         SchemaOf::Crds => return Ok(print(&policies::yaml(&policies::crds()?)?)?),
         SchemaOf::Rbac(config) => return Ok(print(&rbac(config)?)?),
     };
@@ -87,6 +89,60 @@ fn filter_statistics() -> Vec<FilterStatistic> {
         help: family.help,
     });
     statistics.collect()
+}
+
+/// The operations of all APIs.
+fn api_operations() -> Vec<ApiOperation> {
+    let rows = headgate_dialect::operations().map(|operation| ApiOperation {
+        api: api_name(operation.api),
+        enabled_by: enabled_by(operation.api),
+        name: operation.name,
+        method: operation.method,
+        path: operation.pattern,
+        reads_body: operation.endpoint.reads_body(),
+        generates: operation.endpoint.generates(),
+        access: match operation.access {
+            Access::Charged => match operation.endpoint.price() {
+                Price::Facts => "charged",
+                Price::Bytes => "charged by its bytes as they pass",
+                Price::Batch => "charged `batchTokens`",
+                Price::Session => "charged by minutes and bytes",
+            },
+            Access::Free => "free",
+            Access::Management => "refused unless `allow` names it; then free",
+            Access::Models => "answered by the filter",
+        },
+    });
+    rows.collect()
+}
+
+fn api_name(api: Api) -> &'static str {
+    match api {
+        Api::OpenAi => "OpenAI and Azure",
+        Api::Anthropic => "Anthropic",
+        Api::Gemini => "Gemini",
+        Api::Cohere => "Cohere",
+        Api::OpenInference => "Open Inference Protocol and Triton",
+        Api::KServe => "KServe v1",
+        Api::Infer => "Headgate",
+        Api::Ollama => "Ollama",
+        Api::Tgi => "Text Generation Inference",
+        Api::LlamaCpp => "llama.cpp",
+        Api::SgLang => "SGLang",
+        Api::Vllm => "vLLM",
+    }
+}
+
+/// The entry of `apis.dialects` that enables an API.
+fn enabled_by(api: Api) -> Option<&'static str> {
+    Some(match api {
+        Api::Ollama => "ollama",
+        Api::Tgi => "tgi",
+        Api::LlamaCpp => "llamacpp",
+        Api::SgLang => "sglang",
+        Api::Vllm => "vllm",
+        _ => return None,
+    })
 }
 
 fn of<T: JsonSchema>() -> Schema {

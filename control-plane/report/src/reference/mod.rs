@@ -1,10 +1,12 @@
-//! References as Markdown, generated from the code: schemas, metrics, and findings with causes and fixes.
+//! References as Markdown, generated from the code: schemas, endpoints, metrics, and findings with causes and fixes.
 
+mod endpoints;
 mod findings;
 mod schemas;
 
 use crate::metrics::FAMILIES;
 
+pub use self::endpoints::{ApiOperation, endpoints};
 pub use self::findings::findings;
 pub use self::schemas::schemas;
 

@@ -23,7 +23,7 @@ pub(super) const EMBEDDINGS: Schema = Schema {
 };
 
 /// Answers of scores, of moderations and of files.
-pub(super) const SCORES: Schema = Schema {
+pub(crate) const SCORES: Schema = Schema {
     field: scores_field,
     ..EMBEDDINGS
 };

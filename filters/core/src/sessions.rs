@@ -1,0 +1,138 @@
+//! Realtime sessions: charged by their minutes and their bytes while they last.
+//!
+//! A session has no end that could be awaited: it may last for hours. So what it used is taken from the buckets on the tick of the
+//! worker, at least once a minute, as debt where they do not have it. The first minute is the reservation.
+
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
+
+use headgate_contract::Realtime;
+use headgate_dialect::Passed;
+
+use crate::answer::count_moved;
+use crate::decision::Ticket;
+use crate::effects::Effect;
+use crate::evictions::Evictions;
+use crate::host::Host;
+use crate::ledger::Ledger;
+
+/// Time between two charges of a session, ns.
+const PERIOD: u64 = 10_000_000_000;
+const MINUTE: u64 = 60_000_000_000;
+
+/// A session that is open.
+#[derive(Debug)]
+pub(crate) struct Session {
+    price: Realtime,
+    began: u64,
+    charged_at: u64,
+    /// Bytes in both directions.
+    bytes: u64,
+    /// Tokens that were charged so far, the reservation included.
+    charged: u64,
+    /// What was reserved, and what the end needs.
+    pub(crate) ticket: Box<Ticket>,
+}
+
+/// A session, shared by its stream and the tick of the worker.
+pub(crate) type SharedSession = Rc<RefCell<Session>>;
+
+/// The open sessions of a worker.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions(Vec<Weak<RefCell<Session>>>);
+
+impl Sessions {
+    /// A session begins.
+    pub(crate) fn open(&mut self, session: Session) -> SharedSession {
+        let session = Rc::new(RefCell::new(session));
+        self.0.push(Rc::downgrade(&session));
+        session
+    }
+
+    /// Charges every session that is due. Returns the counters to raise.
+    pub(crate) fn tick(
+        &mut self,
+        ledger: &mut Ledger,
+        evictions: &mut Evictions,
+        host: &dyn Host,
+    ) -> Vec<Effect> {
+        if self.0.is_empty() {
+            return Vec::new();
+        }
+        let now = host.now();
+        self.0.retain(|session| session.strong_count() > 0);
+        let open = self.0.iter().filter_map(Weak::upgrade);
+        open.flat_map(|session| session.borrow_mut().tick(ledger, evictions, now, host))
+            .collect()
+    }
+}
+
+impl Session {
+    /// A session that begins now. Its first minute is reserved.
+    pub(crate) fn new(ticket: Box<Ticket>, price: Realtime, now: u64) -> Self {
+        Self {
+            price,
+            began: now,
+            charged_at: now,
+            bytes: 0,
+            charged: u64::from(price.tokens_per_minute),
+            ticket,
+        }
+    }
+
+    /// Bytes pass, in either direction.
+    pub(crate) fn pass(&mut self, bytes: usize) {
+        self.bytes += bytes as u64;
+    }
+
+    /// What it has used until now, in tokens. Every minute that has begun counts.
+    fn used(&self, now: u64) -> u64 {
+        let minutes = now.saturating_sub(self.began) / MINUTE + 1;
+        let time = minutes.saturating_mul(u64::from(self.price.tokens_per_minute));
+        time.saturating_add(self.bytes / u64::from(self.price.bytes_per_token.max(1)))
+    }
+
+    /// Charges what it has used since the last charge, if that was long enough ago. Returns the counters to raise.
+    fn tick(
+        &mut self,
+        ledger: &mut Ledger,
+        evictions: &mut Evictions,
+        now: u64,
+        host: &dyn Host,
+    ) -> Vec<Effect> {
+        match now.saturating_sub(self.charged_at) >= PERIOD {
+            true => self.charge(ledger, evictions, now, host),
+            false => Vec::new(),
+        }
+    }
+
+    /// Charges what it has used since the last charge.
+    pub(crate) fn charge(
+        &mut self,
+        ledger: &mut Ledger,
+        evictions: &mut Evictions,
+        now: u64,
+        host: &dyn Host,
+    ) -> Vec<Effect> {
+        self.charged_at = now;
+        let tokens = self.used(now).saturating_sub(self.charged);
+        if tokens == 0 {
+            return Vec::new();
+        }
+        self.charged += tokens;
+        // In `semantic`, which has no price for tokens, each further minute costs as much as the first.
+        let minutes = tokens / u64::from(self.price.tokens_per_minute.max(1));
+        let passed = Passed {
+            bytes: 0,
+            tokens,
+            messages: minutes,
+        };
+        let admitted = &mut self.ticket.admitted;
+        let charges = admitted.charges.iter_mut();
+        let more: Vec<u64> = charges.map(|charge| charge.add_input(passed)).collect();
+        let settled = ledger.debit(&mut admitted.held, &more, now, host);
+        let mut effects = Vec::new();
+        count_moved(&settled, &self.ticket, evictions, now, &mut effects);
+        effects
+    }
+}
