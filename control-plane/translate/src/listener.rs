@@ -24,7 +24,9 @@ use envoy_types::pb::envoy::extensions::access_loggers::file::v3::file_access_lo
 use envoy_types::pb::envoy::extensions::filters::http::router::v3::Router;
 use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType as HttpConfig;
-use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{CodecType, RouteSpecifier};
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::{
+    CodecType, RouteSpecifier, UpgradeConfig,
+};
 use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, LocalReplyConfig, Rds, ResponseMapper,
 };
@@ -184,6 +186,11 @@ fn connection_manager(scope: &ScopeSpec, options: &Options) -> HttpConnectionMan
             initial_connection_window_size: uint(window),
             ..Http2ProtocolOptions::default()
         }),
+        // For realtime sessions, which begin as a request to a model.
+        upgrade_configs: vec![UpgradeConfig {
+            upgrade_type: "websocket".to_owned(),
+            ..UpgradeConfig::default()
+        }],
         local_reply_config: Some(local_replies()),
         access_log: options.access_log.iter().map(|p| access_log(p)).collect(),
         use_remote_address: Some(BoolValue { value: true }),

@@ -332,7 +332,12 @@ impl Charge {
         if used.unread_bytes > 0 && self.limit.unreadable == Unreadable::Reservation {
             return reserved;
         }
-        let observed = self.price(self.input, self.observed(used));
+        // Anthropic reports the prompt at the beginning of a stream, so a stream that is cut may have it.
+        let input = used
+            .usage
+            .and_then(|usage| usage.input)
+            .unwrap_or(self.input);
+        let observed = self.price(input, self.observed(used));
         observed.max(reported.unwrap_or_default())
     }
 

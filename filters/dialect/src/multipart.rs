@@ -71,6 +71,8 @@ pub(crate) struct MultipartScanner {
     body: Body,
     has_model: bool,
     file_bytes: u64,
+    /// The last byte of the file was a CR, which a boundary may follow.
+    after_cr: bool,
     pictures: u64,
     /// Tokens of the files that are counted already.
     counted: u64,
@@ -91,6 +93,7 @@ impl MultipartScanner {
             body: Body::default(),
             has_model: false,
             file_bytes: 0,
+            after_cr: false,
             pictures: 0,
             counted: 0,
             error: None,
@@ -210,7 +213,10 @@ impl MultipartScanner {
         let len = bytes.len() as u64;
         match (self.state, self.name) {
             (State::Preamble, _) | (_, Name::Other) => {}
-            (_, Name::File) => self.file_bytes += len,
+            (_, Name::File) => {
+                self.file_bytes += len;
+                self.after_cr = bytes.last().map_or(self.after_cr, |byte| *byte == b'\r');
+            }
             (_, Name::Prompt) => self.body.prompt_bytes += len,
             _ => {
                 // One byte more than the limit, and a CR that is no content.
@@ -224,6 +230,9 @@ impl MultipartScanner {
     fn end_part(&mut self) {
         if self.state == State::Preamble {
             return;
+        }
+        if self.name == Name::File {
+            self.file_bytes -= u64::from(std::mem::take(&mut self.after_cr));
         }
         if self.kept.last() == Some(&b'\r') {
             self.kept.pop();
