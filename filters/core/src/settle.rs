@@ -332,11 +332,9 @@ impl Charge {
         if used.unread_bytes > 0 && self.limit.unreadable == Unreadable::Reservation {
             return reserved;
         }
-        // Anthropic reports the prompt at the beginning of a stream, so a stream that is cut may have it.
-        let input = used
-            .usage
-            .and_then(|usage| usage.input)
-            .unwrap_or(self.input);
+        // Anthropic reports the prompt and the first output at the beginning of a stream, so a stream that is cut has them.
+        let early = used.usage.filter(Usage::reports_output);
+        let input = early.and_then(|usage| usage.input).unwrap_or(self.input);
         let observed = self.price(input, self.observed(used));
         observed.max(reported.unwrap_or_default())
     }
