@@ -125,7 +125,7 @@ pub(crate) fn unauthenticated(reason: &str) -> Value {
 /// The error for a path under which no model is served.
 pub(crate) fn unknown_path() -> Value {
     error(
-        "no API is served under this path: use /v1/, /v1beta/, /v2/, /openai/ or /infer. `apis` in a TrafficTagPolicy for the whole namespace serves more",
+        "no API is served under this path: use /v1/, /v1beta/, /v2, /openai/ or /infer. `apis` in a TrafficTagPolicy for the whole namespace serves more",
         "unknown_path",
     )
 }

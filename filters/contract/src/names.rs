@@ -70,7 +70,7 @@ pub const API_VERSION: &str = "headgate.dev/v1alpha1";
 pub const SERVING_PREFIXES: [&str; 6] = [
     "/v1/",
     "/v1beta/",
-    "/v2/",
+    "/v2",
     "/openai/",
     "/inference.GRPCInferenceService/",
     "/infer",

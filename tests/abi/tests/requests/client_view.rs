@@ -41,7 +41,7 @@ async fn a_wrong_method_is_405_with_the_allowed_methods() {
         (Method::GET, "/v1/responses", "POST"),
         (Method::GET, "/v1//chat/./completions", "POST"),
         (Method::POST, "/v1/models", "GET, HEAD"),
-        (Method::DELETE, "/v1/models/m", "GET, HEAD"),
+        (Method::DELETE, "/v1/embeddings", "POST"),
         (Method::POST, "/health", "GET, HEAD"),
     ] {
         for model in [None, Some("m")] {
@@ -167,7 +167,7 @@ async fn a_following_hop_uses_the_header_without_a_comparison() {
 #[tokio::test]
 async fn a_max_tokens_header_raises_a_reserve_and_never_lowers_it() {
     let testbed = testbed().await;
-    let responses = format!("{}/v1/responses", testbed.url);
+    let unread = format!("{}/infer", testbed.url);
     // The header, and the reservation without a body field: 512 by default.
     for (header, reserved) in [("1", 512), ("512", 512), ("513", 513), ("20000", 20_000)] {
         let headers = |request: HttpRequest, tenant: &str| {
@@ -176,13 +176,13 @@ async fn a_max_tokens_header_raises_a_reserve_and_never_lowers_it() {
                 .header("x-model", "m")
                 .header("x-max-tokens", header)
         };
-        let unread = headers(HttpRequest::post(&responses, r#"{"input":"hi"}"#), "unread");
+        let whole = headers(HttpRequest::post(&unread, r#"{"input":"hi"}"#), "unread");
         assert_eq!(
-            left(&testbed.send(unread).await),
+            left(&testbed.send(whole).await),
             CAPACITY - reserved,
             "{header}"
         );
-        let bodyless = headers(HttpRequest::post(&responses, ""), "bodyless");
+        let bodyless = headers(HttpRequest::post(&unread, ""), "bodyless");
         assert_eq!(
             left(&testbed.send(bodyless).await),
             CAPACITY - reserved,
@@ -210,9 +210,9 @@ async fn a_max_tokens_header_raises_a_reserve_and_never_lowers_it() {
 async fn a_temperature_in_the_header_raises_a_reserve_and_never_lowers_it() {
     let sensitive = json!({"tokens": {"capacity": CAPACITY, "refillPerSecond": 0.05, "temperatureSensitivity": 1}});
     let testbed = start("headgate", &one_version(&[bucket(&sensitive)])).await;
-    let responses = format!("{}/v1/responses", testbed.url);
+    let unread = format!("{}/infer", testbed.url);
     for (header, reserved) in [("0.2", 512), ("1", 512), ("2", 1024)] {
-        let request = HttpRequest::post(&responses, "{}")
+        let request = HttpRequest::post(&unread, "{}")
             .header("x-tenant-id", header)
             .header("x-model", "m")
             .header("x-temperature", header);

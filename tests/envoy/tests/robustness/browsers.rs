@@ -222,7 +222,7 @@ async fn a_wrong_method_gets_a_405_and_an_unknown_path_a_404() {
         "/v1",
         "/chat/completions",
         "/",
-        "/v2",
+        "/v3",
     ] {
         let reply = ask(Method::POST, path).await;
         assert_eq!(reply.status, 404, "{path}: {}", reply.text());
