@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod amended;
+mod apis;
 mod cases;
 mod charges;
 mod client_view;
@@ -240,13 +241,15 @@ async fn a_grpc_request_is_refused_in_grpc() {
     .await;
     let url = format!("{}/inference.GRPCInferenceService/ModelInfer", testbed.url);
     testbed.set_answer("inferred", &MockAnswer::json("inferred"));
+    // `model_name`, and 3600 bytes of `raw_input_contents`: 900 tokens.
+    let infer = [b"\x0a\x01m\x3a\x90\x1c", &[7; 3600][..]].concat();
+    let length = u32::try_from(infer.len()).unwrap().to_be_bytes();
+    let message = [&[0][..], &length, &infer].concat();
     let send = async || {
-        let request = HttpRequest::post(&url, vec![0, 0, 0, 0, 0])
+        let request = HttpRequest::post(&url, message.clone())
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .header("x-mock-answer", "inferred")
-            .header("x-model", "m")
-            .header("x-max-tokens", "900")
             .header("x-tenant-id", "acme");
         testbed.send(request).await
     };
