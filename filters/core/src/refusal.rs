@@ -172,12 +172,17 @@ impl Refusal {
                 unit: self.shortfall().map(|shortfall| shortfall.kind),
             });
         }
+        let code = grpc_status(status);
+        if grpc && let Some(field) = self.param() {
+            let details = dialect::grpc_status_details(code, &message, field);
+            headers.push(("grpc-status-details-bin".into(), details));
+        }
         Reply {
             status,
             headers,
             body,
             details,
-            grpc: grpc.then(|| grpc_status(status)),
+            grpc: grpc.then_some(code),
             message,
         }
     }

@@ -54,6 +54,7 @@ pub use body::{Body, BodyError, Limits, SessionFields};
 pub use dialect::{Dialect, Refusal};
 pub use endpoint::{Costs, Endpoint, Price};
 pub use form::{BodyHeaders, BodyScanner, Passed};
+pub use openinference::grpc_status_details;
 pub use operations::{
     Access, Api, Apis, Captures, Found, Operation, endpoints, find, models_path, operations,
 };

@@ -2,9 +2,11 @@
 
 mod messages;
 mod protobuf;
+mod status;
 mod tensors;
 
 pub(crate) use messages::MessageScanner;
+pub use status::grpc_status_details;
 pub(crate) use tensors::TensorScanner;
 
 use crate::endpoint::{Costs, Endpoint, Price};
