@@ -242,7 +242,7 @@ fn answer_keys(container: Container) -> &'static [(&'static str, Answer)] {
             ("text", Text(TextKind::Content)),
             ("text_output", Text(TextKind::Content)),
             ("generated_text", Text(TextKind::Content)),
-            ("token", Inside(Container::Message, Object)),
+            ("token", Inside(Container::Delta, Object)),
             ("details", Inside(Container::Usage, Object)),
             ("meta_info", Inside(Container::Usage, Object)),
             ("stop", Answer::Done),
@@ -256,7 +256,7 @@ fn answer_keys(container: Container) -> &'static [(&'static str, Answer)] {
             ("results", Inside(Container::Vectors, Array)),
             ("data", Inside(Container::Vectors, Array)),
         ],
-        Container::Message => &[("text", Text(TextKind::Content))],
+        Container::Delta => &[("text", Text(TextKind::Content))],
         Container::Usage => &[
             ("generated_tokens", Value(Count::Output)),
             ("input_length", Value(Count::Input)),

@@ -382,6 +382,7 @@ impl Reader {
                 self.place = Place::Document;
             }
             Container::Delta | Container::Message if self.in_choice => self.place = Place::Choice,
+            Container::Delta => self.place = Place::Document,
             Container::FunctionCall if self.place == Place::DeltaCall => self.place = Place::Delta,
             Container::FunctionCall if self.place == Place::MessageCall => {
                 self.place = Place::Message

@@ -1,6 +1,7 @@
 //! Tables of inputs and their expected results, shared by the native and the wasm test runs.
 
 pub(crate) mod answers;
+pub(crate) mod apis;
 pub(crate) mod bad;
 pub(crate) mod case;
 pub(crate) mod corpus;
@@ -44,6 +45,7 @@ pub(crate) fn answers() -> Vec<case::Case> {
     cases.extend(answers::cases());
     cases.extend(forms::cases());
     cases.extend(embeddings::answers());
+    cases.extend(apis::answers());
     cases
 }
 
