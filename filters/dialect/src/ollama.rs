@@ -10,8 +10,8 @@ use crate::json::{Kind, lookup};
 use crate::openai;
 use crate::operations::{Access, Api, Operation};
 use crate::plain;
-use crate::request::Schema;
 use crate::request::field::{Container as Place, Field, Name, Number};
+use crate::request::{Schema, Unlimited};
 
 /// `POST /api/chat`
 static CHAT: Endpoint = Endpoint {
@@ -101,7 +101,7 @@ const CHAT_REQUEST: Schema = Schema {
     least_max_tokens: 0,
     prompts_multiply: false,
     streams: true,
-    negative_is_no_limit: true,
+    unlimited: Unlimited::Negative,
     usage_is_optional: false,
     ..openai::request::CHAT_COMPLETIONS
 };

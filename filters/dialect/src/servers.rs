@@ -12,8 +12,8 @@ use crate::json::{Kind, lookup};
 use crate::openai;
 use crate::operations::{Access, Api, Operation};
 use crate::plain;
-use crate::request::Schema;
 use crate::request::field::{Container as Place, Field, Name, Number};
+use crate::request::{Schema, Unlimited};
 
 /// `POST /generate` and `POST /generate_stream` of TGI, and `POST /generate` of SGLang.
 static GENERATE: Endpoint = Endpoint {
@@ -168,7 +168,7 @@ const COMPLETION_REQUEST: Schema = Schema {
     ]],
     describe: describe_completion,
     prompts_multiply: true,
-    negative_is_no_limit: true,
+    unlimited: Unlimited::Negative,
     ..GENERATE_REQUEST
 };
 

@@ -27,15 +27,23 @@ pub(crate) fn completions() -> &'static Endpoint {
     endpoint(COMPLETIONS)
 }
 
+/// The endpoint of the operation with this name.
+pub(crate) fn operation(name: &str) -> &'static Endpoint {
+    let mut all = headgate_dialect::operations();
+    all.find(|operation| operation.name == name)
+        .unwrap()
+        .endpoint
+}
+
 /// Every endpoint whose bodies are read, once.
 pub(crate) fn endpoints() -> Vec<&'static Endpoint> {
-    let mut endpoints: Vec<&'static Endpoint> = Vec::new();
+    let mut all: Vec<&Endpoint> = Vec::new();
     for (_, endpoint) in headgate_dialect::endpoints() {
-        if endpoint.reads_body() && !endpoints.contains(&endpoint) {
-            endpoints.push(endpoint);
+        if endpoint.reads_body() && !all.contains(&endpoint) {
+            all.push(endpoint);
         }
     }
-    endpoints
+    all
 }
 
 /// Every case of an answer.
@@ -107,7 +115,7 @@ pub(crate) fn read<'a>(
 /// A scanner for the answer of a case.
 pub(crate) fn scanner_of(case: &case::Case, removes_usage: bool) -> UsageScanner {
     let scanner = endpoint(case.path).usage_scanner(case.label, case.sequences);
-    removing(scanner, removes_usage)
+    removing(scanner.of_prompts(case.prompts), removes_usage)
 }
 
 /// A scanner for the answer of a chat with one choice.
