@@ -6,6 +6,7 @@ pub(crate) mod case;
 pub(crate) mod corpus;
 pub(crate) mod embeddings;
 pub(crate) mod forms;
+pub(crate) mod ollama;
 pub(crate) mod requests;
 
 use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits, Observed};
@@ -52,6 +53,7 @@ pub(crate) fn answers() -> Vec<case::Case> {
     cases.extend(answers::cases());
     cases.extend(forms::cases());
     cases.extend(embeddings::answers());
+    cases.extend(ollama::answers());
     cases
 }
 
@@ -59,6 +61,7 @@ pub(crate) fn answers() -> Vec<case::Case> {
 pub(crate) fn requests() -> Vec<requests::Request> {
     let mut cases = requests::cases();
     cases.extend(embeddings::requests());
+    cases.extend(ollama::requests());
     cases
 }
 
