@@ -46,7 +46,9 @@ mod operations;
 mod plain;
 mod request;
 mod servers;
+mod sglang;
 mod sse;
+mod tgi;
 mod usage;
 
 pub use answer::UsageScanner;

@@ -6,7 +6,7 @@ mod pattern;
 
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
-use crate::{anthropic, cohere, gemini, ollama, openai, openinference, servers};
+use crate::{anthropic, cohere, gemini, ollama, openai, openinference, servers, sglang, tgi};
 
 pub use pattern::Captures;
 
@@ -141,13 +141,15 @@ impl PartialEq for Operation {
 impl Eq for Operation {}
 
 /// The rows of all dialects. The most frequent ones come first.
-static TABLES: [&[Operation]; 7] = [
+static TABLES: [&[Operation]; 9] = [
     openai::OPERATIONS,
     anthropic::OPERATIONS,
     gemini::OPERATIONS,
     cohere::OPERATIONS,
     ollama::OPERATIONS,
     openinference::OPERATIONS,
+    tgi::OPERATIONS,
+    sglang::OPERATIONS,
     servers::OPERATIONS,
 ];
 

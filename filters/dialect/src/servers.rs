@@ -15,12 +15,6 @@ use crate::plain;
 use crate::request::field::{Container as Place, Field, Name, Number};
 use crate::request::{Schema, Unlimited};
 
-/// `POST /generate` and `POST /generate_stream` of TGI, and `POST /generate` of SGLang.
-static GENERATE: Endpoint = Endpoint {
-    request: Form::Json(&GENERATE_REQUEST),
-    ..BASE
-};
-
 /// `POST …/generate` and `POST …/generate_stream` of Triton.
 pub(crate) static TRITON_GENERATE: Endpoint = Endpoint {
     request: Form::Json(&TRITON_REQUEST),
@@ -94,15 +88,6 @@ const fn row(
 pub(crate) static OPERATIONS: &[Operation] = &[
     row("kserve.predict", Api::KServe, "POST", "/v1/models/{model}:predict", Access::Charged, &WHOLE_BODY),
     row("kserve.explain", Api::KServe, "POST", "/v1/models/{model}:explain", Access::Charged, &WHOLE_BODY),
-    row("tgi.generate", Api::Tgi, "POST", "/generate", Access::Charged, &GENERATE),
-    row("tgi.generate", Api::Tgi, "POST", "/generate_stream", Access::Charged, &GENERATE),
-    row("tgi.embed", Api::Tgi, "POST", "/embed", Access::Charged, &WHOLE_BODY),
-    row("tgi.rerank", Api::Tgi, "POST", "/rerank", Access::Charged, &WHOLE_BODY),
-    row("tgi.tokenize", Api::Tgi, "POST", "/tokenize", Access::Free, &HEADERS_ONLY),
-    row("tgi.info", Api::Tgi, "GET", "/info", Access::Free, &HEADERS_ONLY),
-    row("sglang.generate", Api::SgLang, "POST", "/generate", Access::Charged, &GENERATE),
-    row("sglang.info", Api::SgLang, "GET", "/get_model_info", Access::Free, &HEADERS_ONLY),
-    row("sglang.info", Api::SgLang, "GET", "/get_server_info", Access::Free, &HEADERS_ONLY),
     row("llamacpp.completion", Api::LlamaCpp, "POST", "/completion", Access::Charged, &COMPLETION),
     row("llamacpp.completion", Api::LlamaCpp, "POST", "/completions", Access::Charged, &COMPLETION),
     row("llamacpp.infill", Api::LlamaCpp, "POST", "/infill", Access::Charged, &COMPLETION),

@@ -8,6 +8,7 @@ pub(crate) mod embeddings;
 pub(crate) mod forms;
 pub(crate) mod ollama;
 pub(crate) mod requests;
+pub(crate) mod tgi;
 
 use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits, Observed};
 use headgate_dialect::{Output, Usage, UsageScanner};
@@ -54,6 +55,7 @@ pub(crate) fn answers() -> Vec<case::Case> {
     cases.extend(forms::cases());
     cases.extend(embeddings::answers());
     cases.extend(ollama::answers());
+    cases.extend(tgi::answers());
     cases
 }
 
@@ -62,6 +64,7 @@ pub(crate) fn requests() -> Vec<requests::Request> {
     let mut cases = requests::cases();
     cases.extend(embeddings::requests());
     cases.extend(ollama::requests());
+    cases.extend(tgi::requests());
     cases
 }
 
