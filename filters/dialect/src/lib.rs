@@ -38,6 +38,7 @@ mod fingerprint;
 mod form;
 mod gemini;
 mod json;
+mod llamacpp;
 mod multipart;
 mod ollama;
 mod openai;

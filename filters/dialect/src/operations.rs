@@ -6,7 +6,9 @@ mod pattern;
 
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
-use crate::{anthropic, cohere, gemini, ollama, openai, openinference, servers, sglang, tgi};
+use crate::{
+    anthropic, cohere, gemini, llamacpp, ollama, openai, openinference, servers, sglang, tgi,
+};
 
 pub use pattern::Captures;
 
@@ -141,7 +143,7 @@ impl PartialEq for Operation {
 impl Eq for Operation {}
 
 /// The rows of all dialects. The most frequent ones come first.
-static TABLES: [&[Operation]; 9] = [
+static TABLES: [&[Operation]; 10] = [
     openai::OPERATIONS,
     anthropic::OPERATIONS,
     gemini::OPERATIONS,
@@ -150,6 +152,7 @@ static TABLES: [&[Operation]; 9] = [
     openinference::OPERATIONS,
     tgi::OPERATIONS,
     sglang::OPERATIONS,
+    llamacpp::OPERATIONS,
     servers::OPERATIONS,
 ];
 

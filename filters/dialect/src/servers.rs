@@ -12,8 +12,8 @@ use crate::json::{Kind, lookup};
 use crate::openai;
 use crate::operations::{Access, Api, Operation};
 use crate::plain;
+use crate::request::Schema;
 use crate::request::field::{Container as Place, Field, Name, Number};
-use crate::request::{Schema, Unlimited};
 
 /// `POST …/generate` and `POST …/generate_stream` of Triton.
 pub(crate) static TRITON_GENERATE: Endpoint = Endpoint {
@@ -22,18 +22,6 @@ pub(crate) static TRITON_GENERATE: Endpoint = Endpoint {
         param: "max_tokens",
         fix: "lower `max_tokens`, or shorten the prompt",
         alternative: "with a lower `max_tokens`",
-    },
-    ..BASE
-};
-
-/// `POST /completion` and `POST /infill` of llama.cpp.
-static COMPLETION: Endpoint = Endpoint {
-    dialect: &openai::DIALECT,
-    request: Form::Json(&COMPLETION_REQUEST),
-    costs: Costs {
-        param: "n_predict",
-        fix: "lower `n_predict`, or shorten the prompt",
-        alternative: "with a lower `n_predict`",
     },
     ..BASE
 };
@@ -88,18 +76,6 @@ const fn row(
 pub(crate) static OPERATIONS: &[Operation] = &[
     row("kserve.predict", Api::KServe, "POST", "/v1/models/{model}:predict", Access::Charged, &WHOLE_BODY),
     row("kserve.explain", Api::KServe, "POST", "/v1/models/{model}:explain", Access::Charged, &WHOLE_BODY),
-    row("llamacpp.completion", Api::LlamaCpp, "POST", "/completion", Access::Charged, &COMPLETION),
-    row("llamacpp.completion", Api::LlamaCpp, "POST", "/completions", Access::Charged, &COMPLETION),
-    row("llamacpp.infill", Api::LlamaCpp, "POST", "/infill", Access::Charged, &COMPLETION),
-    row("llamacpp.embedding", Api::LlamaCpp, "POST", "/embedding", Access::Charged, &WHOLE_BODY),
-    row("llamacpp.embedding", Api::LlamaCpp, "POST", "/embeddings", Access::Charged, &WHOLE_BODY),
-    row("llamacpp.tokenize", Api::LlamaCpp, "POST", "/tokenize", Access::Free, &HEADERS_ONLY),
-    row("llamacpp.tokenize", Api::LlamaCpp, "POST", "/detokenize", Access::Free, &HEADERS_ONLY),
-    row("llamacpp.template", Api::LlamaCpp, "POST", "/apply-template", Access::Free, &HEADERS_ONLY),
-    row("llamacpp.props", Api::LlamaCpp, "GET", "/props", Access::Free, &HEADERS_ONLY),
-    row("llamacpp.props.change", Api::LlamaCpp, "POST", "/props", Access::Management, &HEADERS_ONLY),
-    row("llamacpp.slots", Api::LlamaCpp, "GET", "/slots", Access::Free, &HEADERS_ONLY),
-    row("llamacpp.slots.change", Api::LlamaCpp, "POST", "/slots/{id}", Access::Management, &HEADERS_ONLY),
     row("vllm.rerank", Api::Vllm, "POST", "/rerank", Access::Charged, &openai::RERANK),
     row("vllm.score", Api::Vllm, "POST", "/score", Access::Charged, &openai::RERANK),
     row("vllm.pooling", Api::Vllm, "POST", "/pooling", Access::Charged, &openai::EMBEDDINGS),
@@ -139,24 +115,6 @@ const TRITON_REQUEST: Schema = Schema {
     ..GENERATE_REQUEST
 };
 
-const COMPLETION_REQUEST: Schema = Schema {
-    top: &[&[
-        ("prompt", Field::Prompt),
-        ("n_predict", Field::Number(Number::MaxTokens)),
-        ("max_tokens", Field::Number(Number::MaxCompletionTokens)),
-        ("temperature", Field::Number(Number::Temperature)),
-        ("stream", Field::Stream),
-        ("model", Field::Name(Name::Model)),
-        ("input_prefix", Field::Verbatim),
-        ("input_suffix", Field::Verbatim),
-        ("input_extra", Field::Verbatim),
-    ]],
-    describe: describe_completion,
-    prompts_multiply: true,
-    unlimited: Unlimited::Negative,
-    ..GENERATE_REQUEST
-};
-
 /// Everything but the name of the model is prompt.
 const WHOLE_BODY_REQUEST: Schema = Schema {
     top: &[&[
@@ -189,14 +147,6 @@ fn describe(field: Field) -> (&'static str, &'static str) {
         Field::Number(Number::MaxTokens) => ("max_new_tokens", "a whole number"),
         Field::Prompt | Field::PromptItem => ("inputs", "a string or an array"),
         Field::Options => ("parameters", "an object"),
-        _ => openai::request::describe(field),
-    }
-}
-
-fn describe_completion(field: Field) -> (&'static str, &'static str) {
-    match field {
-        Field::Number(Number::MaxTokens) => ("n_predict", "a whole number"),
-        Field::Number(Number::MaxCompletionTokens) => ("max_tokens", "a whole number"),
         _ => openai::request::describe(field),
     }
 }

@@ -43,6 +43,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(inputs().into_iter().map(embeddings));
     cases.extend(super::ollama::bad());
     cases.extend(super::tgi::bad());
+    cases.extend(super::llamacpp::bad());
     cases
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod case;
 pub(crate) mod corpus;
 pub(crate) mod embeddings;
 pub(crate) mod forms;
+pub(crate) mod llamacpp;
 pub(crate) mod ollama;
 pub(crate) mod requests;
 pub(crate) mod tgi;
@@ -56,6 +57,7 @@ pub(crate) fn answers() -> Vec<case::Case> {
     cases.extend(embeddings::answers());
     cases.extend(ollama::answers());
     cases.extend(tgi::answers());
+    cases.extend(llamacpp::answers());
     cases
 }
 
@@ -65,6 +67,7 @@ pub(crate) fn requests() -> Vec<requests::Request> {
     cases.extend(embeddings::requests());
     cases.extend(ollama::requests());
     cases.extend(tgi::requests());
+    cases.extend(llamacpp::requests());
     cases
 }
 
