@@ -7,7 +7,7 @@ mod pattern;
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
 use crate::{
-    anthropic, cohere, gemini, llamacpp, ollama, openai, openinference, servers, sglang, tgi,
+    anthropic, cohere, gemini, kserve, llamacpp, ollama, openai, openinference, sglang, tgi, vllm,
 };
 
 pub use pattern::Captures;
@@ -143,17 +143,18 @@ impl PartialEq for Operation {
 impl Eq for Operation {}
 
 /// The rows of all dialects. The most frequent ones come first.
-static TABLES: [&[Operation]; 10] = [
+static TABLES: [&[Operation]; 11] = [
     openai::OPERATIONS,
     anthropic::OPERATIONS,
     gemini::OPERATIONS,
     cohere::OPERATIONS,
     ollama::OPERATIONS,
     openinference::OPERATIONS,
+    kserve::OPERATIONS,
     tgi::OPERATIONS,
     sglang::OPERATIONS,
     llamacpp::OPERATIONS,
-    servers::OPERATIONS,
+    vllm::OPERATIONS,
 ];
 
 /// The result of a search in the table.

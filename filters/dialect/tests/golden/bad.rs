@@ -44,6 +44,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(super::ollama::bad());
     cases.extend(super::tgi::bad());
     cases.extend(super::llamacpp::bad());
+    cases.extend(super::triton::bad());
     cases
 }
 

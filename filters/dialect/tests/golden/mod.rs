@@ -10,6 +10,7 @@ pub(crate) mod llamacpp;
 pub(crate) mod ollama;
 pub(crate) mod requests;
 pub(crate) mod tgi;
+pub(crate) mod triton;
 
 use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits, Observed};
 use headgate_dialect::{Output, Usage, UsageScanner};
@@ -58,6 +59,7 @@ pub(crate) fn answers() -> Vec<case::Case> {
     cases.extend(ollama::answers());
     cases.extend(tgi::answers());
     cases.extend(llamacpp::answers());
+    cases.extend(triton::answers());
     cases
 }
 
@@ -68,6 +70,7 @@ pub(crate) fn requests() -> Vec<requests::Request> {
     cases.extend(ollama::requests());
     cases.extend(tgi::requests());
     cases.extend(llamacpp::requests());
+    cases.extend(triton::requests());
     cases
 }
 
