@@ -71,7 +71,7 @@ pub(crate) fn table(accepted: &Accepted<'_>, options: &Options) -> Resource {
 
 fn by_path(namespace: &str, view: &View<'_>, cors: Option<&Cors>, options: &Options) -> Matcher {
     let serving = prefixes(view);
-    let serving = serving.iter().map(|prefix| begins(PATH, prefix));
+    let serving = serving.iter().flat_map(|prefix| under(prefix));
     let served = serving.chain(health()).collect();
     let models = nested(by_model(namespace, view, cors, options));
     first_of(
@@ -81,6 +81,14 @@ fn by_path(namespace: &str, view: &View<'_>, cors: Option<&Cors>, options: &Opti
             cors,
         ),
     )
+}
+
+/// Matches the paths under a served prefix.
+fn under(prefix: &str) -> Vec<Predicate> {
+    match prefix {
+        "/" => vec![is(PATH, prefix), begins(PATH, "/?")],
+        _ => vec![begins(PATH, prefix)],
+    }
 }
 
 /// The prefixes of the paths that a namespace serves, by its tagging for all models.

@@ -76,7 +76,7 @@ pub enum OptionalApi {
 }
 
 impl OptionalApi {
-    /// The prefixes of its paths, as whole segments.
+    /// The prefixes of its paths, as whole segments. `/` is the root alone.
     #[must_use]
     pub fn prefixes(self) -> &'static [&'static str] {
         match self {
@@ -84,6 +84,7 @@ impl OptionalApi {
             Self::Tgi => &[
                 "/generate",
                 "/generate_stream",
+                "/",
                 "/embed",
                 "/rerank",
                 "/tokenize",
@@ -199,7 +200,7 @@ impl Default for Apis {
 }
 
 impl Apis {
-    /// The prefixes of all paths that are served, by whole segments. A prefix without a slash at its end is a path too.
+    /// The prefixes of all paths that are served, by whole segments. A prefix without a slash at its end is a path too; `/` is the root alone.
     #[must_use]
     pub fn serving_prefixes(&self) -> Vec<String> {
         let mut prefixes: Vec<String> = SERVING_PREFIXES.map(str::to_owned).into();

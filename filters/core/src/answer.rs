@@ -253,8 +253,10 @@ fn meter(ticket: &Ticket, status: u16, headers: &Headers, effects: &mut Vec<Effe
         b"application/json" => Label::Json,
         _ => Label::Other,
     };
-    let sequences = ticket.admitted.charges.first().map_or(1, |charge| charge.n);
-    let mut scanner = ticket.endpoint.usage_scanner(label, sequences);
+    let charge = ticket.admitted.charges.first();
+    let (sequences, prompts) = charge.map_or((1, 1), |charge| (charge.n, charge.prompts));
+    let scanner = ticket.endpoint.usage_scanner(label, sequences);
+    let mut scanner = scanner.of_prompts(prompts);
     let sized = headers.get("content-length").is_some();
     let document = label == Label::Json && sized;
     if ticket.usage_requested && (200..300).contains(&status) && !document {

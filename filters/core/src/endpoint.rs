@@ -59,6 +59,11 @@ impl Class {
         matches!(self, Self::Call(operation) if operation.endpoint.reads_body())
     }
 
+    /// Whether its API names the model in the body or the path.
+    pub(crate) fn names_model(self) -> bool {
+        matches!(self, Self::Call(operation) if operation.api.names_model())
+    }
+
     /// Whether the request is charged.
     pub(crate) fn is_charged(self) -> bool {
         match self {
@@ -250,9 +255,11 @@ fn query_model(path: &[u8]) -> Option<String> {
     Some(decode(value)).filter(|model| !model.is_empty())
 }
 
-/// The path without slashes at its end.
+/// The path without slashes at its end. The root remains.
 fn trimmed(mut path: &[u8]) -> &[u8] {
-    while let [rest @ .., b'/'] = path {
+    while let [rest @ .., b'/'] = path
+        && !rest.is_empty()
+    {
         path = rest;
     }
     path

@@ -36,6 +36,8 @@ pub struct Facts<'a> {
     pub announced: Option<u64>,
     /// The number of sequences to generate; 1 if the request does not give it.
     pub n: u64,
+    /// The number of prompts, each of which generates `n / prompts` sequences.
+    pub prompts: u64,
     /// In millionths: the temperature in the body, else the greater of 1 and the header.
     pub temperature: u64,
     /// Bytes of the prompt; 0 if the body is not read.
@@ -67,6 +69,7 @@ impl<'a> Facts<'a> {
             max_tokens: body_of(|b| b.max_tokens),
             announced,
             n: body_of(|b| b.n).unwrap_or(1).max(1),
+            prompts: body_of(|b| b.prompts).unwrap_or(1).max(1),
             temperature: body_of(|b| b.temperature)
                 .unwrap_or(TEMPERATURE.max(temperature.unwrap_or_default())),
             prompt_bytes: body.map_or(0, |b| b.prompt_bytes),

@@ -57,6 +57,7 @@ pub(crate) struct Charge {
     pub(crate) percent: u16,
     pub(crate) temperature: u64,
     pub(crate) n: u64,
+    pub(crate) prompts: u64,
     /// The prompt's tokens, as estimated before usage.
     pub(crate) input: u64,
     /// Most tokens that the body allows, over all sequences; `None` if it sets no limit.
@@ -130,6 +131,7 @@ fn charge(
         percent: request.percent,
         temperature: facts.temperature,
         n: facts.n,
+        prompts: facts.prompts,
         input,
         most: facts
             .output_limit()

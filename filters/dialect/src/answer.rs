@@ -14,6 +14,7 @@ mod events;
 pub(crate) mod field;
 mod reader;
 pub(crate) mod report;
+mod sequences;
 pub(crate) mod text;
 
 use crate::usage::{Label, Observed, Output, Usage};
@@ -34,6 +35,8 @@ pub(crate) struct Schema {
     pub(crate) amends_reports: bool,
     /// Whether later requests can continue an answer, by the id of its response.
     pub(crate) continues: bool,
+    /// Whether each document (also in a list) is about one sequence, which its index names. It reports the usage of that sequence.
+    pub(crate) by_sequence: bool,
 }
 
 /// A byte order mark.
@@ -84,6 +87,14 @@ impl UsageScanner {
             documents: Documents::new(schema, sequences),
             bytes: 0,
         }
+    }
+
+    /// The same for an answer to several prompts. Documents about one sequence report its prompt, so each sequence of a prompt reports the
+    /// same one again.
+    #[must_use]
+    pub fn of_prompts(mut self, prompts: u64) -> Self {
+        self.documents.reader.set_prompts(prompts);
+        self
     }
 
     /// The same, but events that only report usage are removed: the client did not ask for them.

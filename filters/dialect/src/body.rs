@@ -40,6 +40,8 @@ pub struct Body {
     /// The number of sequences to generate, if the body gives one. (OpenAI: the greater of `n` and `best_of`, each 1–1024.
     /// Completions: times the number of prompts, where `prompt` is a list of several.)
     pub n: Option<u64>,
+    /// The number of prompts, where `prompt` is a list of several and each of them generates. `n` is a multiple of it.
+    pub prompts: Option<u64>,
     /// The temperature in millionths, 0–10 000 000, rounded half up.
     pub temperature: Option<u64>,
     /// Whether the answer is streamed.

@@ -25,8 +25,8 @@
 //!    or `answer/field.rs`, and `reader.rs` in the same directory.
 //! 3. Add the rows of its operations as `OPERATIONS` to its module, and the module to the tables in `operations.rs`. Routes match the
 //!    prefixes in `SERVING_PREFIXES` of the crate `headgate-contract`: add a prefix there if the path has a new one.
-//! 4. Add recorded requests to `tests/golden/requests.rs` and recorded answers to `tests/golden/corpus.rs`. The properties
-//!    in `tests/native` cover every endpoint of the table.
+//! 4. Add recorded requests and answers to `tests/golden`, as in `ollama.rs` there. The properties in `tests/native` cover every
+//!    endpoint of the table.
 
 mod answer;
 mod anthropic;
@@ -38,6 +38,8 @@ mod fingerprint;
 mod form;
 mod gemini;
 mod json;
+mod kserve;
+mod llamacpp;
 mod multipart;
 mod ollama;
 mod openai;
@@ -45,9 +47,12 @@ mod openinference;
 mod operations;
 mod plain;
 mod request;
-mod servers;
+mod sglang;
 mod sse;
+mod tgi;
+mod triton;
 mod usage;
+mod vllm;
 
 pub use answer::UsageScanner;
 pub use body::{Body, BodyError, Limits, SessionFields};

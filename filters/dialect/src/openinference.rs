@@ -14,7 +14,7 @@ use crate::form::Form;
 use crate::openai;
 use crate::operations::{Access, Api, Operation};
 use crate::plain;
-use crate::servers;
+use crate::triton;
 
 /// `POST …/infer`
 static INFER: Endpoint = Endpoint {
@@ -65,10 +65,10 @@ const fn row(
 pub(crate) static OPERATIONS: &[Operation] = &[
     row("openinference.infer", "POST", "/v2/models/{model}/versions/{version}/infer", Access::Charged, &INFER),
     row("openinference.infer", "POST", "/v2/models/{model}/infer", Access::Charged, &INFER),
-    row("triton.generate", "POST", "/v2/models/{model}/versions/{version}/generate", Access::Charged, &servers::TRITON_GENERATE),
-    row("triton.generate", "POST", "/v2/models/{model}/versions/{version}/generate_stream", Access::Charged, &servers::TRITON_GENERATE),
-    row("triton.generate", "POST", "/v2/models/{model}/generate", Access::Charged, &servers::TRITON_GENERATE),
-    row("triton.generate", "POST", "/v2/models/{model}/generate_stream", Access::Charged, &servers::TRITON_GENERATE),
+    row("triton.generate", "POST", "/v2/models/{model}/versions/{version}/generate", Access::Charged, &triton::GENERATE),
+    row("triton.generate", "POST", "/v2/models/{model}/versions/{version}/generate_stream", Access::Charged, &triton::GENERATE_STREAM),
+    row("triton.generate", "POST", "/v2/models/{model}/generate", Access::Charged, &triton::GENERATE),
+    row("triton.generate", "POST", "/v2/models/{model}/generate_stream", Access::Charged, &triton::GENERATE_STREAM),
     row("openinference.model", "GET", "/v2/models/{model}/versions/{version}/ready", Access::Free, &HEADERS_ONLY),
     row("openinference.model", "GET", "/v2/models/{model}/versions/{version}/config", Access::Free, &HEADERS_ONLY),
     row("openinference.model", "GET", "/v2/models/{model}/versions/{version}/stats", Access::Free, &HEADERS_ONLY),

@@ -6,7 +6,9 @@ mod pattern;
 
 use crate::dialect::Dialect;
 use crate::endpoint::Endpoint;
-use crate::{anthropic, cohere, gemini, ollama, openai, openinference, servers};
+use crate::{
+    anthropic, cohere, gemini, kserve, llamacpp, ollama, openai, openinference, sglang, tgi, vllm,
+};
 
 pub use pattern::Captures;
 
@@ -141,14 +143,18 @@ impl PartialEq for Operation {
 impl Eq for Operation {}
 
 /// The rows of all dialects. The most frequent ones come first.
-static TABLES: [&[Operation]; 7] = [
+static TABLES: [&[Operation]; 11] = [
     openai::OPERATIONS,
     anthropic::OPERATIONS,
     gemini::OPERATIONS,
     cohere::OPERATIONS,
     ollama::OPERATIONS,
     openinference::OPERATIONS,
-    servers::OPERATIONS,
+    kserve::OPERATIONS,
+    tgi::OPERATIONS,
+    sglang::OPERATIONS,
+    llamacpp::OPERATIONS,
+    vllm::OPERATIONS,
 ];
 
 /// The result of a search in the table.

@@ -22,7 +22,7 @@ fn error(refusal: &Refusal<'_>) -> Vec<u8> {
 }
 
 /// The configuration knows neither date nor size of a model.
-const MODEL: &str = r#"{"name":$,"model":$,"modified_at":"1970-01-01T00:00:00Z","size":0,"digest":"","details":{}}"#;
+const MODEL: &str = r#"{"name":$,"model":$,"modified_at":"1970-01-01T00:00:00Z","size":0,"digest":"","details":{"parent_model":"","format":"","family":"","families":[],"parameter_size":"","quantization_level":""}}"#;
 
 fn models(names: &mut dyn Iterator<Item = &str>) -> Vec<u8> {
     fill_list(r#"{"models":[$]}"#, MODEL, names)

@@ -45,12 +45,27 @@ pub(crate) struct Schema {
     pub(crate) messages_are_users: bool,
     /// Whether an answer is streamed unless the request says otherwise.
     pub(crate) streams: bool,
-    /// Whether any `max_tokens` below zero means no limit, not only −1.
-    pub(crate) negative_is_no_limit: bool,
+    /// The values of `max_tokens` that mean no limit.
+    pub(crate) unlimited: Unlimited,
+    /// Whether a prompt may be an object, and token ids may have texts among them.
+    pub(crate) mixed_prompts: bool,
+    /// The meaning of a key at the top that is in no table.
+    pub(crate) others: Field,
     /// Whether numbers may be strings, as in the JSON of Protocol Buffers.
     pub(crate) numbers_are_strings: bool,
     /// Whether a stream reports usage only if `stream_options.include_usage` is true.
     pub(crate) usage_is_optional: bool,
+}
+
+/// The values of `max_tokens` that mean no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unlimited {
+    /// −1: llama.cpp and its clients write that, also to other servers.
+    MinusOne,
+    /// Every value below 0.
+    Negative,
+    /// Every value below 1.
+    NotPositive,
 }
 
 impl Schema {
@@ -62,7 +77,11 @@ impl Schema {
             _ => &other,
         };
         let mut found = tables.iter().filter_map(|table| lookup(table, key));
-        found.next().unwrap_or(Field::Ignored)
+        let others = match container {
+            Container::Top => self.others,
+            _ => Field::Ignored,
+        };
+        found.next().unwrap_or(others)
     }
 
     /// Whether any key of a container is read.

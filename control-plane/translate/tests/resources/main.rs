@@ -141,6 +141,15 @@ fn cors() {
     check("cors", &objects, &[Kind::Route]);
 }
 
+/// The paths of an API that is enabled, of which one is the root, and a prefix that stands for `/v1`.
+#[test]
+fn apis() {
+    let mut objects = objects([carrier("v1", &["10.0.0.1:8000"])]);
+    let spec = json!({"apis": {"dialects": ["tgi"], "prefixes": ["/api/v3"]}});
+    objects.insert_policy(policy::<TrafficTagPolicySpec>("servers", spec));
+    check("apis", &objects, &[Kind::Route]);
+}
+
 /// The filter of tokens, and the clusters for the keys.
 #[test]
 fn authentication() {

@@ -141,7 +141,7 @@ impl Decider<'_> {
                 }
             }
             class => Refusal::ModelMissing {
-                in_body: class.reads_body(),
+                in_body: class.reads_body() && class.names_model(),
             },
         })
     }

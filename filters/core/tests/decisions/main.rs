@@ -21,6 +21,7 @@ mod refusals;
 mod refused;
 mod requests;
 mod scale;
+mod servers;
 mod settle;
 mod settlements;
 mod settlements_semantic;

@@ -22,6 +22,8 @@ pub(crate) enum Container {
     Choices,
     Choice,
     Delta,
+    /// One token of a stream. The index of its document is that of the token.
+    Token,
     Message,
     /// A list of content blocks. Their text is of this kind.
     Blocks(TextKind),
@@ -61,6 +63,8 @@ pub(crate) enum Field {
     Inside(Container, Kind),
     /// Generated text: a string, a block or a list of blocks.
     Text(TextKind),
+    /// The whole text of a sequence, which is complete with it.
+    WholeText,
     /// Generated text, if it is a string.
     String(TextKind),
     /// Generated text if it is a string, an answer if it is an object.
@@ -72,11 +76,11 @@ pub(crate) enum Field {
     /// Base64 of sound.
     Sound,
     Count(Count),
-    /// The index of a choice or of a tool call.
+    /// The index of a choice, of a tool call, or of the sequence that a document is about.
     Index,
     /// The id of the response, which later requests can name.
     ResponseId,
-    /// True: the answer is complete.
+    /// True: the sequence is complete.
     Done,
     Keyword(Keyword),
     /// A statement of a host about itself or about the request. It is no part of the answer.

@@ -8,6 +8,7 @@ mod sink;
 use super::Schema;
 use super::field::{Container, ErrorSign, Field, Keyword};
 use super::report::{Report, merge};
+use super::sequences::{Index, Sequences};
 use super::text::{Place, TextKind, Texts};
 use crate::json::{Decimal, Kind, Path};
 use crate::usage::Usage;
@@ -64,6 +65,8 @@ pub(super) struct Reader {
     sound_before: u64,
     report: Report,
     usage: Option<Usage>,
+    /// The usage by sequence, where documents are about one.
+    by_sequence: Sequences,
     /// Bytes of text when output was last reported, including the document of that report.
     reported_at: u64,
     /// The usage in `timings`, for answers without `usage`.
@@ -86,6 +89,8 @@ pub(super) struct Reader {
     reports_output: bool,
     /// The current choice is complete.
     ends: bool,
+    /// The current document says that.
+    says_done: bool,
     /// Choices that were seen: one bit for each of the first 128.
     seen: u128,
     /// Choices that are complete.
@@ -95,25 +100,6 @@ pub(super) struct Reader {
     response_id: String,
     /// Where the document ended.
     end: u64,
-}
-
-/// The current item of a list.
-#[derive(Debug, Clone, Copy, Default)]
-struct Index {
-    next: u32,
-    given: Option<u32>,
-}
-
-impl Index {
-    /// The list's next item begins.
-    fn begin(&mut self) {
-        self.next += 1;
-        self.given = None;
-    }
-
-    fn get(self) -> u32 {
-        self.given.unwrap_or(self.next.saturating_sub(1))
-    }
 }
 
 impl Reader {
@@ -136,6 +122,7 @@ impl Reader {
             sound_before: 0,
             report: Report::default(),
             usage: None,
+            by_sequence: Sequences::default(),
             reported_at: 0,
             timings: None,
             usage_only: UsageOnly::default(),
@@ -148,6 +135,7 @@ impl Reader {
             reports: false,
             reports_output: false,
             ends: false,
+            says_done: false,
             seen: 0,
             ended: 0,
             complete: false,
@@ -162,6 +150,9 @@ impl Reader {
         self.field = Field::Ignored;
         self.place = Place::Document;
         self.in_choice = false;
+        self.choice = Index::default();
+        self.ends = false;
+        self.says_done = false;
         self.verbatim = None;
         self.known = false;
         self.error_signs = [false; 3];
@@ -182,7 +173,7 @@ impl Reader {
         self.end_reports();
         let all = self.ended == self.seen && u64::from(self.ended.count_ones()) >= self.sequences;
         let no_choices = self.usage_only.no_choices && !self.usage_only.not;
-        if self.reports && self.ended > 0 && (all || no_choices) {
+        if (self.reports || self.says_done) && self.ended > 0 && (all || no_choices) {
             self.complete = true;
         }
         (!self.known).then_some(self.end)
@@ -191,6 +182,7 @@ impl Reader {
     /// The document is not JSON.
     pub(super) fn drop_document(&mut self) {
         self.texts.drop_document();
+        self.by_sequence.end_document(self.choice.get());
         self.sound = self.sound_before;
         self.usage_only.not = true;
         self.end_reports();
@@ -207,14 +199,23 @@ impl Reader {
         self.usage_only
     }
 
+    /// Sets the number of prompts that the request has.
+    pub(super) fn set_prompts(&mut self, prompts: u64) {
+        self.by_sequence.prompts = prompts.max(1);
+    }
+
     pub(super) fn usage(&self) -> Option<Usage> {
-        self.usage.or(self.timings)
+        match self.schema.by_sequence {
+            true => self.by_sequence.total(self.sequences, self.choice.get()),
+            false => self.usage.or(self.timings),
+        }
     }
 
     /// Whether text came after the last document that reports output, or whether no document does.
     pub(super) fn usage_is_stale(&self) -> bool {
         let fresh = self.reports_output || self.text_bytes(false, 0) <= self.reported_at;
-        self.usage().is_some() && !fresh
+        let missing = self.schema.by_sequence && self.by_sequence.misses(self.seen.count_ones());
+        self.usage().is_some() && (!fresh || missing)
     }
 
     /// The id of the response, if it was given and is not too long.
@@ -346,7 +347,17 @@ impl Reader {
                 self.ends = false;
                 self.place = Place::Choice;
             }
+            Container::Top if self.schema.by_sequence => {
+                self.choice.begin();
+                self.in_choice = true;
+                self.place = Place::Choice;
+            }
             Container::Delta => self.place = Place::Delta,
+            Container::Token => {
+                self.choice.is_fixed = true;
+                self.place = Place::Delta;
+                self.mark_known();
+            }
             Container::Message if self.in_choice => self.place = Place::Message,
             Container::FunctionCall if self.place == Place::Delta => self.place = Place::DeltaCall,
             Container::FunctionCall if self.place == Place::Message => {
@@ -372,17 +383,17 @@ impl Reader {
     /// Leaves a container of interest.
     fn leave(&mut self, container: Container, offset: u64) {
         match container {
-            Container::Choice => {
-                let index = self.choice.get();
-                self.texts.end_choice(index);
-                let bit = 1u128.checked_shl(index).unwrap_or(0);
-                self.seen |= bit;
-                self.ended |= if self.ends { bit } else { 0 };
-                self.in_choice = false;
-                self.place = Place::Document;
+            Container::Choice => self.end_choice(),
+            Container::Top if self.schema.by_sequence => {
+                if self.counts_at_top {
+                    self.end_report();
+                }
+                self.by_sequence.end_document(self.choice.get());
+                self.end_choice();
             }
-            Container::Delta | Container::Message if self.in_choice => self.place = Place::Choice,
-            Container::Delta => self.place = Place::Document,
+            Container::Delta | Container::Token | Container::Message if self.in_choice => {
+                self.place = Place::Choice;
+            }
             Container::FunctionCall if self.place == Place::DeltaCall => self.place = Place::Delta,
             Container::FunctionCall if self.place == Place::MessageCall => {
                 self.place = Place::Message
@@ -405,6 +416,18 @@ impl Reader {
         }
     }
 
+    /// A choice is complete in this document.
+    fn end_choice(&mut self) {
+        let index = self.choice.get();
+        self.texts.end_choice(index);
+        let bit = 1u128.checked_shl(index).unwrap_or(0);
+        self.seen |= bit;
+        self.ended |= if self.ends { bit } else { 0 };
+        self.ends = false;
+        self.in_choice = false;
+        self.place = Place::Document;
+    }
+
     /// A report is complete.
     fn end_report(&mut self) {
         let usage = match self.schema.generates {
@@ -412,8 +435,12 @@ impl Reader {
             false => self.report.input_only(),
         };
         if let Some(usage) = usage {
-            let known = self.usage.filter(|_| !self.schema.amends_reports);
-            self.usage = Some(merge(known, usage));
+            if self.schema.by_sequence {
+                self.by_sequence.report(usage);
+            } else {
+                let known = self.usage.filter(|_| !self.schema.amends_reports);
+                self.usage = Some(merge(known, usage));
+            }
             self.reported(usage);
         }
     }
@@ -439,13 +466,19 @@ impl Reader {
         let index = number.whole().ok();
         let index = index.and_then(|index| u32::try_from(index).ok());
         match self.path.at() {
-            Some(Container::Choice) => self.choice.given = index,
+            Some(Container::Choice | Container::Top) => self.choice.given = index,
             _ => self.call.given = index,
         }
     }
 
     fn begin_text(&mut self, kind: TextKind) {
         self.texts.begin(self.place, kind);
+    }
+
+    /// The current sequence is complete.
+    fn set_done(&mut self) {
+        self.ends = true;
+        self.says_done = true;
     }
 
     /// Part of a string was read that is not empty.

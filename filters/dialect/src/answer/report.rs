@@ -45,6 +45,8 @@ pub(crate) enum Count {
     ReasoningBeside,
     /// Seconds of sound in the prompt.
     Seconds,
+    /// The output of one of the other sequences, which is not part of `Output`.
+    OutputBeside,
     Output,
     Reasoning,
     Total,
@@ -64,6 +66,7 @@ pub(super) struct Report {
     beside: Option<u64>,
     input_beside: u64,
     reasoning_beside: u64,
+    output_beside: u64,
     output: Option<u64>,
     reasoning: u64,
     total: Option<u64>,
@@ -79,7 +82,7 @@ impl Report {
     pub(super) fn invalidate(&mut self, count: Count) {
         self.unusable |= matches!(
             count,
-            Count::Input | Count::Beside | Count::Output | Count::Total
+            Count::Input | Count::Beside | Count::Output | Count::OutputBeside | Count::Total
         );
     }
 
@@ -89,9 +92,11 @@ impl Report {
             return self.take(count, number, MAX_COUNT * MAX_INPUTS);
         };
         let max = match count {
-            Count::Output | Count::OtherOutput | Count::Reasoning | Count::ReasoningBeside => {
-                MAX_COUNT.saturating_mul(sequences.max(1))
-            }
+            Count::Output
+            | Count::OutputBeside
+            | Count::OtherOutput
+            | Count::Reasoning
+            | Count::ReasoningBeside => MAX_COUNT.saturating_mul(sequences.max(1)),
             Count::Total => MAX_COUNT.saturating_mul(sequences.max(1).saturating_add(1)),
             _ => MAX_COUNT,
         };
@@ -120,6 +125,7 @@ impl Report {
             Count::Beside => self.beside = Some(value),
             Count::InputBeside => self.input_beside = value,
             Count::ReasoningBeside => self.reasoning_beside = value,
+            Count::OutputBeside => self.output_beside = self.output_beside.saturating_add(value),
             Count::Output => self.output = Some(value),
             Count::Total => self.total = Some(value),
             Count::OtherInput => self.other_input = Some(value),
@@ -148,6 +154,7 @@ impl Report {
         let total = given(self.total);
         let reported = given(self.output).or(self.other_output).or(self.output);
         let completion = reported.unwrap_or(0) + self.reasoning_beside;
+        let completion = completion.saturating_add(self.output_beside);
         let input = self.input.map(|input| input + self.input_beside);
         let prompt = given(input).or_else(|| given(self.all_input(completion)));
         let with_reasoning = match self.reasoning > completion {

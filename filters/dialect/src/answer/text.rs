@@ -35,6 +35,10 @@ pub(crate) enum TextKind {
     Transcript,
     /// `text` of a choice, and text outside of choices.
     Whole,
+    /// All text of a sequence so far.
+    Cumulative,
+    /// All text of a sequence, perhaps with its prompt. It counts only if no other text of the sequence came before.
+    Complete,
     Reasoning,
     ReasoningContent,
     Thinking,
@@ -60,7 +64,12 @@ enum Class {
 impl TextKind {
     fn class(self) -> Class {
         match self {
-            Self::Content | Self::Refusal | Self::Transcript | Self::Whole => Class::Answer,
+            Self::Content
+            | Self::Refusal
+            | Self::Transcript
+            | Self::Whole
+            | Self::Cumulative
+            | Self::Complete => Class::Answer,
             Self::Reasoning
             | Self::ReasoningContent
             | Self::Thinking
@@ -164,7 +173,10 @@ impl TextSeries {
             self.repeated += 1;
             // A long text that has grown is repeated while another text of its chunks grows; a name, while its arguments grow.
             let grown = self.longer > 1 && text.len >= MIN_WHOLE;
-            let name = matches!(self.kind, TextKind::ToolName | TextKind::CallName);
+            let name = matches!(
+                self.kind,
+                TextKind::ToolName | TextKind::CallName | TextKind::Cumulative
+            );
             let repeats = grown || name || self.repeated <= self.longer;
             self.cumulative &= text == self.last && repeats;
         }
@@ -371,6 +383,7 @@ impl Texts {
         }
         if earlier > 0
             && let Some(first) = group.first()
+            && first.kind != TextKind::Complete
         {
             // Only the bytes beyond those count.
             self.total += match self.series(choice, first) {

@@ -13,6 +13,7 @@ pub(crate) const GENERATED: Schema = Schema {
     last_events: &[],
     amends_reports: false,
     continues: false,
+    by_sequence: false,
 };
 
 /// Answers of embeddings.

@@ -13,8 +13,8 @@
 //! nothing     what steers decoding: stop, guided_json, logit_bias, dimensions, encoding_format, …
 //! ```
 
-use crate::request::Schema;
 use crate::request::field::{Container, Field, Name, Number};
+use crate::request::{Schema, Unlimited};
 
 /// `POST /v1/chat/completions`
 pub(crate) const CHAT_COMPLETIONS: Schema = Schema {
@@ -25,7 +25,9 @@ pub(crate) const CHAT_COMPLETIONS: Schema = Schema {
     prompts_multiply: false,
     messages_are_users: false,
     streams: false,
-    negative_is_no_limit: false,
+    unlimited: Unlimited::MinusOne,
+    mixed_prompts: false,
+    others: Field::Ignored,
     numbers_are_strings: false,
     usage_is_optional: true,
 };
@@ -265,6 +267,7 @@ pub(crate) fn describe(field: Field) -> (&'static str, &'static str) {
         Field::Name(name) | Field::InnerName(name) => {
             let key = match name {
                 Name::Model => "model",
+                Name::FormerModel => "name",
                 Name::PromptCacheKey => "prompt_cache_key",
                 Name::Conversation => "conversation.id",
                 Name::User => "user",
@@ -303,6 +306,7 @@ pub(crate) fn describe(field: Field) -> (&'static str, &'static str) {
         | Field::InnerContent
         | Field::InnerPart
         | Field::Media
+        | Field::MediaList
         | Field::MediaSource
         | Field::MediaReference
         | Field::StreamOptions

@@ -26,9 +26,13 @@ pub(crate) enum Container {
     Metadata,
     /// The object of a picture, a sound, a film or a file.
     Media,
+    /// A list of them.
+    MediaList,
     StreamOptions,
     /// An object whose members count like those at the top: Gemini's `generationConfig`, Ollama's `options`.
     Options,
+    /// A list of such objects, one for each prompt.
+    OptionsList,
     /// The list of blocks inside of a part, such as the result of a tool.
     InnerContent,
     InnerPart,
@@ -71,6 +75,8 @@ pub(crate) enum Field {
     Verbatim,
     /// A picture, a sound, a film or a file.
     Media,
+    /// The same, or a list of them.
+    MediaList,
     /// The same if it is an object. Otherwise it names the source of a text.
     MediaSource,
     /// The URL, the id or the data of a picture, a sound, a film or a file.
@@ -100,6 +106,8 @@ impl Number {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Model,
+    /// The older name of `Model`. It counts where that one is absent or empty.
+    FormerModel,
     PromptCacheKey,
     /// As a string, or as an object that has it.
     Conversation,
@@ -125,6 +133,8 @@ impl Field {
             Container::InnerContent => Some(Self::InnerPart),
             Container::Prompts => Some(Self::PromptItem),
             Container::Tokens => Some(Self::Token),
+            Container::MediaList => Some(Self::MediaList),
+            Container::OptionsList => Some(Self::Options),
             _ => None,
         }
     }

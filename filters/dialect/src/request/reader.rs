@@ -3,10 +3,10 @@
 //! The reader holds a few numbers, a few short strings and a running hash. A key given twice must give the same facts
 //! both times: whichever of the two the upstream takes, the charge and the session are then the same.
 
-use super::Schema;
 use super::field::{Container, Field, Name, Number};
 use super::single_value::SingleValue;
 use super::stream_options::StreamOptions;
+use super::{Schema, Unlimited};
 use crate::body::{Body, BodyError, Limits, SessionFields};
 use crate::fingerprint::{Digest, Text};
 use crate::json::{Decimal, DecimalError, Path};
@@ -82,10 +82,17 @@ pub(super) struct BodyReader {
     pub(super) part_known: bool,
     /// Where the container begins that counts as sent.
     pub(super) verbatim_from: u64,
-    /// Bytes of prompt beside the messages or prompts.
+    /// Messages or prompts are being read.
+    in_prompt: bool,
+    /// Bytes and tokens of prompt beside the messages or prompts.
     beside: u64,
-    /// Token ids stand in the list of prompts itself: they are one prompt.
+    beside_tokens: u64,
+    /// The last token ids stand in the list of prompts itself.
     id_list: bool,
+    /// Some did: all of the list is one prompt, with texts among the ids.
+    one_prompt: bool,
+    /// Options for each prompt are being read. Of each number, the greatest counts.
+    pub(super) in_list: bool,
     /// The field of `conversation` or `metadata`, until that object ends.
     pub(super) inner_name: SingleValue<String>,
 
@@ -118,8 +125,12 @@ impl BodyReader {
             draft: Prompt::default(),
             part_known: false,
             verbatim_from: 0,
+            in_prompt: false,
             beside: 0,
+            beside_tokens: 0,
             id_list: false,
+            one_prompt: false,
+            in_list: false,
             inner_name: SingleValue::default(),
             prompt: SingleValue::default(),
             numbers: Default::default(),
@@ -183,12 +194,18 @@ impl BodyReader {
     /// A list of messages or of prompts begins.
     pub(super) fn begin_prompt(&mut self) {
         self.draft = Prompt::default();
+        self.in_prompt = true;
         self.id_list = false;
+        self.one_prompt = false;
     }
 
     /// It ends.
     pub(super) fn end_prompt(&mut self, field: Field) -> Result<(), BodyError> {
         self.end_id_list();
+        self.in_prompt = false;
+        if self.one_prompt {
+            self.draft.count = 1;
+        }
         let agrees = self.prompt.set(Some(std::mem::take(&mut self.draft)));
         self.agreed(agrees, field)
     }
@@ -232,15 +249,18 @@ impl BodyReader {
 
     /// Adds bytes that the model reads beside the text of the messages. What is given twice counts twice.
     pub(super) fn add_verbatim(&mut self, bytes: u64) {
-        match self.path.at() {
-            Some(Container::Top | Container::Options) => self.beside += bytes,
-            _ => self.draft.bytes += bytes,
+        match self.in_prompt {
+            true => self.draft.bytes += bytes,
+            false => self.beside += bytes,
         }
     }
 
     /// Adds a picture, a sound, a film or a file.
     pub(super) fn add_media(&mut self) {
-        self.draft.tokens += MEDIA_TOKENS;
+        match self.in_prompt {
+            true => self.draft.tokens += MEDIA_TOKENS,
+            false => self.beside_tokens += MEDIA_TOKENS,
+        }
     }
 
     /// A prompt of a list begins that is no id of the list itself.
@@ -273,6 +293,10 @@ impl BodyReader {
             Field::Number(name) => {
                 let value = self.number_value(name, number)?;
                 let known = self.numbers.get_mut(name as usize);
+                if self.in_list {
+                    known.into_iter().for_each(|known| known.raise(value));
+                    return Ok(());
+                }
                 let agrees = known.is_none_or(|known| known.set(value));
                 self.agreed(agrees, field)
             }
@@ -280,6 +304,7 @@ impl BodyReader {
                 if field == Field::PromptItem && !self.id_list {
                     self.begin_text();
                     self.id_list = true;
+                    self.one_prompt = true;
                 }
                 let id = self.whole(number, Field::Token, 0..=MAX_TOKEN_ID)?;
                 self.text.add_id(id);
@@ -288,20 +313,24 @@ impl BodyReader {
             Field::Ignored
             | Field::Verbatim
             | Field::Media
+            | Field::MediaList
             | Field::MediaSource
             | Field::MediaReference => Ok(()),
             _ => Err(self.wrong_type(field)),
         }
     }
 
-    /// The value of a number; `None` for a limit of −1. llama.cpp and its clients write that for "no limit".
+    /// The value of a number; `None` for a limit that means no limit.
     fn number_value(&self, name: Number, number: Decimal) -> Result<Option<u64>, BodyError> {
         let field = Field::Number(name);
         match name {
             Number::MaxTokens | Number::MaxCompletionTokens => {
-                if number.is_minus_one()
-                    || (self.schema.negative_is_no_limit && number.is_negative())
-                {
+                let unlimited = match self.schema.unlimited {
+                    Unlimited::MinusOne => number.is_minus_one(),
+                    Unlimited::Negative => number.is_negative(),
+                    Unlimited::NotPositive => number.is_negative() || number.whole() == Ok(0),
+                };
+                if unlimited {
                     return Ok(None);
                 }
                 let range = self.schema.least_max_tokens..=MAX_TOKENS;
@@ -343,6 +372,7 @@ impl BodyReader {
             Field::Ignored
             | Field::Verbatim
             | Field::Media
+            | Field::MediaList
             | Field::MediaSource
             | Field::MediaReference => true,
             Field::Number(name) => {
@@ -377,6 +407,7 @@ impl BodyReader {
         }
         let [
             model,
+            former_model,
             prompt_cache_key,
             conversation,
             user,
@@ -390,8 +421,11 @@ impl BodyReader {
         let several = self.schema.prompts_multiply && prompt.count > 1;
         let several = several.then_some(prompt.count);
         Ok(Body {
-            model,
+            model: model
+                .filter(|model| former_model.is_none() || !model.is_empty())
+                .or(former_model),
             version: None,
+            prompts: several,
             max_tokens: current.or(former),
             n: match (n.max(best_of), several) {
                 (None, several) => several,
@@ -401,7 +435,7 @@ impl BodyReader {
             temperature,
             stream,
             prompt_bytes: prompt.bytes + self.beside,
-            prompt_tokens: prompt.tokens,
+            prompt_tokens: prompt.tokens + self.beside_tokens,
             background: self.background.take() == Some(true),
             previous_response_id,
             session: SessionFields {

@@ -28,6 +28,17 @@ impl<T: PartialEq> SingleValue<T> {
         true
     }
 
+    /// Takes the value if it is greater.
+    pub(super) fn raise(&mut self, value: Option<T>)
+    where
+        T: Ord,
+    {
+        if !self.given || value > self.value {
+            self.given = true;
+            self.value = value;
+        }
+    }
+
     /// The value so far.
     pub(super) fn get(&self) -> Option<&T> {
         self.value.as_ref()

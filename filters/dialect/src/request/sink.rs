@@ -94,6 +94,7 @@ impl Sink for BodyReader {
                 Field::Ignored
                 | Field::Verbatim
                 | Field::Media
+                | Field::MediaList
                 | Field::MediaSource
                 | Field::MediaReference,
             ) => Ok(()),
@@ -130,6 +131,11 @@ impl BodyReader {
                     _ => return self.skip(),
                 }
             }
+            (Field::MediaList, Kind::Array) => Container::MediaList,
+            (Field::MediaList, Kind::Object) => {
+                self.add_media();
+                return self.skip();
+            }
             (Field::Ignored | Field::MediaSource | Field::MediaReference, _) => return self.skip(),
             (Field::StreamOptions, Kind::Object) => {
                 self.stream_options.open(offset);
@@ -161,6 +167,10 @@ impl BodyReader {
                 Container::Part
             }
             (Field::Options, Kind::Object) => Container::Options,
+            (Field::Options, Kind::Array) if self.schema.prompts_multiply && !self.in_list => {
+                self.in_list = true;
+                Container::OptionsList
+            }
             (Field::InnerContent, Kind::Array) => Container::InnerContent,
             (Field::InnerPart, Kind::Object) => Container::InnerPart,
             (Field::InnerContent | Field::InnerPart, _) => {
@@ -175,7 +185,13 @@ impl BodyReader {
                 self.begin_prompt_item();
                 Container::Tokens
             }
-            (Field::PromptItem, Kind::Object) if self.schema.reads(Container::PromptPart) => {
+            (Field::Prompt | Field::PromptItem, Kind::Object)
+                if self.schema.mixed_prompts
+                    || field == Field::PromptItem && self.schema.reads(Container::PromptPart) =>
+            {
+                if field == Field::Prompt {
+                    self.begin_prompt();
+                }
                 self.begin_prompt_item();
                 self.begin_part();
                 Container::PromptPart
@@ -219,7 +235,11 @@ impl BodyReader {
             Some(Container::PromptPart) => {
                 self.end_part();
                 self.end_prompt_item();
+                if self.path.at() == Some(Container::Top) {
+                    self.end_prompt(Field::Prompt)?;
+                }
             }
+            Some(Container::OptionsList) => self.in_list = false,
             Some(Container::Verbatim) => self.add_verbatim(offset + 1 - self.verbatim_from),
             Some(Container::Prompts) => self.end_prompt(Field::Prompt)?,
             Some(Container::Tokens) => self.end_prompt_item(),
@@ -236,6 +256,7 @@ impl BodyReader {
                 Container::Root
                 | Container::Top
                 | Container::Media
+                | Container::MediaList
                 | Container::StreamOptions
                 | Container::Options
                 | Container::InnerContent
@@ -261,6 +282,10 @@ impl BodyReader {
                     _ => return Ok(WantedPart::Nothing),
                 }
             }
+            Field::MediaList => {
+                self.add_media();
+                return Ok(WantedPart::Nothing);
+            }
             Field::MediaReference => self.reading = Reading::Media,
             Field::Verbatim | Field::InnerContent | Field::InnerPart => {
                 self.reading = Reading::Verbatim
@@ -275,6 +300,7 @@ impl BodyReader {
             Field::PartText => self.text = self.before_part,
             // Servers accept a string in place of a part.
             Field::Part => {}
+            Field::Token if self.schema.mixed_prompts => {}
             Field::Number(_) if self.schema.numbers_are_strings => {
                 self.reading = Reading::Short;
                 self.short.clear();

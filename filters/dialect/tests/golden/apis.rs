@@ -125,7 +125,8 @@ pub(crate) fn answers() -> Vec<Case> {
         .to(TGI)
         .used(4, 20)
         .total(None)
-        .text(16),
+        .text(16)
+        .done(),
         events(
             "llama.cpp: a stream",
             b"data: {\"index\":0,\"content\":\" I\",\"tokens\":[306],\"stop\":false,\"id_slot\":-1,\"tokens_predicted\":1,\"tokens_evaluated\":6}\n\n\

@@ -41,7 +41,21 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(duplicates().into_iter().map(chat));
     cases.extend(prompts().into_iter().map(completion));
     cases.extend(inputs().into_iter().map(embeddings));
+    cases.extend(super::ollama::bad());
+    cases.extend(super::tgi::bad());
+    cases.extend(super::llamacpp::bad());
+    cases.extend(super::triton::bad());
     cases
+}
+
+/// Cases by the paths of their requests.
+pub(crate) fn rows(rows: Vec<(&str, &'static [u8], BodyError)>) -> Vec<Case> {
+    let case = |(path, body, error): (&str, _, _)| Case {
+        endpoint: endpoint(path),
+        body,
+        error,
+    };
+    rows.into_iter().map(case).collect()
 }
 
 type Row = (&'static [u8], BodyError);
@@ -50,15 +64,15 @@ fn at(offset: u64, what: &'static str) -> BodyError {
     BodyError::Malformed { offset, what }
 }
 
-fn wrong(field: &'static str, expected: &'static str) -> BodyError {
+pub(crate) fn wrong(field: &'static str, expected: &'static str) -> BodyError {
     BodyError::WrongType { field, expected }
 }
 
-fn range(field: &'static str, min: u64, max: u64) -> BodyError {
+pub(crate) fn range(field: &'static str, min: u64, max: u64) -> BodyError {
     BodyError::OutOfRange { field, min, max }
 }
 
-fn disagree(field: &'static str) -> BodyError {
+pub(crate) fn disagree(field: &'static str) -> BodyError {
     BodyError::Disagree { field }
 }
 

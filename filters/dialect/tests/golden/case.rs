@@ -10,6 +10,7 @@ pub(crate) struct Case {
     pub(crate) path: &'static str,
     pub(crate) label: Label,
     pub(crate) sequences: u64,
+    pub(crate) prompts: u64,
     pub(crate) answer: &'static [u8],
     pub(crate) usage: Option<Usage>,
     pub(crate) text_bytes: u64,
@@ -26,6 +27,7 @@ impl Case {
             path: super::CHAT,
             label,
             sequences: 1,
+            prompts: 1,
             answer,
             usage: None,
             text_bytes: 0,
@@ -71,6 +73,10 @@ impl Case {
 
     pub(crate) const fn sequences(self, sequences: u64) -> Self {
         Self { sequences, ..self }
+    }
+
+    pub(crate) const fn prompts(self, prompts: u64) -> Self {
+        Self { prompts, ..self }
     }
 
     /// Prompt and output, and their sum as total.

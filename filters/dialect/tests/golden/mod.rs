@@ -7,7 +7,11 @@ pub(crate) mod case;
 pub(crate) mod corpus;
 pub(crate) mod embeddings;
 pub(crate) mod forms;
+pub(crate) mod llamacpp;
+pub(crate) mod ollama;
 pub(crate) mod requests;
+pub(crate) mod tgi;
+pub(crate) mod triton;
 
 use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits, Observed};
 use headgate_dialect::{Output, Usage, UsageScanner};
@@ -28,15 +32,23 @@ pub(crate) fn completions() -> &'static Endpoint {
     endpoint(COMPLETIONS)
 }
 
+/// The endpoint of the operation with this name.
+pub(crate) fn operation(name: &str) -> &'static Endpoint {
+    let mut all = headgate_dialect::operations();
+    all.find(|operation| operation.name == name)
+        .unwrap()
+        .endpoint
+}
+
 /// Every endpoint whose bodies are read, once.
 pub(crate) fn endpoints() -> Vec<&'static Endpoint> {
-    let mut endpoints: Vec<&'static Endpoint> = Vec::new();
+    let mut all: Vec<&Endpoint> = Vec::new();
     for (_, endpoint) in headgate_dialect::endpoints() {
-        if endpoint.reads_body() && !endpoints.contains(&endpoint) {
-            endpoints.push(endpoint);
+        if endpoint.reads_body() && !all.contains(&endpoint) {
+            all.push(endpoint);
         }
     }
-    endpoints
+    all
 }
 
 /// Every case of an answer.
@@ -46,6 +58,10 @@ pub(crate) fn answers() -> Vec<case::Case> {
     cases.extend(forms::cases());
     cases.extend(embeddings::answers());
     cases.extend(apis::answers());
+    cases.extend(ollama::answers());
+    cases.extend(tgi::answers());
+    cases.extend(llamacpp::answers());
+    cases.extend(triton::answers());
     cases
 }
 
@@ -53,6 +69,10 @@ pub(crate) fn answers() -> Vec<case::Case> {
 pub(crate) fn requests() -> Vec<requests::Request> {
     let mut cases = requests::cases();
     cases.extend(embeddings::requests());
+    cases.extend(ollama::requests());
+    cases.extend(tgi::requests());
+    cases.extend(llamacpp::requests());
+    cases.extend(triton::requests());
     cases
 }
 
@@ -109,7 +129,7 @@ pub(crate) fn read<'a>(
 /// A scanner for the answer of a case.
 pub(crate) fn scanner_of(case: &case::Case, removes_usage: bool) -> UsageScanner {
     let scanner = endpoint(case.path).usage_scanner(case.label, case.sequences);
-    removing(scanner, removes_usage)
+    removing(scanner.of_prompts(case.prompts), removes_usage)
 }
 
 /// A scanner for the answer of a chat with one choice.

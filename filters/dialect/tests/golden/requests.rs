@@ -119,6 +119,7 @@ pub(crate) fn cases() -> Vec<Request> {
                 model: some("gpt-3.5-turbo-instruct"),
                 max_tokens: Some(16),
                 n: Some(12),
+                prompts: Some(3),
                 temperature: Some(0),
                 prompt_bytes: "Say oneSay twoSay drei: ä".len() as u64,
                 first_user_message: of_text("Say one"),
@@ -133,6 +134,7 @@ pub(crate) fn cases() -> Vec<Request> {
                 model: some("llama3-70b"),
                 max_tokens: Some(8),
                 n: Some(2),
+                prompts: Some(2),
                 prompt_tokens: 5,
                 first_user_message: of_ids(&[128_000, 9906]),
                 ..Body::default()

@@ -125,6 +125,20 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         "\"usage\":[{",
         "\"output_tokens\":3,",
         "\"metadata\":{",
+        "\"options\":{\"num_predict\":",
+        "\"images\":[",
+        "\"inputs\":",
+        "\"parameters\":{\"max_new_tokens\":",
+        "\"sampling_params\":[{\"n\":2,",
+        "{\"prompt_string\":",
+        "\"multimodal_data\":[\"",
+        "\"done\":true,",
+        "\"stop\":true,",
+        "\"eval_count\":3,",
+        "\"token\":{\"text\":",
+        "\"generated_text\":\"ab\",",
+        "\"meta_info\":{",
+        "\"text_output\":",
         "{\"source\":{\"data\":",
         "NaN",
     ]);
@@ -135,37 +149,38 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-/// Golden bodies and answers with a few changed bytes, and sequences of fragments.
-fn hostile() -> impl Strategy<Value = Vec<u8>> {
-    let golden: Vec<Vec<u8>> = golden::requests()
+/// Golden bodies and answers with a few changed bytes, and sequences of fragments; each with an endpoint that it may be for.
+fn hostile() -> impl Strategy<Value = (Vec<u8>, &'static Endpoint)> {
+    let golden: Vec<(Vec<u8>, &Endpoint)> = golden::requests()
         .into_iter()
-        .map(|case| case.body.to_vec())
+        .map(|case| (case.body.to_vec(), case.endpoint))
         .chain(
             golden::bad::cases()
                 .into_iter()
-                .map(|case| case.body.to_vec()),
+                .map(|case| (case.body.to_vec(), case.endpoint)),
         )
         .chain(
             golden::answers()
                 .into_iter()
-                .map(|case| case.answer.to_vec()),
+                .map(|case| (case.answer.to_vec(), golden::endpoint(case.path))),
         )
         .collect();
     let spoilt = (
         select(golden),
         vec((any::<Index>(), any::<Index>(), fragment()), 0..4),
     )
-        .prop_map(|(mut bytes, edits)| {
+        .prop_map(|((mut bytes, endpoint), edits)| {
             for (start, len, with) in edits {
                 let start = start.index(bytes.len() + 1);
                 let end = (start + len.index(8)).min(bytes.len());
                 bytes.splice(start..end, with);
             }
-            bytes
+            (bytes, endpoint)
         });
+    let fragments = vec(fragment(), 0..40).prop_map(|pieces| pieces.concat());
     prop_oneof![
         3 => spoilt,
-        2 => vec(fragment(), 0..40).prop_map(|pieces| pieces.concat()),
+        2 => (fragments, select(golden::endpoints())),
     ]
 }
 
@@ -174,22 +189,22 @@ proptest! {
 
     #[test]
     fn chunking_has_no_effect(
-        bytes in hostile(),
-        cuts in vec(any::<Index>(), 0..8),
+        (bytes, own) in hostile(),
         other in select(golden::endpoints()),
+        cuts in vec(any::<Index>(), 0..8),
+        sequences in 1..4u64,
     ) {
         let pieces = cut(&bytes, &cuts);
         let single: Vec<&[u8]> = bytes.chunks(1).collect();
-        let endpoints = [golden::chat(), other];
-        for endpoint in endpoints {
+        for endpoint in [own, other].into_iter().filter(|endpoint| endpoint.reads_body()) {
             let whole = facts(endpoint, &[&bytes]);
             prop_assert_eq!(&facts(endpoint, &pieces), &whole);
             prop_assert_eq!(&facts(endpoint, &single), &whole);
         }
-        for (endpoint, label) in endpoints.into_iter().flat_map(|e| LABELS.map(|l| (e, l))) {
+        for (endpoint, label) in [own, other].into_iter().flat_map(|e| LABELS.map(|l| (e, l))) {
             for removes_usage in [false, true] {
                 let read = |pieces: &[&[u8]]| {
-                    let scanner = golden::removing(endpoint.usage_scanner(label, 1), removes_usage);
+                    let scanner = golden::removing(endpoint.usage_scanner(label, sequences).of_prompts(sequences), removes_usage);
                     golden::read(scanner, pieces.iter().copied())
                 };
                 let whole = read(&[&bytes]);

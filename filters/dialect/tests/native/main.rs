@@ -9,6 +9,7 @@ mod agreement;
 mod chunking;
 mod cutting;
 mod passing;
+mod servers;
 mod stream_options;
 mod wording;
 

@@ -91,7 +91,7 @@ fn a_path_is_an_endpoint_or_models_or_unknown() {
     }
     for path in [
         "",
-        "/",
+        "//",
         "/v1",
         "/v1/modelsx",
         "/v1/embeddings/x",

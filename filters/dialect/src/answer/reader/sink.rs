@@ -80,6 +80,10 @@ impl Sink for Reader {
                 self.begin_text(TextKind::Whole);
                 (Reading::Text, WantedPart::Text)
             }
+            Field::WholeText => {
+                self.begin_text(TextKind::Complete);
+                (Reading::Text, WantedPart::Text)
+            }
             Field::Unknown => {
                 self.begin_text(TextKind::Unknown);
                 (Reading::Text, WantedPart::Text)
@@ -142,6 +146,10 @@ impl Sink for Reader {
             // One host writes the word instead of the literal.
             (Reading::Keyword(Keyword::FinishReason), b"" | b"null") => {}
             (Reading::Keyword(Keyword::FinishReason), _) => self.ends = true,
+            (Reading::Text, _) if self.target() == Field::WholeText => {
+                self.mark_known();
+                self.set_done();
+            }
             _ => {}
         }
         Ok(())
@@ -153,7 +161,12 @@ impl Sink for Reader {
             (Field::Count(_), Scalar::Number(number)) => self.count(number),
             (Field::Count(count), Scalar::Bool(_)) => self.report.invalidate(count),
             (Field::Index, Scalar::Number(number)) => self.index(number),
-            (Field::Done, Scalar::Bool(true)) => self.complete = true,
+            (Field::Done, Scalar::Bool(done)) => {
+                self.mark_known();
+                if done {
+                    self.set_done();
+                }
+            }
             (Field::ErrorSign(ErrorSign::Code), Scalar::Number(number))
                 if !matches!(number.whole(), Ok(0 | 200)) =>
             {
