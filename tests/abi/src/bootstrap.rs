@@ -86,6 +86,7 @@ fn listener(filter: Value, upstreams: &[(&str, SocketAddr)]) -> Value {
         // With an internal address, a client may set timeouts and retries of the router by headers.
         "internal_address_config": {"cidr_ranges": [{"address_prefix": "127.0.0.0", "prefix_len": 8}]},
         "http_filters": [filter, router()],
+        "upgrade_configs": [{"upgrade_type": "websocket"}],
         "route_config": {"virtual_hosts": [
             {"name": "model-serving/default", "domains": ["*"], "routes": routes},
         ]},

@@ -2,8 +2,13 @@
 
 use headgate_testkit::client::HttpRequest;
 use headgate_testkit::mock_model::MockAnswer;
+use headgate_tests_abi::config::{one_version, tagged};
+use headgate_tests_abi::testbed::start;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
-use super::charges::{charge_of, testbed};
+use super::charges::{bucket, charge_of, testbed};
 
 const BOUNDARY: &str = "headgate-boundary";
 
@@ -128,4 +133,34 @@ async fn counting_is_free_and_management_is_refused() {
         reply.text()
     );
     assert_eq!(testbed.served(), 0);
+}
+
+#[tokio::test]
+async fn a_realtime_session_is_charged_its_minute_and_its_bytes() {
+    let apis = json!({"apis": {"realtime": {"tokensPerMinute": 700, "bytesPerToken": 10}}});
+    let config = tagged(one_version(&[bucket(&json!({}))]), &apis);
+    let testbed = start("headgate", &config).await;
+    let address = testbed.url.trim_start_matches("http://").to_owned();
+    let charged = charge_of(&testbed, "session", async |tenant| {
+        let mut session = TcpStream::connect(&address).await.unwrap();
+        let handshake = format!(
+            "GET /v1/realtime?model=Org%2FM-Instruct HTTP/1.1\r\nhost: models\r\nconnection: upgrade\r\nupgrade: websocket\r\nx-tenant-id: {tenant}\r\n\r\n"
+        );
+        session.write_all(handshake.as_bytes()).await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(session.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8_lossy(&head).into_owned();
+        assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+        session.write_all(&[7; 1000]).await.unwrap();
+        let mut echo = vec![0; 1000];
+        session.read_exact(&mut echo).await.unwrap();
+        assert_eq!(echo, [7; 1000]);
+        session.shutdown().await.unwrap();
+        // The session has ended for the proxy, too.
+        assert_eq!(session.read(&mut echo).await.unwrap_or(0), 0);
+        testbed.wait_until_settled().await;
+    });
+    assert_eq!(charged.await, 700 + 2 * 100);
 }

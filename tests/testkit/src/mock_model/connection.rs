@@ -46,7 +46,7 @@ async fn serve(stream: TcpStream, server: Arc<Server>) {
     });
     // The counters record how a connection ended; the error of the client is ignored.
     let _ = Builder::new(TokioExecutor::new())
-        .serve_connection(socket, service)
+        .serve_connection_with_upgrades(socket, service)
         .await;
 }
 

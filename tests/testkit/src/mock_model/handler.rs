@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, UPGRADE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
 use serde_json::{Map, Value, json};
 
 use super::MockOptions;
@@ -59,6 +60,9 @@ impl Server {
         request: Request<Incoming>,
         reset: Arc<AtomicBool>,
     ) -> Result<Response<ScriptedBody>, Broken> {
+        if request.headers().contains_key(UPGRADE) {
+            return Ok(self.session(request, reset));
+        }
         let api = match request.uri().path() {
             "/v1/chat/completions" => Api::Chat,
             "/v1/completions" => Api::Completion,
@@ -111,6 +115,28 @@ impl Server {
         };
         let echo = self.echo(&head, &trailers, body.len());
         Ok(self.model_answer(echo, model_request, &behaviour, guard, reset))
+    }
+
+    /// A WebSocket session, as far as a proxy sees it: what arrives is sent back.
+    fn session(
+        &self,
+        request: Request<Incoming>,
+        reset: Arc<AtomicBool>,
+    ) -> Response<ScriptedBody> {
+        tokio::spawn(async move {
+            if let Ok(session) = hyper::upgrade::on(request).await {
+                let (mut read, mut write) = tokio::io::split(TokioIo::new(session));
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+            }
+        });
+        let script = Script::of_body(Bytes::new(), 0, &Behaviour::default());
+        let status = StatusCode::SWITCHING_PROTOCOLS;
+        let mut response = self.respond(status, BYTES, script, None, reset);
+        let headers = response.headers_mut();
+        headers.remove(CONTENT_TYPE);
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        response
     }
 
     fn canned_answer(
