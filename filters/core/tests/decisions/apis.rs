@@ -433,11 +433,11 @@ fn a_file_is_not_held_once_the_model_is_known() {
         proxy.answer(&mut stream, &JSON, answer);
         assert_eq!(charged(&mut proxy, stream), 35);
     }
-    // Without usage, the bytes of the sound and of the text count.
+    // Without usage, the bytes of the sound count.
     let body = format!("{model}{file}--b 1--\r\n");
     let (mut stream, _) = post(&mut proxy, path, &[boundary], &body);
     proxy.answer(&mut stream, &JSON, r#"{"text":"Hello"}"#);
-    assert_eq!(charged(&mut proxy, stream), 20 + 2);
+    assert_eq!(charged(&mut proxy, stream), 20);
     // The model may be known from the header at once.
     let mut stream = Stream::new();
     let headers = [

@@ -79,9 +79,11 @@ fn tensors_field(container: Container, key: &[u8]) -> Field {
     }
 }
 
-/// Answers with the text of a sound. Usage is in tokens, or in seconds of the sound.
+/// Answers with the text of a sound. Usage is in tokens, or in seconds of the sound. The text is what the sound says, so it has no limit of
+/// its own and costs nothing beside usage.
 pub(super) const TRANSCRIPTIONS: Schema = Schema {
     field: transcriptions_field,
+    generates: false,
     last_events: &["transcript.text.done"],
     ..GENERATED
 };
