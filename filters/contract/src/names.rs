@@ -21,6 +21,8 @@ pub const ANNOTATION_CARRIER: &str = "headgate.dev/carrier";
 pub const ANNOTATION_JOIN: &str = "headgate.dev/join";
 /// Annotation of a carrier: the `max_tokens` of a request that names none, a number of tokens or `context`.
 pub const ANNOTATION_DEFAULT_MAX_TOKENS: &str = "headgate.dev/default-max-tokens";
+/// Annotation of a carrier: the name that its servers want for the model. A request that names it otherwise is rewritten.
+pub const ANNOTATION_SERVED_NAME: &str = "headgate.dev/served-name";
 /// Annotation of a carrier: tokens of the model's context window.
 pub const ANNOTATION_CONTEXT_LENGTH: &str = "headgate.dev/context-length";
 /// Annotation of a carrier: the protocol of its endpoints, `http1`, `http2`, `grpc` or `client`.
@@ -41,13 +43,14 @@ pub const ANNOTATION_PREVIOUS_BASE: &str = "headgate.dev/previous-base";
 /// Prefix of every annotation.
 pub const ANNOTATION_PREFIX: &str = "headgate.dev/";
 /// All known annotations. Any other one with [`ANNOTATION_PREFIX`] has no effect and is reported as a finding.
-pub const ANNOTATIONS: [&str; 15] = [
+pub const ANNOTATIONS: [&str; 16] = [
     ANNOTATION_MODEL_NAMES,
     ANNOTATION_ENDPOINTS,
     ANNOTATION_PORT,
     ANNOTATION_JOIN,
     ANNOTATION_DEFAULT_MAX_TOKENS,
     ANNOTATION_CONTEXT_LENGTH,
+    ANNOTATION_SERVED_NAME,
     ANNOTATION_SERVICE,
     ANNOTATION_PROTOCOL,
     ANNOTATION_TLS,

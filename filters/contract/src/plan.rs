@@ -1,5 +1,7 @@
 //! The live plan as a filter sees it: for each model its names, versions, percents, replicas and scale.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::max_tokens::{DefaultMaxTokens, MAX_TOKENS};
@@ -34,6 +36,8 @@ pub struct ModelPlan {
     pub on_base_lost: OnBaseLost,
     /// The `max_tokens` of a request that names none.
     pub default_max_tokens: DefaultMaxTokens,
+    /// The names that the servers of a version want for the model. A request that names it otherwise is rewritten.
+    pub served_names: BTreeMap<Version, String>,
 }
 
 /// A carrier that takes new sessions.
@@ -112,6 +116,10 @@ impl ModelPlan {
 }
 
 mod raw {
+    use std::collections::BTreeMap;
+
+    use crate::names::HOST_BYTES;
+
     use super::{CarrierShare, DarkCarrier, Decimal, DefaultMaxTokens, MAX_TOKENS, OnBaseLost};
     use serde::{Deserialize, Serialize};
 
@@ -138,6 +146,10 @@ mod raw {
         /// sessions get 503; pins still reach their version. Excludes `standsIn`. Default `release`.
         #[serde(default, skip_serializing_if = "is_release")]
         on_base_lost: OnBaseLost,
+        /// The names that the servers of a version want for the model, by version: 1–253 bytes. A request that names it otherwise is
+        /// rewritten. Default: requests keep the name.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        served_names: BTreeMap<crate::Version, String>,
         /// The `max_tokens` of a request that names none. 1–10 000 000, default 512. Excludes `contextLength`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         default_max_tokens: Option<u32>,
@@ -191,6 +203,13 @@ mod raw {
                     Decimal::from_millionths(sum)
                 ));
             }
+            let long = |name: &&String| name.is_empty() || name.len() > HOST_BYTES;
+            if let Some(name) = raw.served_names.values().find(long) {
+                return Err(format!(
+                    "`servedNames` has a name of {} bytes: write 1 to {HOST_BYTES}",
+                    name.len()
+                ));
+            }
             if let Some(c) = raw.base.iter().find(|c| c.weight.millionths() == 0) {
                 return Err(format!(
                     "base carrier {:?} has weight 0: list it under `dark`",
@@ -214,6 +233,7 @@ mod raw {
                 base: raw.base,
                 dark: raw.dark,
                 unrouted: raw.unrouted,
+                served_names: raw.served_names,
             })
         }
     }
@@ -228,6 +248,7 @@ mod raw {
                 Context(tokens) => (None, Some(tokens)),
             };
             Self {
+                served_names: p.served_names,
                 on_base_lost: p.on_base_lost,
                 default_max_tokens,
                 context_length,

@@ -278,6 +278,7 @@ impl Namespace {
             index.extend(model.names.iter().map(|name| (name.clone(), i)));
         }
         index.sort_unstable();
+        add_served_names(&mut index, config.models.values());
         let rest = rules_of("", numbers);
         let served = rest.tagging.apis.as_ref().map(ServedApis::new);
         Self {
@@ -370,6 +371,30 @@ fn scales(
             plan.scale.map(|scale| (key, scale))
         })
     })
+}
+
+/// Adds the names that servers want for a model, where no other model has them: a client may write these, too.
+fn add_served_names<'p>(
+    index: &mut Vec<(String, usize)>,
+    plans: impl Iterator<Item = &'p ModelPlan>,
+) {
+    let mut served: Vec<(&str, usize)> = Vec::new();
+    for (i, plan) in plans.enumerate() {
+        served.extend(plan.served_names.values().map(|name| (name.as_str(), i)));
+    }
+    served.sort_unstable();
+    served.dedup();
+    for (at, (name, model)) in served.iter().enumerate() {
+        let other = |neighbour: Option<&(&str, usize)>| neighbour.is_some_and(|(n, _)| n == name);
+        let shared =
+            other(served.get(at + 1)) || other(at.checked_sub(1).and_then(|at| served.get(at)));
+        if let (false, Err(place)) = (
+            shared,
+            index.binary_search_by(|(n, _)| n.as_str().cmp(name)),
+        ) {
+            index.insert(place, ((*name).to_owned(), *model));
+        }
+    }
 }
 
 /// The ledger's rules of a namespace, in the order of its buckets.

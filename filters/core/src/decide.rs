@@ -17,7 +17,7 @@ use headgate_dialect::{Api, Body, Operation, Price};
 use crate::compiled::{Compiled, Model, Namespace, Place, Rules};
 use crate::decision::{Decision, Ticket};
 use crate::effects::Effect;
-use crate::endpoint::{Class, PathNames};
+use crate::endpoint::{self, Class, PathNames};
 use crate::facts::Facts;
 use crate::headers::Headers;
 use crate::host::Host;
@@ -25,7 +25,7 @@ use crate::labels::{Labels, UNKNOWN};
 use crate::limit::{Admitted, Denied, ReserveInput};
 use crate::metrics::{self, Metric, Series};
 use crate::outcome::{is_grpc, refuse_unknown};
-use crate::pick;
+use crate::pick::{self, Version};
 use crate::refusal::Refusal;
 use crate::tags::{self, HEADER_LANE, Tags, Value};
 use crate::tenants::Counted;
@@ -239,6 +239,7 @@ impl<'a> Decider<'a> {
         labels.model = subject.model.map_or(UNKNOWN, |m| &*m.id);
         let tenant_name = tenant.as_deref();
         let (version, lane) = self.version(vm, subject, tenant_name, *labels, &mut effects)?;
+        let rename = self.rename(version, &facts, &mut effects)?;
         let series = version.map(|version| Rc::clone(vm.counters.version(version)));
         labels.version = pick::label(version);
         labels.lane = lane;
@@ -314,6 +315,7 @@ impl<'a> Decider<'a> {
             admitted,
             forwarded_ns,
             usage_requested: false,
+            rename,
             grpc: is_grpc(headers),
             session: (endpoint.price() == Price::Session).then_some(namespace.served.realtime),
             passing,
@@ -372,6 +374,39 @@ impl<'a> Decider<'a> {
 
     fn is_unknown(&self) -> bool {
         matches!(self.request.class, Class::Unknown { .. })
+    }
+
+    /// The name that the servers of the version want in the body, if the request has another one there. A name in the path is replaced at
+    /// once.
+    fn rename(
+        &self,
+        version: Option<&Rc<Version>>,
+        facts: &Facts<'_>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Option<Rc<str>>, Box<Refusal>> {
+        let served = version.and_then(|version| version.served_name.as_ref());
+        let (Some(served), Some(written), true) = (served, facts.named_model(), self.tagging)
+        else {
+            return Ok(None);
+        };
+        if **served == *written {
+            return Ok(None);
+        }
+        if let Some(header) = self.request.headers.signature() {
+            return Err(Refusal::BodySigned { header }.into());
+        }
+        let Class::Call(operation) = self.request.class else {
+            return Ok(None);
+        };
+        if facts.path_model.is_some() {
+            let path = self.request.headers.get(":path").unwrap_or_default();
+            let renamed = endpoint::renamed(path, operation, served, self.request.names);
+            effects.push(Effect::SetRequestHeader(":path".into(), renamed.into()));
+            return Ok(None);
+        }
+        let digests = self.request.headers.digests();
+        effects.extend(digests.map(|name| Effect::RemoveRequestHeader(name.into())));
+        Ok(Some(Rc::clone(served)))
     }
 
     /// Bytes of the body that the reservation covers, if the body is charged by its bytes as it passes.

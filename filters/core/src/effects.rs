@@ -76,8 +76,8 @@ pub enum Effect {
     SetResponseHeader(Name, Text),
     /// Remove every value of a response header.
     RemoveResponseHeader(Name),
-    /// Replace bytes of the request body, which is complete, and set `content-length` to this length, if given.
-    AmendRequestBody(Splice, Option<u64>),
+    /// Make these replacements in the request body, which is complete, and set `content-length` to this length, if given.
+    AmendRequestBody(Vec<Splice>, Option<u64>),
     /// Replace the current piece of the response body.
     ReplaceResponseBody(Vec<u8>),
     /// Write a line to the proxy's log, for an operator.

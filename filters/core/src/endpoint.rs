@@ -244,6 +244,53 @@ fn operation(
     (class, names)
 }
 
+/// The path with another name in the place of the model's. The query stays, and so does a prefix that stands for `/v1`.
+pub(crate) fn renamed(path: &[u8], operation: &Operation, name: &str, names: &PathNames) -> String {
+    let (plain, query) = match path.iter().position(|byte| *byte == b'?') {
+        Some(at) => path.split_at(at),
+        None => (path, &b""[..]),
+    };
+    let plain = normalize(plain);
+    let (before, after) = operation
+        .pattern
+        .split_once("{model}")
+        .unwrap_or((operation.pattern, ""));
+    // What stands before the pattern's second segment in the path that was sent: the same, or a prefix that stands for it.
+    let tail = before
+        .strip_prefix("/v1")
+        .filter(|_| !plain.starts_with(before.as_bytes()));
+    let prefix = tail.and_then(|tail| {
+        let at = plain
+            .windows(tail.len())
+            .position(|part| part == tail.as_bytes())?;
+        Some(String::from_utf8_lossy(plain.get(..at)?).into_owned() + tail)
+    });
+    let mut out = prefix.unwrap_or_else(|| before.to_owned());
+    push_segment(&mut out, name);
+    match (after.split_once("{version}"), &names.version) {
+        (Some((before, after)), Some(version)) => {
+            out.push_str(before);
+            push_segment(&mut out, version);
+            out.push_str(after);
+        }
+        _ => out.push_str(after),
+    }
+    out.push_str(&String::from_utf8_lossy(query));
+    out
+}
+
+/// Appends a name as a segment of a path: everything but letters, digits and `-._~:@` is percent-encoded.
+fn push_segment(path: &mut String, name: &str) {
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b':' | b'@' => {
+                path.push(char::from(byte));
+            }
+            _ => path.push_str(&format!("%{byte:02X}")),
+        }
+    }
+}
+
 /// The model in the query of a path: `model`, or Azure's `deployment`.
 fn query_model(path: &[u8]) -> Option<String> {
     let query = path.split(|byte| *byte == b'?').nth(1)?;

@@ -151,25 +151,36 @@ impl Headers {
         self.text("content-length")?.parse().ok()
     }
 
-    /// Whether the body behind these headers, or its length, is covered by a digest or a signature, and so has to stay as it is.
+    /// Whether the body behind these headers, or its length, is covered by a digest or a signature, and so should stay as it is.
     pub(crate) fn signed(&self) -> bool {
+        self.signature().is_some() || self.digests().next().is_some()
+    }
+
+    /// The header with a signature of the body, which an amended body would break.
+    pub(crate) fn signature(&self) -> Option<&'static str> {
         /// A presigned URL.
         const QUERY: &[u8] = b"X-Amz-Signature=";
-        const DIGESTS: [&str; 8] = [
+        const SIGNATURES: [&str; 4] = [
             "signature-input",
-            "content-digest",
-            "digest",
-            "content-md5",
-            "repr-digest",
             "x-amz-content-sha256",
             "x-hub-signature-256",
             "x-signature",
         ];
-        let authorization = self.get("authorization").unwrap_or_default();
         let path = self.get(":path").unwrap_or_default();
-        authorization.starts_with(b"AWS4-")
-            || path.windows(QUERY.len()).any(|at| at == QUERY)
-            || DIGESTS.iter().any(|d| self.get(d).is_some())
+        let authorization = self.get("authorization").unwrap_or_default();
+        if authorization.starts_with(b"AWS4-") {
+            return Some("authorization");
+        }
+        if path.windows(QUERY.len()).any(|at| at == QUERY) {
+            return Some(":path");
+        }
+        SIGNATURES.into_iter().find(|name| self.get(name).is_some())
+    }
+
+    /// The headers with a digest of the body.
+    pub(crate) fn digests(&self) -> impl Iterator<Item = &'static str> {
+        const DIGESTS: [&str; 4] = ["content-digest", "digest", "content-md5", "repr-digest"];
+        DIGESTS.into_iter().filter(|name| self.get(name).is_some())
     }
 
     /// Whether the body behind these headers is compressed, or encoded otherwise.

@@ -95,6 +95,8 @@ pub(crate) struct Version {
     pub(crate) endpoints: u32,
     /// Whether the proxy has a route for it. Without one, its requests go on without a version.
     pub(crate) routed: bool,
+    /// The name that its servers want for the model, if it was given.
+    pub(crate) served_name: Option<Rc<str>>,
     /// Whether its sessions have an alternative: it may be picked, and another version as well.
     pub(crate) has_others: bool,
 }
@@ -322,6 +324,9 @@ fn versions(plan: &ModelPlan, first_number: usize) -> Vec<Version> {
             .unrouted
             .iter()
             .any(|unrouted| unrouted.as_str() == name),
+        served_name: plan.served_names.iter().find_map(|(version, served)| {
+            (version.as_str() == name).then(|| served.as_str().into())
+        }),
         has_others: false,
     };
     (first_number..).zip(known).map(version).collect()

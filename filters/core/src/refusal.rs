@@ -87,6 +87,11 @@ pub enum Refusal {
     },
     /// The body is compressed, so it cannot be read and priced.
     BodyEncoded,
+    /// The request has to be rewritten, and its body is signed.
+    BodySigned {
+        /// The header with the signature.
+        header: &'static str,
+    },
     /// A header is given more than once with different values.
     HeaderDisagrees {
         /// The header.
@@ -229,6 +234,7 @@ impl Refusal {
             Self::BodyEncoded => {
                 Outcome(415, "unsupported_content_encoding", "headgate_body_encoded")
             }
+            Self::BodySigned { .. } => Outcome(400, "signed_body", "headgate_signed_body"),
             Self::HeaderDisagrees { .. } => Outcome(400, "duplicate_header", "headgate_bad_header"),
             Self::HeaderInvalid { .. } => Outcome(400, "invalid_header", "headgate_bad_header"),
             Self::OverBudget(_) => Outcome(429, "rate_limit_exceeded", "headgate_over_budget"),
@@ -277,6 +283,7 @@ impl Refusal {
             Self::VersionNotFound { .. } | Self::VersionNotReady { .. } => Some("x-model-version"),
             Self::Body(error) => error.field(),
             Self::BodyEncoded => Some("content-encoding"),
+            Self::BodySigned { header } => Some(header),
             Self::HeaderDisagrees { name } | Self::HeaderInvalid { name, .. } => Some(name),
             Self::CostExceedsCapacity(shortfall) => Some(shortfall.costs.param),
             _ => None,

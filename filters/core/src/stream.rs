@@ -506,25 +506,33 @@ impl Reading {
             waited: true,
         };
         let mut decision = decide(vm, host, request);
-        if let Decision::Forward(effects, ticket) = &mut decision
-            && let Some(splice) = self.scanner.usage_option()
-            && ticket.admitted.requests_usage()
-            && !self.headers.signed()
-            && !vm.usage_refusals.contains(&ticket.served())
-        {
-            ticket.usage_requested = true;
-            effects.push(self.amend(splice));
+        if let Decision::Forward(effects, ticket) = &mut decision {
+            let mut splices = match ticket.rename.take() {
+                Some(name) => self.scanner.renaming(&name),
+                None => Vec::new(),
+            };
+            if let Some(splice) = self.scanner.usage_option()
+                && ticket.admitted.requests_usage()
+                && !self.headers.signed()
+                && !vm.usage_refusals.contains(&ticket.served())
+            {
+                ticket.usage_requested = true;
+                splices.push(splice);
+            }
+            if !splices.is_empty() {
+                splices.sort_by_key(|splice| splice.at);
+                effects.push(self.amend(splices));
+            }
         }
         decision
     }
 
-    /// Amends the request so that its stream reports usage.
-    fn amend(&self, splice: Splice) -> Effect {
-        let amended = |length: u64| {
-            let inserted = length.saturating_add(splice.insert.len() as u64);
-            inserted.saturating_sub(splice.remove)
-        };
-        Effect::AmendRequestBody(splice, self.headers.content_length().map(amended))
+    /// Amends the body of the request.
+    #[inline(never)]
+    fn amend(&self, splices: Vec<Splice>) -> Effect {
+        let length = self.headers.content_length();
+        let length = length.map(|length| Splice::length_after(&splices, length));
+        Effect::AmendRequestBody(splices, length)
     }
 
     fn refuse(&self, vm: &mut Vm, host: &dyn Host, refusal: Box<Refusal>) -> Decision {

@@ -158,6 +158,15 @@ impl BodyScanner {
         }
     }
 
+    /// The changes that put another name in the place of the model's, in a complete body that is JSON; none for other bodies.
+    #[must_use]
+    pub fn renaming(&self, name: &str) -> Vec<Splice> {
+        match &self.0 {
+            Scanner::Json(scanner) => scanner.renaming(name),
+            _ => Vec::new(),
+        }
+    }
+
     /// The facts of the complete body, or of a part for which [`Self::decided`] is true. They are handed over, so call it once.
     ///
     /// # Errors

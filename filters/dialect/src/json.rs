@@ -75,14 +75,14 @@ pub(crate) trait Sink {
     fn close(&mut self, at: u64) -> Result<(), JsonError>;
     /// A key, decoded. A key longer than 32 bytes arrives as an empty one.
     fn key(&mut self, key: &[u8]);
-    /// A string value begins. Returns the part of it that the sink wants.
-    fn begin_string(&mut self) -> Result<WantedPart, JsonError>;
+    /// A string value begins. Its quote is at this byte of the document. Returns the part of it that the sink wants.
+    fn begin_string(&mut self, at: u64) -> Result<WantedPart, JsonError>;
     /// More bytes of a string whose length is wanted. Not 0.
     fn length(&mut self, bytes: u64);
     /// A part of the string, decoded: whole UTF-8 characters, not empty.
     fn text(&mut self, text: &[u8]);
-    /// The string value ends. Not called if nothing of it is wanted.
-    fn end_string(&mut self) -> Result<(), JsonError>;
+    /// The string value ends. Not called if nothing of it is wanted. `end` is the offset of the first byte after it.
+    fn end_string(&mut self, end: u64) -> Result<(), JsonError>;
     /// Any other value. `end` is the offset of the first byte after it.
     fn scalar(&mut self, scalar: Scalar, end: u64) -> Result<(), JsonError>;
 }
@@ -287,7 +287,7 @@ impl Json {
             b'"' => {
                 self.wanted = match self.skips() {
                     true => WantedPart::Nothing,
-                    false => sink.begin_string()?,
+                    false => sink.begin_string(self.offset + at as u64)?,
                 };
                 self.in_key = false;
                 self.state = State::Text;

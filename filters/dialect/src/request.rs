@@ -23,7 +23,7 @@ mod sink;
 mod stream_options;
 
 use crate::body::{Body, BodyError, Limits};
-use crate::json::{Json, JsonError, lookup};
+use crate::json::{Json, JsonError, lookup, push_string};
 use field::{Container, Field};
 use reader::BodyReader;
 pub use stream_options::Splice;
@@ -134,6 +134,20 @@ impl RequestScanner {
             true => self.reader.stream_options.splice(),
             false => None,
         }
+    }
+
+    /// The changes that put another name in the place of the model's; none if the body does not name the model.
+    pub(crate) fn renaming(&self, name: &str) -> Vec<Splice> {
+        let mut quoted = Vec::with_capacity(name.len() + 2);
+        push_string(&mut quoted, name);
+        let quoted = String::from_utf8_lossy(&quoted).into_owned();
+        let places = self.reader.model_places.iter();
+        let splice = |(from, to): &(u64, u64)| Splice {
+            at: *from,
+            remove: to - from,
+            insert: quoted.clone().into(),
+        };
+        places.map(splice).collect()
     }
 
     /// The facts of the complete body. They are handed over, so call it once.

@@ -57,9 +57,9 @@ fn perform_effect<P: Proxy>(proxy: &P, counts: &mut PendingCounts, effect: Effec
             "remove a response header",
             proxy.remove_header(Message::Response, &name),
         ),
-        Effect::AmendRequestBody(splice, length) => (
+        Effect::AmendRequestBody(splices, length) => (
             "amend the request body",
-            amend_request_body(proxy, &splice, length),
+            amend_request_body(proxy, &splices, length),
         ),
         Effect::ReplaceResponseBody(bytes) => (
             "replace a part of the response body",
@@ -79,12 +79,12 @@ fn perform_effect<P: Proxy>(proxy: &P, counts: &mut PendingCounts, effect: Effec
 #[inline(never)]
 fn amend_request_body<A: Actions>(
     proxy: &A,
-    splice: &Splice,
+    splices: &[Splice],
     length: Option<u64>,
 ) -> Result<(), Refused> {
     let body = proxy.request_body()?;
     // A splice outside the body does not belong to it: forward the body unchanged.
-    let Some(amended) = splice.apply(&body) else {
+    let Some(amended) = Splice::apply_all(splices, &body) else {
         return Ok(());
     };
     proxy.replace_body(Message::Request, &amended)?;

@@ -69,6 +69,9 @@ impl Refusal {
             Self::BodyEncoded => {
                 "the request body is compressed (`content-encoding`); send it uncompressed".into()
             }
+            Self::BodySigned { header } => format!(
+                "the servers of this model know it by another name, and the body is signed (`{header}`); send it unsigned, or name the model as its servers do"
+            ),
             Self::HeaderDisagrees { name } => format!(
                 "the header `{name}` is given more than once with different values; give it once"
             ),

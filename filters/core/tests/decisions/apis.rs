@@ -1,11 +1,11 @@
 //! Every API: what it is charged, where it goes, and how it is refused.
 
-use headgate_core::effects::{Effect, Flow, Step};
+use headgate_core::effects::{Effect, Flow, Splice, Step};
 use headgate_core::headers::Headers;
 use headgate_core::stream::Stream;
 
 use crate::proxy::{
-    Proxy, SECOND, counted, one_model, reply, reply_header, request_header, text, tokens,
+    Proxy, SECOND, counted, one_model, removed, reply, reply_header, request_header, text, tokens,
 };
 
 const CAPACITY: u64 = 1_000_000;
@@ -610,4 +610,89 @@ fn unknown_paths_follow_the_policy() {
     let (_, step) = post(&mut proxy, "/v1/own", &[("x-model", "m")], &bytes);
     assert_eq!(reply(&step).status, 404);
     assert_eq!(counted(&step.effects, "unused"), 0);
+}
+
+/// Model `m`, whose servers of v1 want `Org/M 1`.
+fn served_as() -> Proxy {
+    let config = one_model(&tokens(CAPACITY, "1", ""));
+    Proxy::new(&config.replace(
+        r#""names":["Org/M"]"#,
+        r#""names":["Org/M"],"servedNames":{"v1":"Org/M 1"}"#,
+    ))
+}
+
+/// The body that is sent on, and its length.
+fn amended(step: &Step, body: &str) -> Option<(String, Option<u64>)> {
+    step.effects.iter().find_map(|effect| match effect {
+        Effect::AmendRequestBody(splices, length) => {
+            let body = Splice::apply_all(splices, body.as_bytes()).unwrap();
+            Some((String::from_utf8(body).unwrap(), *length))
+        }
+        _ => None,
+    })
+}
+
+#[test]
+fn a_request_names_the_model_as_its_servers_do() {
+    let mut proxy = served_as();
+    let path = "/v1/chat/completions";
+    let body = r#"{"messages":[],"stream":true,"model": "Or\u0067/M" }"#;
+    let length = body.len().to_string();
+    let headers = [
+        ("content-length", &*length),
+        ("content-digest", "sha-256=:x:"),
+    ];
+    let (_, step) = post(&mut proxy, path, &headers, body);
+    let renamed = r#"{"messages":[],"stream":true,"model": "Org/M 1" }"#;
+    assert_eq!(
+        amended(&step, body),
+        Some((renamed.to_owned(), Some(renamed.len() as u64)))
+    );
+    assert!(removed(&step, "content-digest"));
+    // Together with the option for usage, in one replacement.
+    let (_, step) = post(&mut proxy, path, &headers[..1], body);
+    let both = r#"{"stream_options":{"include_usage":true},"messages":[],"stream":true,"model": "Org/M 1" }"#;
+    assert_eq!(
+        amended(&step, body),
+        Some((both.to_owned(), Some(both.len() as u64)))
+    );
+    // Named as its servers do.
+    let same = r#"{"messages":[],"model":"Org/M 1"}"#;
+    let (_, step) = post(&mut proxy, path, &[], same);
+    assert_eq!(request_header(&step, "x-model"), Some("m"));
+    assert_eq!(amended(&step, same), None);
+    for header in ["signature-input", "x-amz-content-sha256"] {
+        let (_, step) = post(&mut proxy, path, &[(header, "x")], body);
+        assert_eq!(
+            reply_header(reply(&step), "x-headgate-reason"),
+            Some("signed_body")
+        );
+        assert!(text(reply(&step)).contains(header));
+    }
+}
+
+#[test]
+fn a_path_names_the_model_as_its_servers_do() {
+    for (path, renamed) in [
+        (
+            "/openai/deployments/Org%2FM/chat/completions?api-version=1",
+            "/openai/deployments/Org%2FM%201/chat/completions?api-version=1",
+        ),
+        (
+            "/v1beta/models/m:generateContent?alt=sse&key=a",
+            "/v1beta/models/Org%2FM%201:generateContent?alt=sse&key=a",
+        ),
+        (
+            "/v2/models/m/versions/v1/infer",
+            "/v2/models/Org%2FM%201/versions/v1/infer",
+        ),
+        (
+            "/openai/v1/models/m:predict",
+            "/openai/v1/models/Org%2FM%201:predict",
+        ),
+    ] {
+        let (_, step) = post(&mut served_as(), path, &[], r#"{"inputs":[]}"#);
+        assert_eq!(request_header(&step, ":path"), Some(renamed), "{path}");
+        assert_eq!(amended(&step, ""), None);
+    }
 }

@@ -1,6 +1,6 @@
 //! Streamed requests that are amended to report usage.
 
-use headgate_core::effects::{Effect, Step};
+use headgate_core::effects::{Effect, Splice, Step};
 use headgate_core::headers::Headers;
 use headgate_core::stream::Stream;
 
@@ -22,8 +22,8 @@ fn proxy(more: &str) -> Proxy {
 /// The request body as it is sent on, and its announced length.
 fn amended(step: &Step, body: &str) -> Option<(String, Option<u64>)> {
     step.effects.iter().find_map(|effect| match effect {
-        Effect::AmendRequestBody(splice, length) => {
-            let body = splice.apply(body.as_bytes()).unwrap();
+        Effect::AmendRequestBody(splices, length) => {
+            let body = Splice::apply_all(splices, body.as_bytes()).unwrap();
             Some((String::from_utf8(body).unwrap(), *length))
         }
         _ => None,

@@ -153,12 +153,12 @@ impl Sink for Found {
         Err(JsonError::Refused)
     }
     fn key(&mut self, _: &[u8]) {}
-    fn begin_string(&mut self) -> Result<WantedPart, JsonError> {
+    fn begin_string(&mut self, _: u64) -> Result<WantedPart, JsonError> {
         Err(JsonError::Refused)
     }
     fn length(&mut self, _: u64) {}
     fn text(&mut self, _: &[u8]) {}
-    fn end_string(&mut self) -> Result<(), JsonError> {
+    fn end_string(&mut self, _: u64) -> Result<(), JsonError> {
         Err(JsonError::Refused)
     }
     fn scalar(&mut self, scalar: Scalar, _: u64) -> Result<(), JsonError> {

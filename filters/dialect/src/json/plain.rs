@@ -206,7 +206,7 @@ mod tests {
             Ok(())
         }
         fn key(&mut self, _: &[u8]) {}
-        fn begin_string(&mut self) -> Result<WantedPart, JsonError> {
+        fn begin_string(&mut self, _: u64) -> Result<WantedPart, JsonError> {
             Ok(WantedPart::Text)
         }
         fn length(&mut self, _: u64) {}
@@ -214,7 +214,7 @@ mod tests {
             assert!(!text.is_empty());
             self.0.extend_from_slice(text);
         }
-        fn end_string(&mut self) -> Result<(), JsonError> {
+        fn end_string(&mut self, _: u64) -> Result<(), JsonError> {
             Ok(())
         }
         fn scalar(&mut self, _: Scalar, _: u64) -> Result<(), JsonError> {

@@ -70,7 +70,7 @@ impl Json {
             match stop {
                 None => return Ok(end),
                 Some(b'"') => {
-                    self.end_text(sink)?;
+                    self.end_text(end, sink)?;
                     return Ok(end + 1);
                 }
                 Some(b'\\') => {
@@ -172,14 +172,14 @@ impl Json {
         }
     }
 
-    fn end_text(&mut self, sink: &mut dyn Sink) -> Result<(), JsonError> {
+    fn end_text(&mut self, at: usize, sink: &mut dyn Sink) -> Result<(), JsonError> {
         if self.in_key {
             let key = self.key;
             self.end_key(key.get(..self.key_len).unwrap_or_default(), sink);
             return Ok(());
         }
         if self.wanted != WantedPart::Nothing {
-            sink.end_string()?;
+            sink.end_string(self.offset + at as u64 + 1)?;
         }
         self.value_done();
         Ok(())

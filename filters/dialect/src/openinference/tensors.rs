@@ -260,7 +260,7 @@ impl Sink for Reader {
         };
     }
 
-    fn begin_string(&mut self) -> Result<WantedPart, JsonError> {
+    fn begin_string(&mut self, _: u64) -> Result<WantedPart, JsonError> {
         self.in_datatype = self.field == Field::Datatype;
         match (self.path.at(), self.field) {
             (Some(Place::Root), _) => Err(JsonError::Refused),
@@ -289,7 +289,7 @@ impl Sink for Reader {
         }
     }
 
-    fn end_string(&mut self) -> Result<(), JsonError> {
+    fn end_string(&mut self, _: u64) -> Result<(), JsonError> {
         Ok(())
     }
 

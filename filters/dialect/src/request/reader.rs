@@ -64,6 +64,9 @@ pub(super) struct BodyReader {
     /// The field that the last key named.
     pub(super) field: Field,
     pub(super) reading: Reading,
+    /// Where the current string begins, and the places of the model's name in the document.
+    pub(super) string_at: u64,
+    pub(super) model_places: Vec<(u64, u64)>,
     /// The short string, and whether it is longer than the limit.
     pub(super) short: Vec<u8>,
     pub(super) too_long: bool,
@@ -114,6 +117,8 @@ impl BodyReader {
             path: Path::new(Container::Root),
             field: Field::Ignored,
             reading: Reading::Text,
+            string_at: 0,
+            model_places: Vec::new(),
             short: Vec::new(),
             too_long: false,
             error: None,

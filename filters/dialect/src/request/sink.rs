@@ -2,6 +2,9 @@
 
 use super::field::{Container, Field, Name};
 use super::reader::{BodyReader, Reading};
+
+/// Most places of the model's name that are kept.
+const MAX_PLACES: usize = 8;
 use crate::body::BodyError;
 use crate::json::{Decimal, JsonError, Kind, Scalar, Sink, WantedPart};
 
@@ -28,7 +31,8 @@ impl Sink for BodyReader {
         }
     }
 
-    fn begin_string(&mut self) -> Result<WantedPart, JsonError> {
+    fn begin_string(&mut self, at: u64) -> Result<WantedPart, JsonError> {
+        self.string_at = at;
         let wanted = self.string_begins();
         self.accepted(wanted)
     }
@@ -55,7 +59,11 @@ impl Sink for BodyReader {
         }
     }
 
-    fn end_string(&mut self) -> Result<(), JsonError> {
+    fn end_string(&mut self, end: u64) -> Result<(), JsonError> {
+        // A key that is given more often is sent on as it is there.
+        if self.target() == Field::Name(Name::Model) && self.model_places.len() < MAX_PLACES {
+            self.model_places.push((self.string_at, end));
+        }
         let ended = self.string_ends();
         self.accepted(ended)
     }

@@ -3,29 +3,44 @@
 //! The amendment is one splice, found while the body is read. A request that already says something else about usage is
 //! sent on unchanged.
 
+use std::borrow::Cow;
+
 /// A replacement of bytes in a request body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Splice {
     /// Offset of the first byte that is replaced.
     pub at: u64,
     /// The number of bytes that are removed there.
     pub remove: u64,
     /// The text that is inserted instead.
-    pub insert: &'static str,
+    pub insert: Cow<'static, str>,
 }
 
 impl Splice {
-    /// The body after the replacement; `None` if the splice lies outside of the body.
+    /// The body after these replacements, in the order of their places; `None` if one lies outside of the body or before the end of
+    /// another.
     #[must_use]
-    pub fn apply(&self, body: &[u8]) -> Option<Vec<u8>> {
-        let at = usize::try_from(self.at).ok()?;
-        let (before, rest) = body.split_at_checked(at)?;
-        let after = rest.get(usize::try_from(self.remove).ok()?..)?;
-        let mut out = Vec::with_capacity(before.len() + self.insert.len() + after.len());
-        out.extend_from_slice(before);
-        out.extend_from_slice(self.insert.as_bytes());
-        out.extend_from_slice(after);
+    pub fn apply_all(splices: &[Self], body: &[u8]) -> Option<Vec<u8>> {
+        let inserted: usize = splices.iter().map(|splice| splice.insert.len()).sum();
+        let mut out = Vec::with_capacity(body.len() + inserted);
+        let mut copied = 0;
+        for splice in splices {
+            let at = usize::try_from(splice.at).ok()?;
+            out.extend_from_slice(body.get(copied..at)?);
+            out.extend_from_slice(splice.insert.as_bytes());
+            copied = at.checked_add(usize::try_from(splice.remove).ok()?)?;
+        }
+        out.extend_from_slice(body.get(copied..)?);
         Some(out)
+    }
+
+    /// The length of a body of this length after these replacements.
+    #[must_use]
+    pub fn length_after(splices: &[Self], length: u64) -> u64 {
+        splices.iter().fold(length, |length, splice| {
+            let longer = length.saturating_add(splice.insert.len() as u64);
+            longer.saturating_sub(splice.remove)
+        })
     }
 }
 
@@ -97,13 +112,13 @@ impl StreamOptions {
         if self.unchanged || self.given > 1 || self.include_given > 1 {
             return None;
         }
-        let insert = |at, insert| Splice {
+        let insert = |at, insert: &'static str| Splice {
             at,
             remove: 0,
-            insert,
+            insert: insert.into(),
         };
-        Some(match (self.replace, self.given, self.members) {
-            (Some(replace), _, _) => replace,
+        Some(match (&self.replace, self.given, self.members) {
+            (Some(replace), _, _) => replace.clone(),
             (None, 0, _) => insert(self.document, OPTIONS),
             (None, _, 0) => insert(self.object, ONLY_MEMBER),
             (None, _, _) => insert(self.object, MEMBER),
@@ -117,6 +132,6 @@ fn replacement(literal: &str, end: u64, insert: &'static str) -> Splice {
     Splice {
         at: end.saturating_sub(remove),
         remove,
-        insert,
+        insert: insert.into(),
     }
 }

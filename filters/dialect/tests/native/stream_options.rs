@@ -1,7 +1,7 @@
 //! Requests that are amended to request usage, limits that mean "none", and conversations that start with a picture.
 
 use crate::golden::{EMBEDDINGS, chat, completions, endpoint};
-use headgate_dialect::{Body, BodyScanner, Endpoint, Limits};
+use headgate_dialect::{Body, BodyScanner, Endpoint, Limits, Splice};
 use serde_json::Value;
 
 fn scan(endpoint: &Endpoint, body: &str, portion: usize) -> (Body, BodyScanner) {
@@ -18,7 +18,7 @@ fn amended(body: &str) -> Option<String> {
     let splice = |portion| scan(chat(), body, portion).1.usage_option();
     let splices = [1, 2, 3, 7, usize::MAX].map(splice);
     assert!(splices.iter().all(|s| *s == splices[0]), "{body}");
-    let body = splices[0]?.apply(body.as_bytes()).unwrap();
+    let body = Splice::apply_all(&[splices[0].clone()?], body.as_bytes()).unwrap();
     Some(String::from_utf8(body).unwrap())
 }
 

@@ -69,7 +69,7 @@ impl Sink for Reader {
         }
     }
 
-    fn begin_string(&mut self) -> Result<WantedPart, JsonError> {
+    fn begin_string(&mut self, _: u64) -> Result<WantedPart, JsonError> {
         self.begin_value(None);
         let (reading, want) = match self.target() {
             Field::Text(text) | Field::String(text) | Field::Verbatim(text) => {
@@ -135,7 +135,7 @@ impl Sink for Reader {
         }
     }
 
-    fn end_string(&mut self) -> Result<(), JsonError> {
+    fn end_string(&mut self, _: u64) -> Result<(), JsonError> {
         let word = self.keyword.get(..self.keyword_len).unwrap_or_default();
         match (self.reading, word) {
             (Reading::Keyword(Keyword::Kind), b"error") => self.set_error(),
