@@ -67,6 +67,7 @@ fn base_alone(model: &PlannedModel) -> ModelPlan {
     ModelPlan {
         names: plan.names.clone(),
         default_max_tokens: plan.default_max_tokens,
+        served_names: plan.served_names.clone(),
         unrouted: plan.unrouted.clone(),
         base,
         ..ModelPlan::default()

@@ -181,6 +181,8 @@ pub mod reason {
     pub const INVALID_NAME: &str = "InvalidName";
     /// A client name that another model has.
     pub const NAME_CLAIMED: &str = "NameClaimed";
+    /// The annotation `headgate.dev/served-name` cannot be used.
+    pub const INVALID_SERVED_NAME: &str = "InvalidServedName";
     /// An annotation that is not a number of tokens.
     pub const INVALID_MAX_TOKENS: &str = "InvalidMaxTokens";
     /// The default of `max_tokens` is the model's context window, and no carrier gives its length.

@@ -228,6 +228,7 @@ fn plan_model(
             unrouted: Vec::new(),
             on_base_lost: model.on_base_lost,
             default_max_tokens: model.default_max_tokens,
+            served_names: model.served_names.clone(),
             canaries: canaries
                 .iter()
                 .zip(&percents)

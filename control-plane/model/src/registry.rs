@@ -8,6 +8,7 @@ mod draft;
 mod max_tokens;
 mod merge;
 mod names;
+mod served_names;
 mod stored_base;
 mod upstream;
 
@@ -53,6 +54,8 @@ pub struct Model {
     pub names: Vec<String>,
     /// The `max_tokens` of a request that names none.
     pub default_max_tokens: DefaultMaxTokens,
+    /// The names that the servers of a version want for it.
+    pub served_names: BTreeMap<Version, String>,
     /// Carriers that own a version, oldest first.
     pub members: Vec<Member>,
     /// Every carrier that names the model, including those whose versions all belong to other carriers.
@@ -310,6 +313,7 @@ fn build_model(
         names,
         declared_names: names::declared(&drafts),
         default_max_tokens: max_tokens::of_model(id, &drafts, &record.spec, findings),
+        served_names: served_names::of_model(&drafts, findings),
         carriers: carriers.collect(),
         members: merge::members(id, drafts, &memory, keys, findings),
         memory,

@@ -6,6 +6,7 @@ mod carriers;
 mod fixtures;
 mod max_tokens;
 mod merging;
+mod served_names;
 mod table;
 mod upstreams;
 mod weights;

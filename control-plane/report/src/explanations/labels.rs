@@ -221,6 +221,12 @@ pub(super) const ROWS: &[Explanation] = &[
         "Set the annotation on another carrier, or remove the name from the ServedModel.",
     ),
     row(
+        reason::INVALID_SERVED_NAME,
+        WARNING,
+        "The annotation `headgate.dev/served-name` is empty or too long.",
+        "Correct it with the command in the message.",
+    ),
+    row(
         reason::INVALID_MAX_TOKENS,
         WARNING,
         "An annotation is not a number of tokens.",
