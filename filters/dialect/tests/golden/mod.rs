@@ -6,6 +6,7 @@ pub(crate) mod case;
 pub(crate) mod corpus;
 pub(crate) mod embeddings;
 pub(crate) mod forms;
+pub(crate) mod parts;
 pub(crate) mod requests;
 
 use headgate_dialect::{Body, BodyError, Endpoint, Label, Limits, Observed};
@@ -37,6 +38,7 @@ pub(crate) fn endpoints() -> impl Iterator<Item = &'static Endpoint> {
 pub(crate) fn answers() -> Vec<case::Case> {
     let mut cases = corpus::cases();
     cases.extend(answers::cases());
+    cases.extend(parts::cases());
     cases.extend(forms::cases());
     cases.extend(embeddings::answers());
     cases
