@@ -3,6 +3,7 @@
 use headgate_contract::names;
 use headgate_dialect::{Label, Output, UsageScanner};
 
+use crate::cost::Work;
 use crate::decision::Ticket;
 use crate::effects::Effect;
 use crate::headers::Headers;
@@ -296,7 +297,12 @@ fn count_tokens(
     let Some(charge) = ticket.admitted.charges.first() else {
         return;
     };
-    let (input, output) = charge.used_tokens(used);
+    let Work {
+        input,
+        output,
+        parts,
+        ..
+    } = charge.used_tokens(used);
     let mut observe = |name, value| {
         let render = || metrics::tokens(name, &ticket.model, ticket.version());
         let metric = metrics::of_series(ticket.series.as_ref(), name, "", render);
@@ -307,6 +313,14 @@ fn count_tokens(
     }
     if used.usage.is_some_and(|usage| usage.input.is_some()) {
         observe("input_tokens", input);
+    }
+    for (kind, tokens) in parts.named() {
+        if tokens > 0 {
+            let render = || metrics::token_parts(&ticket.model, ticket.version(), kind);
+            let series = ticket.series.as_ref();
+            let metric = metrics::of_series(series, "token_parts_total", kind, render);
+            effects.push(Effect::Count(metric, tokens));
+        }
     }
     if used.complete && charge.generates {
         let now = host.now();

@@ -7,7 +7,7 @@ use headgate_contract::{KeyPart, SettleOn};
 use headgate_dialect::{Costs, Passed};
 
 use crate::compiled::Limit;
-use crate::cost::{Pricing, Quote, Work, tokens_of_bytes};
+use crate::cost::{Parts, Pricing, Quote, Work, tokens_of_bytes};
 use crate::facts::{Facts, MaxTokens, single};
 use crate::headers::Headers;
 use crate::host::Host;
@@ -148,9 +148,10 @@ fn quote(limit: &Limit, request: &ReserveInput<'_>, input: u64) -> Quote {
             input,
             output: facts.n.saturating_mul(tokens),
             n: facts.n,
+            parts: Parts::default(),
         };
         let pricing = &limit.pricing;
-        pricing.quote(work, facts.temperature, request.percent)
+        pricing.announced(work, facts.temperature, request.percent)
     };
     let mut quoted = quote(match limit.pricing {
         Pricing::Tokens { .. } => max_tokens.tokens,

@@ -161,14 +161,22 @@ fn tokens() -> impl Strategy<Value = Value> {
         1 => (number(), number()),
     ];
     let weights = (
-        maybe("inputWeight", near(1)),
-        maybe("outputWeight", near(0)),
+        maybe("input", near(1)),
+        maybe("output", near(0)),
+        maybe("cachedInput", near(0.1)),
+        maybe("audio", near(1000)),
+    )
+        .prop_map(|(a, b, c, d)| {
+            Value::Object(object([a, b, c, d].into_iter().flatten().collect()))
+        });
+    let more = (
+        maybe("weights", weights),
         maybe("temperatureSensitivity", near(10)),
     );
-    (window, weights).prop_map(|((capacity, refill), (input, output, sensitivity))| {
+    (window, more).prop_map(|((capacity, refill), (weights, sensitivity))| {
         let mut fields = object(vec![("capacity", capacity), ("refillPerSecond", refill)]);
         fields.extend(
-            [input, output, sensitivity]
+            [weights, sensitivity]
                 .into_iter()
                 .flatten()
                 .map(|(k, v)| (k.to_owned(), v)),

@@ -117,21 +117,15 @@ fn tokens(t: Tokens) -> Result<super::Profile, String> {
     if t.capacity.millionths() == 0 || t.refill_per_second.millionths() == 0 {
         return Err("`tokens.capacity` and `tokens.refillPerSecond` must be greater than 0".into());
     }
-    within(
-        "tokens.inputWeight",
-        t.input_weight,
-        0,
-        1000 * Decimal::UNIT,
-    )?;
-    within(
-        "tokens.outputWeight",
-        t.output_weight,
-        0,
-        1000 * Decimal::UNIT,
-    )?;
-    if t.input_weight.millionths() == 0 && t.output_weight.millionths() == 0 {
+    for (class, weight) in t.weights.all() {
+        let field = || format!("tokens.weights.{class}");
+        weight.map_or(Ok(()), |weight| {
+            within(&field(), weight, 0, 1000 * Decimal::UNIT)
+        })?;
+    }
+    if t.weights.input.millionths() == 0 && t.weights.output.millionths() == 0 {
         return Err(
-            "`tokens.inputWeight` and `tokens.outputWeight` are both 0, so every request would be free: set one of them above 0"
+            "`tokens.weights.input` and `tokens.weights.output` are both 0, so most requests would be free: set one of them above 0"
                 .into(),
         );
     }

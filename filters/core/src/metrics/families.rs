@@ -138,6 +138,12 @@ pub const FAMILIES: &[Family] = &[
         "Generated tokens of a request, as settled.",
     ),
     counter(
+        "token_parts_total",
+        &["model", "version", "kind"],
+        "Tokens of `input_tokens` that the version reported as `cached_input`, `cache_write`, `input_audio` or `input_image`, and \
+         of `output_tokens` as `reasoning`, `output_audio` or `output_image`. A token is of one kind.",
+    ),
+    counter(
         "served_elsewhere_total",
         VERSION,
         "Answers from an endpoint of another version than the one picked.",

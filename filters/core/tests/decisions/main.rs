@@ -27,3 +27,4 @@ mod statistics;
 mod tags;
 mod tenants;
 mod usage_requests;
+mod weights;
