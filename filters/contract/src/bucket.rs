@@ -27,6 +27,8 @@ pub struct Bucket {
     pub name: BucketName,
     /// Attributes that partition the bucket; empty means one bucket for everybody.
     pub key: Vec<KeyPart>,
+    /// Whether it limits requests.
+    pub mode: Mode,
     /// Capacity and cost.
     pub profile: Profile,
     /// UTF-8 bytes per token: of the prompt before usage is known, and of a response that reports no usage. 0.25–64.
@@ -50,6 +52,25 @@ pub struct Bucket {
     pub max_client_wait: Duration,
     /// Number of active keys up to which no key evicts another. 64–16 777 216.
     pub max_keys: u32,
+}
+
+/// Whether a bucket limits requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// It refuses requests beyond its capacity.
+    #[default]
+    Enforce,
+    /// It refuses nothing. What it would have refused is counted as `would_limit`, and not charged to it.
+    Shadow,
+}
+
+impl Mode {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    fn is_enforce(&self) -> bool {
+        *self == Self::Enforce
+    }
 }
 
 /// An attribute that partitions a bucket.

@@ -10,8 +10,8 @@ use std::rc::Rc;
 
 use headgate_contract::{
     Bodies, BucketRule, ChargeAt, ConfigError, Decimal, DefaultMaxTokens, FailureCharge,
-    FilterConfig, KeyPart, ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure, Role,
-    SettleOn, Stages, Tagging, Unreadable, UsageReport, Version, names,
+    FilterConfig, KeyPart, Mode, ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure,
+    Role, SettleOn, Stages, Tagging, Unreadable, UsageReport, Version, names,
 };
 
 use crate::cost::{self, Pricing};
@@ -106,6 +106,8 @@ pub(crate) struct Limit {
     /// The versions that spend it; `None`: all.
     versions: Option<Vec<Version>>,
     pub(crate) key: Vec<KeyPart>,
+    /// It refuses nothing.
+    pub(crate) shadow: bool,
     pub(crate) pricing: Pricing,
     /// Millionths.
     pub(crate) bytes_per_token: u64,
@@ -414,6 +416,7 @@ fn limit(config: &BucketRule, rule: &Rule, model: &str, number: usize) -> Limit 
         bucket: bucket.name.as_str().to_owned(),
         versions: config.versions.clone(),
         key: bucket.key.clone(),
+        shadow: bucket.mode == Mode::Shadow,
         pricing: Pricing::new(&bucket.profile, model),
         bytes_per_token: bucket.bytes_per_token.millionths(),
         settle_on: bucket.settle_on,

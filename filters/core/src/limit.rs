@@ -1,4 +1,7 @@
 //! Reserve of a request: the price in every bucket, then all buckets or none. An admitted request carries what its settlement needs.
+//!
+//! A bucket in shadow mode is apart from the others: it is asked after they admitted the request, and each alone. So it is charged
+//! exactly what it would be charged if it were the only one, and the others do not notice it.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -42,8 +45,10 @@ pub(crate) struct ReserveInput<'a> {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) held: Reservations,
-    /// In the order of `held`.
+    /// In the order of `held`: first the buckets that limit requests, then those in shadow mode.
     pub(crate) charges: Vec<Charge>,
+    /// The buckets in shadow mode that would have refused the request.
+    pub(crate) would_limit: Vec<Rc<Limit>>,
 }
 
 /// The input of the reserve and of the settlement of one bucket.
@@ -86,7 +91,7 @@ impl From<Box<Refusal>> for Box<Denied> {
     }
 }
 
-/// Reserves in every bucket, or in none.
+/// Reserves in every bucket, or in none; in a bucket in shadow mode, if it has enough.
 pub(crate) fn reserve(
     vm: &mut Vm,
     limits: &[Rc<Limit>],
@@ -96,18 +101,23 @@ pub(crate) fn reserve(
 ) -> Result<Admitted, Box<Denied>> {
     let version = request.version.map(|version| &*version.name);
     let mut charges = Vec::with_capacity(limits.len());
-    for limit in limits {
-        if limit.is_for(version) {
-            charges.push(charge(limit, request, vm)?);
-        }
+    let applies = |limit: &&Rc<Limit>| limit.is_for(version);
+    for limit in limits.iter().filter(applies).filter(|l| !l.shadow) {
+        charges.push(charge(limit, request, vm)?);
     }
-    match vm
-        .ledger
-        .reserve(charges.iter().map(Charge::bucket_cost), now, host)
-    {
-        Ok(held) => Ok(Admitted { held, charges }),
-        Err(refused) => Err(denied(&charges, &refused, request.facts.endpoint.costs())),
+    let costs = charges.iter().map(Charge::bucket_cost);
+    let mut admitted = match vm.ledger.reserve(costs, now, host) {
+        Ok(held) => Admitted {
+            held,
+            charges,
+            would_limit: Vec::new(),
+        },
+        Err(refused) => return Err(denied(&charges, &refused, request.facts.endpoint.costs())),
+    };
+    for limit in limits.iter().filter(applies).filter(|l| l.shadow) {
+        admitted.reserve_in_shadow(limit, request, vm, now, host);
     }
+    Ok(admitted)
 }
 
 fn charge(
@@ -207,6 +217,11 @@ impl Charge {
         }
     }
 
+    /// Whether the response has to be read to settle it.
+    fn meters(&self) -> bool {
+        self.limit.meters() && !self.keeps
+    }
+
     /// Adds to the prompt. Returns the cells that this costs. (`semantic` has no price for a prompt: there, a further message costs as
     /// much as the first.)
     pub(crate) fn add_input(&mut self, passed: Passed) -> u64 {
@@ -256,17 +271,56 @@ impl Admitted {
         Self {
             held: Reservations::default(),
             charges: Vec::new(),
+            would_limit: Vec::new(),
         }
+    }
+
+    /// Reserves in a bucket in shadow mode. Whatever keeps that from succeeding would have refused the request.
+    #[inline(never)]
+    fn reserve_in_shadow(
+        &mut self,
+        limit: &Rc<Limit>,
+        request: &ReserveInput<'_>,
+        vm: &mut Vm,
+        now: u64,
+        host: &dyn Host,
+    ) {
+        if let Ok(charge) = charge(limit, request, vm) {
+            let costs = std::slice::from_ref(&charge).iter();
+            let costs = costs.map(Charge::bucket_cost);
+            if let Ok(held) = vm.ledger.reserve(costs, now, host) {
+                self.held.append(held);
+                self.charges.push(charge);
+                return;
+            }
+        }
+        self.would_limit.push(Rc::clone(limit));
     }
 
     /// Whether the response has to be read to settle.
     pub(crate) fn meters(&self) -> bool {
-        self.charges.iter().any(|c| c.limit.meters() && !c.keeps)
+        self.charges.iter().any(Charge::meters)
     }
 
-    /// Whether the upstream may be asked to report the usage of a stream: settlement needs it, and every bucket allows it.
+    /// Whether the response is read for buckets in shadow mode alone, while others apply too.
+    pub(crate) fn meters_only_in_shadow(&self) -> bool {
+        let others = || self.charges.iter().filter(|c| !c.limit.shadow);
+        others().next().is_some() && !others().any(Charge::meters) && self.meters()
+    }
+
+    /// Whether the upstream may be asked to report the usage of a stream: settlement needs it, and every bucket allows it. A bucket in
+    /// shadow mode forbids nothing that another one needs.
     pub(crate) fn requests_usage(&self) -> bool {
-        self.meters() && self.charges.iter().all(|c| c.limit.asks())
+        let needed = self.charges.iter().find(|c| c.meters());
+        needed.is_some_and(|needed| {
+            let mut asked = self.charges.iter();
+            asked.all(|c| c.limit.asks() || (c.limit.shadow && !needed.limit.shadow))
+        })
+    }
+
+    /// Whether a bucket has a balance that clients see.
+    pub(crate) fn has_balance(&self) -> bool {
+        self.charges.iter().any(|charge| !charge.limit.shadow)
     }
 
     /// The balances after the reserve, as response headers.
@@ -275,6 +329,7 @@ impl Admitted {
             .charges
             .iter()
             .zip(self.held.as_slice())
+            .filter(|(charge, _)| !charge.limit.shadow)
             .map(|(charge, reservation)| {
                 let balance = reservation.balance();
                 charge.status(balance.remaining, balance.limit, balance.reset_ns)

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::MAX_TOKENS;
 
 use super::{
-    Abandoned, BucketName, Decimal, Duration, KeyPart, OnContention, OnFailure, Semantic, SettleOn,
-    Tokens, Unreadable, UsageReport,
+    Abandoned, BucketName, Decimal, Duration, KeyPart, Mode, OnContention, OnFailure, Semantic,
+    SettleOn, Tokens, Unreadable, UsageReport,
 };
 
 /// A semantic token bucket.
@@ -26,6 +26,11 @@ pub(super) struct Bucket {
     /// Attributes that partition the bucket (`tenant`, `model`, `version`, `header:NAME`); empty means one bucket for everybody.
     #[cfg_attr(feature = "schema", schemars(length(max = super::MAX_PARTS), extend("x-kubernetes-list-type" = "set")))]
     key: Vec<KeyPart>,
+    /// `enforce`: the bucket refuses requests beyond its capacity. `shadow`: it reserves and settles as ever, but what it would
+    /// have refused passes, is not charged to it, and is counted as `would_limit`; its balance is not shown to clients.
+    /// Default `enforce`.
+    #[serde(default, skip_serializing_if = "Mode::is_enforce")]
+    mode: Mode,
     /// `tokens` counts tokens; `semantic` prices a request as a share of its own capacity, and so limits requests.
     profile: ProfileName,
     /// Required with `profile: tokens`.
@@ -222,6 +227,7 @@ impl TryFrom<Bucket> for super::Bucket {
         Ok(Self {
             name: raw.name,
             key: raw.key,
+            mode: raw.mode,
             profile,
             bytes_per_token: raw.bytes_per_token,
             max_debt: raw.max_debt,
@@ -246,6 +252,7 @@ impl From<super::Bucket> for Bucket {
         Self {
             name: b.name,
             key: b.key,
+            mode: b.mode,
             profile,
             tokens,
             semantic,

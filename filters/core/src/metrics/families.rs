@@ -57,7 +57,8 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "reserves_total",
         RULE_OUTCOME,
-        "Reserves by rule (`namespace/policy/bucket`) and outcome: `reserved`, `owed`, or the code of the refusal.",
+        "Reserves by rule (`namespace/policy/bucket`) and outcome: `reserved`, `owed`, `would_limit` (a bucket \
+         in `mode: shadow` would have refused the request), or the code of the refusal.",
     ),
     counter(
         "settlements_total",

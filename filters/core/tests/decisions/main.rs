@@ -23,6 +23,7 @@ mod scale;
 mod settle;
 mod settlements;
 mod settlements_semantic;
+mod shadow;
 mod statistics;
 mod tags;
 mod tenants;
