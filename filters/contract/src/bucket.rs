@@ -1,6 +1,7 @@
 //! A bucket: its key, its capacity, the cost of a request, and its settlement.
 
 mod failure;
+mod overrides;
 mod raw;
 mod weights;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub use self::failure::{Abandoned, FailureCharge, OnFailure};
+pub use self::overrides::{Override, OverrideCapacity};
 pub use self::weights::Weights;
 use crate::{BucketName, Decimal, Duration, HeaderName, ModelId};
 
@@ -31,6 +33,8 @@ pub struct Bucket {
     pub mode: Mode,
     /// Capacity and cost.
     pub profile: Profile,
+    /// Other capacities for some keys. At most 10 000.
+    pub overrides: Vec<Override>,
     /// UTF-8 bytes per token: of the prompt before usage is known, and of a response that reports no usage. 0.25–64.
     pub bytes_per_token: Decimal,
     /// How far settlement may drive the bucket below empty, in windows, 0–100. `None`: 10 windows, but at most the longer of

@@ -36,7 +36,8 @@ mod tenant;
 pub use apis::{Apis, OptionalApi, PathPrefix, UnknownEndpoints};
 pub use bucket::{
     Abandoned, Bucket, FailureCharge, KeyPart, Mode, ModelCapacity, OnContention, OnFailure,
-    Profile, Semantic, SettleOn, Tokens, Unreadable, UsageReport, Weights,
+    Override, OverrideCapacity, Profile, Semantic, SettleOn, Tokens, Unreadable, UsageReport,
+    Weights,
 };
 pub use cors::{Cors, OriginPattern};
 pub use decimal::Decimal;

@@ -264,6 +264,38 @@ impl Pricing {
         }
     }
 
+    /// With another capacity, in millionths of a token. Semantic pricing is scaled instead.
+    #[must_use]
+    pub(crate) fn with_capacity(mut self, millionths: u64) -> Self {
+        if let Self::Tokens { capacity, .. } = &mut self {
+            *capacity = millionths;
+        }
+        self
+    }
+
+    /// With a multiple of the capacity; `factor` is in millionths and above 0. Capacities are rounded down to whole millionths, but not
+    /// to 0.
+    #[must_use]
+    pub(crate) fn scaled(mut self, factor: u64) -> Self {
+        let scale = |value: &mut u64| {
+            let scaled = u128::from(*value) * u128::from(factor) / MILLION;
+            let least = (*value).min(1);
+            *value = u64::try_from(scaled).unwrap_or(u64::MAX).max(least);
+        };
+        match &mut self {
+            Self::Tokens { capacity, .. } => scale(capacity),
+            Self::Semantic {
+                min_capacity,
+                base_capacity,
+                ..
+            } => {
+                scale(min_capacity);
+                scale(base_capacity);
+            }
+        }
+        self
+    }
+
     /// The price of work that is announced: output may turn out to be reasoning, and is priced as the dearer of both.
     #[must_use]
     pub(crate) fn announced(&self, mut work: Work, temperature: u64, percent: u16) -> Quote {

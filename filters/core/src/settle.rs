@@ -316,7 +316,7 @@ impl Charge {
     }
 
     fn measured(&self, used: &Used, reserved: u64) -> u64 {
-        if !self.generates && matches!(self.limit.pricing, Pricing::Semantic { .. }) {
+        if !self.generates && matches!(self.pricing, Pricing::Semantic { .. }) {
             return reserved;
         }
         let reported = self.reported(used.usage);
@@ -389,7 +389,7 @@ impl Charge {
 
     /// The price of the prompt alone. `semantic` has none, so the reservation stands.
     fn prompt(&self, reserved: u64) -> u64 {
-        match self.limit.pricing {
+        match self.pricing {
             Pricing::Tokens { .. } => self.price(self.input, 0),
             Pricing::Semantic { .. } => reserved,
         }
@@ -414,10 +414,7 @@ impl Charge {
     }
 
     fn price_of(&self, work: Work) -> u64 {
-        let quote = self
-            .limit
-            .pricing
-            .quote(work, self.temperature, self.percent);
-        quote.cells(self.limit.rule.window())
+        let quote = self.pricing.quote(work, self.temperature, self.percent);
+        quote.cells(self.rule.window())
     }
 }

@@ -13,6 +13,7 @@ mod hops;
 mod limits;
 mod mesh;
 mod outages;
+mod overrides;
 mod pick;
 mod prompt;
 mod proxy;
