@@ -1,13 +1,17 @@
 //! A bucket: its key, its capacity, the cost of a request, and its settlement.
 
 mod failure;
+mod overrides;
 mod raw;
+mod weights;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::failure::{Abandoned, FailureCharge, OnFailure};
+pub use self::overrides::{Override, OverrideCapacity};
+pub use self::weights::Weights;
 use crate::{BucketName, Decimal, Duration, HeaderName, ModelId};
 
 /// Most parts of a key.
@@ -25,8 +29,12 @@ pub struct Bucket {
     pub name: BucketName,
     /// Attributes that partition the bucket; empty means one bucket for everybody.
     pub key: Vec<KeyPart>,
+    /// Whether it limits requests.
+    pub mode: Mode,
     /// Capacity and cost.
     pub profile: Profile,
+    /// Other capacities for some keys. At most 10 000.
+    pub overrides: Vec<Override>,
     /// UTF-8 bytes per token: of the prompt before usage is known, and of a response that reports no usage. 0.25–64.
     pub bytes_per_token: Decimal,
     /// How far settlement may drive the bucket below empty, in windows, 0–100. `None`: 10 windows, but at most the longer of
@@ -48,6 +56,25 @@ pub struct Bucket {
     pub max_client_wait: Duration,
     /// Number of active keys up to which no key evicts another. 64–16 777 216.
     pub max_keys: u32,
+}
+
+/// Whether a bucket limits requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Mode {
+    /// It refuses requests beyond its capacity.
+    #[default]
+    Enforce,
+    /// It refuses nothing. What it would have refused is counted as `would_limit`, and not charged to it.
+    Shadow,
+}
+
+impl Mode {
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde's signature
+    fn is_enforce(&self) -> bool {
+        *self == Self::Enforce
+    }
 }
 
 /// An attribute that partitions a bucket.
@@ -73,17 +100,14 @@ pub enum Profile {
     Semantic(Semantic),
 }
 
-/// `cost = (input_weight·prompt_tokens + output_weight·n·max_tokens) · temperature_factor`.
+/// `cost = (input·prompt_tokens + output·n·max_tokens) · temperature_factor`, with the prices `input` and `output` of `weights`.
+/// It is settled on the tokens of each class that the response reports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(extend("x-kubernetes-validations" = crate::rules::of(&[
     (
         "int(self.capacity * 1000000.0 + 0.5) * 1000 >= int(self.refillPerSecond * 1000000.0 + 0.5) && (int(self.capacity * 1000000.0 + 0.5) - 1) / 31622400 < int(self.refillPerSecond * 1000000.0 + 0.5)",
         "`capacity / refillPerSecond` is the time an empty bucket takes to fill: keep it between 1 ms and 366 days",
-    ),
-    (
-        "!(has(self.inputWeight) && self.inputWeight == 0.0 && has(self.outputWeight) && self.outputWeight == 0.0)",
-        "`inputWeight` and `outputWeight` are both 0, so every request would be free: set one of them above 0",
     ),
 ]))))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -94,14 +118,9 @@ pub struct Tokens {
     /// Tokens refilled per second. `capacity / refillPerSecond` is the window: 1 ms to 366 days.
     #[cfg_attr(feature = "schema", schemars(extend("minimum" = 0.000_001, "x-kubernetes-validations" = crate::rules::positive())))]
     pub refill_per_second: Decimal,
-    /// Price of a prompt token. Default 1.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    #[cfg_attr(feature = "schema", schemars(extend("maximum" = 1000)))]
-    pub input_weight: Decimal,
-    /// Price of a completion token. Default 1.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
-    #[cfg_attr(feature = "schema", schemars(extend("maximum" = 1000)))]
-    pub output_weight: Decimal,
+    /// The price of a token by its class. Default: every token costs 1.
+    #[serde(default, skip_serializing_if = "Weights::is_default")]
+    pub weights: Weights,
     /// `temperature_factor = clamp(1 + sensitivity·(temperature − 1), 0.1, 4)`. Default 0: temperature has no effect.
     #[serde(default, skip_serializing_if = "is_zero")]
     #[cfg_attr(feature = "schema", schemars(extend("maximum" = 10)))]

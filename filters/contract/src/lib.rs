@@ -35,8 +35,9 @@ mod tenant;
 
 pub use apis::{Apis, OptionalApi, PathPrefix, Realtime, UnknownEndpoints};
 pub use bucket::{
-    Abandoned, Bucket, FailureCharge, KeyPart, ModelCapacity, OnContention, OnFailure, Profile,
-    Semantic, SettleOn, Tokens, Unreadable, UsageReport,
+    Abandoned, Bucket, FailureCharge, KeyPart, Mode, ModelCapacity, OnContention, OnFailure,
+    Override, OverrideCapacity, Profile, Semantic, SettleOn, Tokens, Unreadable, UsageReport,
+    Weights,
 };
 pub use cors::{Cors, OriginPattern};
 pub use decimal::Decimal;

@@ -100,6 +100,18 @@ fn a_refusal_names_the_path_and_the_fix() {
             "keep it between 1 ms and 366 days",
         ),
         (
+            r#"{"buckets":[{"name":"a","key":[],"profile":"tokens","tokens":{"capacity":1,"refillPerSecond":1,"weights":{"input":0,"output":0,"audio":9}}}]}"#,
+            "buckets[0]: `tokens.weights.input` and `tokens.weights.output` are both 0",
+        ),
+        (
+            r#"{"buckets":[{"name":"a","key":[],"profile":"tokens","tokens":{"capacity":1,"refillPerSecond":1,"weights":{"cachedInput":1000.000001}}}]}"#,
+            "buckets[0]: `tokens.weights.cachedInput` is 1000.000001: write 0 to 1000",
+        ),
+        (
+            r#"{"buckets":[{"name":"a","key":[],"profile":"tokens","tokens":{"capacity":1,"refillPerSecond":1,"weights":{"cached":1}}}]}"#,
+            "buckets[0].tokens.weights.cached: unknown field `cached`",
+        ),
+        (
             r#"{"buckets":[{"name":"a","key":[],"profile":"semantic","semantic":{"fillRatio":0.1234567}}]}"#,
             "buckets[0].semantic.fillRatio: must have at most six digits",
         ),
@@ -460,5 +472,34 @@ fn configurations_for_different_filters_differ_only_in_stages_and_role() {
             ..config.clone()
         };
         assert_eq!(FilterConfig::parse(json.as_bytes()), Ok(expected));
+    }
+}
+
+#[test]
+fn weights_are_written_as_they_were_given() {
+    let policy = |weights: &str| {
+        format!(
+            r#"{{"buckets":[{{"name":"a","key":[],"profile":"tokens","tokens":{{"capacity":10,"refillPerSecond":1,"weights":{weights}}}}}]}}"#
+        )
+    };
+    for (given, kept) in [
+        (
+            r#"{"cachedInput":0.1,"output":4,"reasoning":4}"#,
+            Some(r#""weights":{"cachedInput":0.1,"output":4,"reasoning":4}"#),
+        ),
+        (r#"{"input":1,"output":1}"#, None),
+        ("{}", None),
+        // As much as its whole, but not by default.
+        (
+            r#"{"input":0,"audio":1}"#,
+            Some(r#""weights":{"input":0,"audio":1}"#),
+        ),
+    ] {
+        let spec: TokenBucketPolicySpec = parse_json(policy(given).as_bytes()).unwrap();
+        let written = serde_json::to_string(&spec).unwrap();
+        match kept {
+            Some(kept) => assert!(written.contains(kept), "{written}"),
+            None => assert!(!written.contains("weights"), "{written}"),
+        }
     }
 }

@@ -3,6 +3,7 @@
 use headgate_contract::names;
 use headgate_dialect::{Label, Output, UsageScanner};
 
+use crate::cost::Work;
 use crate::decision::Ticket;
 use crate::effects::Effect;
 use crate::evictions::Evictions;
@@ -136,6 +137,14 @@ impl Answer {
         !matches!(self.meter, Meter::Off)
     }
 
+    /// The basis of the settlement if the body had not been metered.
+    #[cold]
+    pub(crate) fn unmetered_basis(&self, host: &dyn Host) -> SettlementBasis {
+        let record = self.record.clone();
+        let meter = Meter::Off;
+        Self { record, meter }.basis(host)
+    }
+
     /// The basis of the settlement.
     #[inline(never)]
     pub(crate) fn basis(self, host: &dyn Host) -> SettlementBasis {
@@ -207,29 +216,35 @@ pub(crate) fn basis_of_unread_answer(
     record.basis()
 }
 
-/// Settles the reserve. Returns the counters to raise.
+/// Settles the reserve. Returns the counters to raise. `unmetered`: the basis of buckets that limit requests, if the answer was
+/// metered for buckets in shadow mode alone.
 pub(crate) fn settle(
     ticket: &mut Ticket,
     basis: &SettlementBasis,
+    unmetered: Option<&SettlementBasis>,
     vm: &mut Vm,
     host: &dyn Host,
 ) -> Vec<Effect> {
     let mut effects = Vec::with_capacity(8);
-    let elapsed = match basis {
-        SettlementBasis::Used(used) => {
-            count_tokens(ticket, used, vm, host, &mut effects);
-            None
-        }
-        SettlementBasis::Failed(_) => {
+    if let SettlementBasis::Used(used) = basis {
+        count_tokens(ticket, used, vm, host, &mut effects);
+    }
+    let unmetered = unmetered.unwrap_or(basis);
+    let failed = |basis: &SettlementBasis| matches!(basis, SettlementBasis::Failed(_));
+    let elapsed = (failed(basis) || failed(unmetered))
+        .then(|| {
             let took = host.now().saturating_sub(ticket.forwarded_ns);
             vm.rates.tokens(&ticket.served(), took)
-        }
-        _ => None,
-    };
+        })
+        .flatten();
     let held = std::mem::take(&mut ticket.admitted.held);
     let mut stands = true;
     let mut used = Vec::with_capacity(held.as_slice().len());
     for (charge, reservation) in ticket.admitted.charges.iter().zip(held.as_slice()) {
+        let basis = match charge.limit.shadow {
+            true => basis,
+            false => unmetered,
+        };
         let cells = charge.used(basis, reservation.cells(), elapsed);
         stands &= cells == reservation.cells();
         used.push(cells);
@@ -299,7 +314,12 @@ fn count_tokens(
     let Some(charge) = ticket.admitted.charges.first() else {
         return;
     };
-    let (input, output) = charge.used_tokens(used);
+    let Work {
+        input,
+        output,
+        parts,
+        ..
+    } = charge.used_tokens(used);
     let mut observe = |name, value| {
         let render = || metrics::tokens(name, &ticket.model, ticket.version());
         let metric = metrics::of_series(ticket.series.as_ref(), name, "", render);
@@ -311,7 +331,16 @@ fn count_tokens(
     if used.usage.is_some_and(|usage| usage.input.is_some()) {
         observe("input_tokens", input);
     }
-    if used.complete && charge.generates {
+    for (kind, tokens) in parts.named() {
+        if tokens > 0 {
+            let render = || metrics::token_parts(&ticket.model, ticket.version(), kind);
+            let series = ticket.series.as_ref();
+            let metric = metrics::of_series(series, "token_parts_total", kind, render);
+            effects.push(Effect::Count(metric, tokens));
+        }
+    }
+    // Other buckets are charged by this speed, too. They must not notice buckets in shadow mode.
+    if used.complete && charge.generates && !ticket.metered_only_in_shadow() {
         let now = host.now();
         let took = now.saturating_sub(ticket.forwarded_ns);
         let tokens = output.div_ceil(charge.n.max(1));

@@ -5,27 +5,30 @@
 //! A stream keeps only the [`Limit`]s that it has to settle, so a replaced configuration is freed.
 
 mod assigned;
+mod rules;
 
 use std::rc::Rc;
 
 use headgate_contract::{
-    Bodies, BucketRule, ChargeAt, ConfigError, Decimal, DefaultMaxTokens, FailureCharge,
-    FilterConfig, KeyPart, ModelId, ModelPlan, NamespaceConfig, OnContention, OnFailure, Role,
-    SettleOn, Stages, Tagging, Unreadable, UsageReport, Version, names,
+    Bodies, BucketRule, ChargeAt, ConfigError, DefaultMaxTokens, FailureCharge, FilterConfig,
+    KeyPart, Mode, ModelId, ModelPlan, NamespaceConfig, OnFailure, Role, SettleOn, Stages, Tagging,
+    Unreadable, UsageReport, Version, names,
 };
 
-use crate::cost::{self, Pricing};
+use crate::cost::Pricing;
 use crate::endpoint::ServedApis;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::hosts::Hosts;
-use crate::ledger::{self, Ledger, Rule, RuleSpec, WindowError};
+use crate::ledger::Rule;
 use crate::mesh::{CarrierVersions, OwnPod};
 use crate::outages::Target;
+use crate::overrides::Overrides;
 use crate::pick::Picker;
 use crate::scale::{ExpiringScale, ReceivedScales};
 
 use assigned::Assigned;
+use rules::{OpenBucket, open_rules};
 
 /// The active configuration of one filter.
 #[derive(Debug)]
@@ -101,11 +104,15 @@ pub(crate) struct Rules {
 pub(crate) struct Limit {
     /// Index of its counters.
     pub(crate) number: usize,
+    /// The rule of keys without an override of their own.
     pub(crate) rule: Rule,
+    pub(crate) overrides: Option<Rc<Overrides>>,
     pub(crate) bucket: String,
     /// The versions that spend it; `None`: all.
     versions: Option<Vec<Version>>,
     pub(crate) key: Vec<KeyPart>,
+    /// It refuses nothing.
+    pub(crate) shadow: bool,
     pub(crate) pricing: Pricing,
     /// Millionths.
     pub(crate) bytes_per_token: u64,
@@ -237,7 +244,7 @@ impl Namespace {
     fn new(
         name: String,
         config: NamespaceConfig,
-        rules: &[Rule],
+        rules: &[OpenBucket],
         received: &ReceivedScales,
         numbers: &mut Numbers,
     ) -> Self {
@@ -397,48 +404,16 @@ fn add_served_names<'p>(
     }
 }
 
-/// The ledger's rules of a namespace, in the order of its buckets.
-fn open_rules(
-    namespace: &str,
-    buckets: &[BucketRule],
-    host: &dyn Host,
-) -> Result<Vec<Rule>, ConfigError> {
-    let mut rules = Vec::with_capacity(buckets.len());
-    for (i, rule) in buckets.iter().enumerate() {
-        let path = || format!("namespaces.{namespace}.buckets[{i}].bucket");
-        let spec = spec(namespace, rule).map_err(|e| ConfigError::new(path(), e.to_string()))?;
-        let opened = Ledger::configure(vec![spec], host, host)
-            .map_err(|e| ConfigError::new(path(), e.to_string()))?;
-        rules.extend(opened);
-    }
-    Ok(rules)
-}
-
-fn spec(namespace: &str, rule: &BucketRule) -> Result<RuleSpec, WindowError> {
-    let bucket = &rule.bucket;
-    let window = cost::window(&bucket.profile)?;
-    let parts = bucket.key.iter().cloned().map(String::from);
-    Ok(RuleSpec {
-        id: format!("{namespace}/{}/{}", rule.policy, bucket.name),
-        key: parts.collect::<Vec<_>>().join(","),
-        window,
-        max_debt: window.debt(bucket.max_debt.map(Decimal::millionths)),
-        max_keys: bucket.max_keys,
-        on_contention: match bucket.on_contention {
-            OnContention::Refuse => ledger::OnContention::Refuse,
-            OnContention::Admit => ledger::OnContention::Admit,
-        },
-    })
-}
-
-fn limit(config: &BucketRule, rule: &Rule, model: &str, number: usize) -> Limit {
+fn limit(config: &BucketRule, open: &OpenBucket, model: &str, number: usize) -> Limit {
     let bucket = &config.bucket;
     Limit {
         number,
-        rule: rule.clone(),
+        rule: open.rule.clone(),
+        overrides: open.overrides.clone(),
         bucket: bucket.name.as_str().to_owned(),
         versions: config.versions.clone(),
         key: bucket.key.clone(),
+        shadow: bucket.mode == Mode::Shadow,
         pricing: Pricing::new(&bucket.profile, model),
         bytes_per_token: bucket.bytes_per_token.millionths(),
         settle_on: bucket.settle_on,

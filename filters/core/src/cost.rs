@@ -9,7 +9,8 @@
 //! nothing is rounded. Products beyond 128 bits saturate, which can only raise a cost. Within the bounds of the contract and
 //! of the dialects, that takes a cost far above any capacity.
 
-use headgate_contract::{Decimal, Profile, Semantic, Tokens};
+use headgate_contract::{Decimal, Profile, Semantic, Tokens, Weights};
+use headgate_dialect::Usage;
 
 use crate::ledger::Window;
 use crate::ledger::WindowError;
@@ -27,6 +28,130 @@ pub struct Work {
     pub output: u64,
     /// The number of sequences; at least 1.
     pub n: u64,
+    /// The parts of both that have prices of their own.
+    pub parts: Parts,
+}
+
+/// Disjoint parts of the prompt and of the output, in tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Parts {
+    /// Of the prompt, read from a cache.
+    pub cached_input: u64,
+    /// Of the prompt, written to a cache.
+    pub cache_write: u64,
+    /// Of the prompt, audio.
+    pub input_audio: u64,
+    /// Of the prompt, images.
+    pub input_image: u64,
+    /// Of the output, reasoning.
+    pub reasoning: u64,
+    /// Of the output, audio.
+    pub output_audio: u64,
+    /// Of the output, images.
+    pub output_image: u64,
+}
+
+impl Parts {
+    /// The parts that the upstream reported.
+    #[must_use]
+    pub fn of(usage: &Usage) -> Self {
+        Self {
+            cached_input: usage.cached,
+            cache_write: usage.cache_written,
+            input_audio: usage.input_audio,
+            input_image: usage.input_image,
+            reasoning: usage.reasoning,
+            output_audio: usage.output_audio,
+            output_image: usage.output_image,
+        }
+    }
+
+    /// Each part with its name in metrics.
+    pub(crate) fn named(self) -> [(&'static str, u64); 7] {
+        [
+            ("cached_input", self.cached_input),
+            ("cache_write", self.cache_write),
+            ("input_audio", self.input_audio),
+            ("input_image", self.input_image),
+            ("reasoning", self.reasoning),
+            ("output_audio", self.output_audio),
+            ("output_image", self.output_image),
+        ]
+    }
+}
+
+/// The price of a token of each class, in millionths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prices {
+    input: u64,
+    cached_input: u64,
+    cache_write: u64,
+    input_audio: u64,
+    input_image: u64,
+    output: u64,
+    reasoning: u64,
+    output_audio: u64,
+    output_image: u64,
+}
+
+impl Prices {
+    /// The prices that a policy gives. A class without a weight costs as much as the class that contains it.
+    fn new(weights: &Weights) -> Self {
+        let or = |weight: Option<Decimal>, parent: Decimal| weight.unwrap_or(parent).millionths();
+        let (input, output) = (weights.input, weights.output);
+        Self {
+            input: input.millionths(),
+            cached_input: or(weights.cached_input, input),
+            cache_write: or(weights.cache_write, input),
+            input_audio: or(weights.audio, input),
+            input_image: or(weights.image, input),
+            output: output.millionths(),
+            reasoning: or(weights.reasoning, output),
+            output_audio: or(weights.audio, output),
+            output_image: or(weights.image, output),
+        }
+    }
+
+    /// The price of the work in millionths of a token.
+    fn of(&self, work: &Work) -> u128 {
+        let Work { input, output, .. } = *work;
+        if work.parts == Parts::default() {
+            return spent(self.input, input).saturating_add(spent(self.output, output));
+        }
+        let parts = &work.parts;
+        // A part is never more than the whole.
+        let of_whole = |whole: (u64, u64), parts: &[(u64, u64)]| {
+            let (mut rest, mut cost) = (whole.0, 0u128);
+            for (tokens, price) in parts {
+                let tokens = rest.min(*tokens);
+                rest -= tokens;
+                cost = cost.saturating_add(spent(*price, tokens));
+            }
+            cost.saturating_add(spent(whole.1, rest))
+        };
+        let input = of_whole(
+            (input, self.input),
+            &[
+                (parts.cached_input, self.cached_input),
+                (parts.cache_write, self.cache_write),
+                (parts.input_audio, self.input_audio),
+                (parts.input_image, self.input_image),
+            ],
+        );
+        let output = of_whole(
+            (output, self.output),
+            &[
+                (parts.reasoning, self.reasoning),
+                (parts.output_audio, self.output_audio),
+                (parts.output_image, self.output_image),
+            ],
+        );
+        input.saturating_add(output)
+    }
+}
+
+fn spent(price: u64, tokens: u64) -> u128 {
+    u128::from(price) * u128::from(tokens)
 }
 
 /// An exact price. All amounts are in `1/per_unit` of the bucket's unit.
@@ -45,15 +170,13 @@ pub struct Quote {
 /// The prices of one bucket for the requests of one model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pricing {
-    /// Counts tokens. All values are in millionths.
+    /// Counts tokens.
     Tokens {
-        /// The capacity in tokens.
+        /// The capacity, in millionths of a token.
         capacity: u64,
-        /// The price of a prompt token.
-        input_weight: u64,
-        /// The price of a generated token.
-        output_weight: u64,
-        /// The temperature sensitivity.
+        /// The price of a token of each class.
+        prices: Prices,
+        /// The temperature sensitivity, in millionths.
         sensitivity: u64,
     },
     /// Prices a request as a share of its own capacity.
@@ -82,8 +205,7 @@ impl Pricing {
     fn tokens(t: &Tokens) -> Self {
         Self::Tokens {
             capacity: t.capacity.millionths(),
-            input_weight: t.input_weight.millionths(),
-            output_weight: t.output_weight.millionths(),
+            prices: Prices::new(&t.weights),
             sensitivity: t.temperature_sensitivity.millionths(),
         }
     }
@@ -100,7 +222,7 @@ impl Pricing {
 
     /// The price of `work` at a temperature (in millionths) and a scale (in percent).
     ///
-    /// `tokens`: `(input_weight·input + output_weight·output) · factor` of `capacity`.
+    /// `tokens`: `(Σ price·tokens of each class) · factor` of `capacity`.
     /// `semantic`: `n·m/reference · factor` of `max(min_capacity, base_capacity·m/reference)`, with
     /// `m = ⌈output/n⌉`.
     #[must_use]
@@ -108,13 +230,10 @@ impl Pricing {
         match *self {
             Self::Tokens {
                 capacity,
-                input_weight,
-                output_weight,
+                ref prices,
                 sensitivity,
             } => {
-                let spent = |weight: u64, tokens: u64| u128::from(weight) * u128::from(tokens);
-                let tokens = spent(input_weight, work.input)
-                    .saturating_add(spent(output_weight, work.output));
+                let tokens = prices.of(&work);
                 let (factor, unit) = factor(sensitivity, temperature);
                 let capacity = u128::from(capacity).saturating_mul(unit);
                 Quote::scaled(
@@ -143,6 +262,49 @@ impl Pricing {
                 Quote::scaled(cost, capacity.saturating_mul(unit), per_unit, percent)
             }
         }
+    }
+
+    /// With another capacity, in millionths of a token. Semantic pricing is scaled instead.
+    #[must_use]
+    pub(crate) fn with_capacity(mut self, millionths: u64) -> Self {
+        if let Self::Tokens { capacity, .. } = &mut self {
+            *capacity = millionths;
+        }
+        self
+    }
+
+    /// With a multiple of the capacity; `factor` is in millionths and above 0. Capacities are rounded down to whole millionths, but not
+    /// to 0.
+    #[must_use]
+    pub(crate) fn scaled(mut self, factor: u64) -> Self {
+        let scale = |value: &mut u64| {
+            let scaled = u128::from(*value) * u128::from(factor) / MILLION;
+            let least = (*value).min(1);
+            *value = u64::try_from(scaled).unwrap_or(u64::MAX).max(least);
+        };
+        match &mut self {
+            Self::Tokens { capacity, .. } => scale(capacity),
+            Self::Semantic {
+                min_capacity,
+                base_capacity,
+                ..
+            } => {
+                scale(min_capacity);
+                scale(base_capacity);
+            }
+        }
+        self
+    }
+
+    /// The price of work that is announced: output may turn out to be reasoning, and is priced as the dearer of both.
+    #[must_use]
+    pub(crate) fn announced(&self, mut work: Work, temperature: u64, percent: u16) -> Quote {
+        if let Self::Tokens { prices, .. } = self
+            && prices.reasoning > prices.output
+        {
+            work.parts.reasoning = work.output;
+        }
+        self.quote(work, temperature, percent)
     }
 
     /// The unit that the bucket counts, for clients: `tokens` or `requests`.

@@ -311,7 +311,7 @@ impl<'a> Decider<'a> {
             series,
             learns: self.tagging && version.is_some_and(|v| v.has_others),
             tag_answer,
-            shows_balance: shows_balance && !admitted.charges.is_empty(),
+            shows_balance: shows_balance && admitted.has_balance(),
             admitted,
             forwarded_ns,
             usage_requested: false,

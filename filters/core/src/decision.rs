@@ -87,6 +87,11 @@ impl Ticket {
         self.admitted.meters() || self.continues
     }
 
+    /// Whether the body of the answer matters to buckets in shadow mode alone, while others are charged, too.
+    pub(crate) fn metered_only_in_shadow(&self) -> bool {
+        !self.continues && self.admitted.meters_only_in_shadow()
+    }
+
     /// Whether the trailers of the answer matter.
     pub(crate) fn reads_trailers(&self) -> bool {
         self.grpc && !self.admitted.charges.is_empty()

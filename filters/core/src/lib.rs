@@ -34,6 +34,7 @@ pub mod metrics;
 mod models_list;
 mod outages;
 mod outcome;
+mod overrides;
 mod passing;
 pub mod pick;
 pub mod ports;

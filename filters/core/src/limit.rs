@@ -1,23 +1,30 @@
 //! Reserve of a request: the price in every bucket, then all buckets or none. An admitted request carries what its settlement needs.
+//!
+//! A bucket in shadow mode is apart from the others: it is asked after they admitted the request, and each alone. So it is charged
+//! exactly what it would be charged if it were the only one, and the others do not notice it.
+
+mod denied;
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
 use headgate_contract::{KeyPart, SettleOn};
-use headgate_dialect::{Costs, Passed};
+use headgate_dialect::Passed;
 
 use crate::compiled::Limit;
-use crate::cost::{Pricing, Quote, Work, tokens_of_bytes};
+use crate::cost::{Parts, Pricing, Quote, Work, tokens_of_bytes};
 use crate::facts::{Facts, MaxTokens, single};
 use crate::headers::Headers;
 use crate::host::Host;
-use crate::ledger::{BucketCost, Fingerprint, Reason, Refused, Reservations};
+use crate::ledger::{BucketCost, Fingerprint, Reservations, Rule};
 use crate::metrics::Series;
+use crate::overrides::Capacity;
 use crate::pick::{self, Version};
 use crate::ratelimit_headers::{self, BucketStatus};
-use crate::refusal::{Refusal, Shortfall};
+use crate::refusal::Refusal;
 use crate::tags::{HEADER_TENANT, Tags, encoded};
 use crate::vm::Vm;
+use denied::{denied, never, suspended};
 
 /// The properties that decide the price and the bucket of a request.
 #[derive(Debug, Clone, Copy)]
@@ -42,14 +49,19 @@ pub(crate) struct ReserveInput<'a> {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     pub(crate) held: Reservations,
-    /// In the order of `held`.
+    /// In the order of `held`: first the buckets that limit requests, then those in shadow mode.
     pub(crate) charges: Vec<Charge>,
+    /// The buckets in shadow mode that would have refused the request.
+    pub(crate) would_limit: Vec<Rc<Limit>>,
 }
 
 /// The input of the reserve and of the settlement of one bucket.
 #[derive(Debug)]
 pub(crate) struct Charge {
     pub(crate) limit: Rc<Limit>,
+    /// The rule and the prices of its key.
+    pub(crate) rule: Rule,
+    pub(crate) pricing: Pricing,
     pub(crate) series: Rc<Series>,
     /// The bucket.
     key: Fingerprint,
@@ -87,7 +99,7 @@ impl From<Box<Refusal>> for Box<Denied> {
     }
 }
 
-/// Reserves in every bucket, or in none.
+/// Reserves in every bucket, or in none; in a bucket in shadow mode, if it has enough.
 pub(crate) fn reserve(
     vm: &mut Vm,
     limits: &[Rc<Limit>],
@@ -97,18 +109,23 @@ pub(crate) fn reserve(
 ) -> Result<Admitted, Box<Denied>> {
     let version = request.version.map(|version| &*version.name);
     let mut charges = Vec::with_capacity(limits.len());
-    for limit in limits {
-        if limit.is_for(version) {
-            charges.push(charge(limit, request, vm)?);
-        }
+    let applies = |limit: &&Rc<Limit>| limit.is_for(version);
+    for limit in limits.iter().filter(applies).filter(|l| !l.shadow) {
+        charges.push(charge(limit, request, vm)?);
     }
-    match vm
-        .ledger
-        .reserve(charges.iter().map(Charge::bucket_cost), now, host)
-    {
-        Ok(held) => Ok(Admitted { held, charges }),
-        Err(refused) => Err(denied(&charges, &refused, request.facts.endpoint.costs())),
+    let costs = charges.iter().map(Charge::bucket_cost);
+    let mut admitted = match vm.ledger.reserve(costs, now, host) {
+        Ok(held) => Admitted {
+            held,
+            charges,
+            would_limit: Vec::new(),
+        },
+        Err(refused) => return Err(denied(&charges, &refused, request.facts.endpoint.costs())),
+    };
+    for limit in limits.iter().filter(applies).filter(|l| l.shadow) {
+        admitted.reserve_in_shadow(limit, request, vm, now, host);
     }
+    Ok(admitted)
 }
 
 fn charge(
@@ -117,16 +134,20 @@ fn charge(
     vm: &mut Vm,
 ) -> Result<Charge, Box<Denied>> {
     let facts = request.facts;
+    let (rule, pricing) = rule_and_pricing(limit, request)?;
     let input = tokens_of_bytes(facts.prompt_bytes, limit.bytes_per_token)
         .saturating_add(facts.prompt_tokens);
-    let quote = quote(limit, request, input);
+    let quote = quote(&pricing, request, input);
     if quote.cost > quote.unscaled {
         return Err(never(limit, &quote, facts.endpoint.costs()));
     }
     Ok(Charge {
         key: fingerprint(limit, request)?,
+        first_cells: quote.cells(rule.window()),
         quote,
         limit: limit.clone(),
+        rule: rule.clone(),
+        pricing,
         series: Rc::clone(vm.counters.limit(limit, request.version)),
         percent: request.percent,
         temperature: facts.temperature,
@@ -138,23 +159,43 @@ fn charge(
             .map(|most| most.saturating_mul(facts.n)),
         generates: facts.endpoint.generates(),
         keeps: limit.settle_on == SettleOn::Reservation || request.keeps,
-        first_cells: quote.cells(limit.rule.window()),
     })
 }
 
+/// The rule and the pricing of the bucket's key: those of its override, if there is one.
+fn rule_and_pricing<'a>(
+    limit: &'a Rc<Limit>,
+    request: &ReserveInput<'_>,
+) -> Result<(&'a Rule, Pricing), Box<Denied>> {
+    let (rule, pricing) = (&limit.rule, limit.pricing);
+    let Some(overrides) = &limit.overrides else {
+        return Ok((rule, pricing));
+    };
+    let own = overrides.find(rule, &|part| value(part, request))?;
+    match own {
+        None => Ok((rule, pricing)),
+        Some(Capacity::Tokens(capacity, own)) => Ok((
+            own.as_ref().unwrap_or(rule),
+            pricing.with_capacity(*capacity),
+        )),
+        Some(Capacity::Scaled(factor)) => Ok((rule, pricing.scaled(*factor))),
+        Some(Capacity::Suspended(reason)) => Err(suspended(limit, reason.as_deref())),
+    }
+}
+
 /// The price of the requested work.
-fn quote(limit: &Limit, request: &ReserveInput<'_>, input: u64) -> Quote {
+fn quote(pricing: &Pricing, request: &ReserveInput<'_>, input: u64) -> Quote {
     let (facts, max_tokens) = (request.facts, request.max_tokens);
     let quote = |tokens: u64| {
         let work = Work {
             input,
             output: facts.n.saturating_mul(tokens),
             n: facts.n,
+            parts: Parts::default(),
         };
-        let pricing = &limit.pricing;
-        pricing.quote(work, facts.temperature, request.percent)
+        pricing.announced(work, facts.temperature, request.percent)
     };
-    let mut quoted = quote(match limit.pricing {
+    let mut quoted = quote(match pricing {
         Pricing::Tokens { .. } => max_tokens.tokens,
         // A request that generates nothing still counts as a request.
         Pricing::Semantic { .. } => max_tokens.tokens.max(1),
@@ -173,16 +214,21 @@ fn fits(quote: &Quote) -> bool {
 fn fingerprint(limit: &Limit, request: &ReserveInput<'_>) -> Result<Fingerprint, Box<Refusal>> {
     let mut key = limit.rule.key();
     for part in &limit.key {
-        match part {
-            KeyPart::Tenant => key.part(request.tenant),
-            KeyPart::Model => key.part(request.model),
-            KeyPart::Version => key.part(pick::label(request.version)),
-            // What the client sent under this name is not its tenant.
-            KeyPart::Header(name) if name.as_str() == HEADER_TENANT => key.part(request.tenant),
-            KeyPart::Header(name) => key.part(&header(name.as_str(), request)?),
-        }
+        key.part(&value(part, request)?);
     }
     Ok(key.finish())
+}
+
+/// The value of a part of a key.
+fn value<'a>(part: &KeyPart, request: &ReserveInput<'a>) -> Result<Cow<'a, str>, Box<Refusal>> {
+    Ok(match part {
+        KeyPart::Tenant => request.tenant.into(),
+        KeyPart::Model => request.model.into(),
+        KeyPart::Version => pick::label(request.version).into(),
+        // What the client sent under this name is not its tenant.
+        KeyPart::Header(name) if name.as_str() == HEADER_TENANT => request.tenant.into(),
+        KeyPart::Header(name) => return header(name.as_str(), request),
+    })
 }
 
 /// The value of a header in a key: what this hop writes, else what was sent.
@@ -200,12 +246,17 @@ fn header<'a>(name: &str, request: &ReserveInput<'a>) -> Result<Cow<'a, str>, Bo
 impl Charge {
     fn bucket_cost(&self) -> BucketCost<'_> {
         BucketCost {
-            rule: &self.limit.rule,
+            rule: &self.rule,
             key: self.key,
             cost: self.quote.cost,
             capacity: self.quote.capacity,
             unscaled_capacity: self.quote.unscaled,
         }
+    }
+
+    /// Whether the response has to be read to settle it.
+    fn meters(&self) -> bool {
+        self.limit.meters() && !self.keeps
     }
 
     /// Adds to the prompt. Returns the cells that this costs. (`semantic` has no price for a prompt: there, a further message costs as
@@ -217,7 +268,7 @@ impl Charge {
             .input
             .saturating_add(tokens)
             .saturating_add(passed.tokens);
-        match self.limit.pricing {
+        match self.pricing {
             Pricing::Tokens { .. } => self.price(self.input, 0).saturating_sub(before),
             Pricing::Semantic { .. } => self.first_cells.saturating_mul(passed.messages),
         }
@@ -225,24 +276,24 @@ impl Charge {
 
     /// A number of cells in thousandths of the bucket's unit.
     pub(crate) fn milli(&self, cells: u64) -> u64 {
-        self.quote.milli_units(self.limit.rule.window(), cells)
+        self.quote.milli_units(self.rule.window(), cells)
     }
 
     /// Nanoseconds of the bucket's time in thousandths of its unit.
     pub(crate) fn milli_of_ns(&self, ns: u64) -> u64 {
-        self.milli(ns / self.limit.rule.window().period().max(1))
+        self.milli(ns / self.rule.window().period().max(1))
     }
 
     /// The window of the policy in whole ns. (`span` is up to 7200 cells longer, which a client would read as another second.)
     fn policy_window(&self) -> u64 {
-        let (numerator, denominator) = self.limit.rule.window().exact();
+        let (numerator, denominator) = self.rule.window().exact();
         u64::try_from(numerator.div_ceil(denominator)).unwrap_or(u64::MAX)
     }
 
     fn status(&self, remaining: u64, limit: u64, reset_ns: u64) -> BucketStatus {
         BucketStatus {
             bucket: self.limit.bucket.clone(),
-            kind: self.limit.pricing.kind(),
+            kind: self.pricing.kind(),
             limit: self.milli(limit),
             remaining: self.milli(remaining),
             reset_ns,
@@ -257,17 +308,56 @@ impl Admitted {
         Self {
             held: Reservations::default(),
             charges: Vec::new(),
+            would_limit: Vec::new(),
         }
+    }
+
+    /// Reserves in a bucket in shadow mode. Whatever keeps that from succeeding would have refused the request.
+    #[inline(never)]
+    fn reserve_in_shadow(
+        &mut self,
+        limit: &Rc<Limit>,
+        request: &ReserveInput<'_>,
+        vm: &mut Vm,
+        now: u64,
+        host: &dyn Host,
+    ) {
+        if let Ok(charge) = charge(limit, request, vm) {
+            let costs = std::slice::from_ref(&charge).iter();
+            let costs = costs.map(Charge::bucket_cost);
+            if let Ok(held) = vm.ledger.reserve(costs, now, host) {
+                self.held.append(held);
+                self.charges.push(charge);
+                return;
+            }
+        }
+        self.would_limit.push(Rc::clone(limit));
     }
 
     /// Whether the response has to be read to settle.
     pub(crate) fn meters(&self) -> bool {
-        self.charges.iter().any(|c| c.limit.meters() && !c.keeps)
+        self.charges.iter().any(Charge::meters)
     }
 
-    /// Whether the upstream may be asked to report the usage of a stream: settlement needs it, and every bucket allows it.
+    /// Whether the response is read for buckets in shadow mode alone, while others apply too.
+    pub(crate) fn meters_only_in_shadow(&self) -> bool {
+        let others = || self.charges.iter().filter(|c| !c.limit.shadow);
+        others().next().is_some() && !others().any(Charge::meters) && self.meters()
+    }
+
+    /// Whether the upstream may be asked to report the usage of a stream: settlement needs it, and every bucket allows it. A bucket in
+    /// shadow mode forbids nothing that another one needs.
     pub(crate) fn requests_usage(&self) -> bool {
-        self.meters() && self.charges.iter().all(|c| c.limit.asks())
+        let needed = self.charges.iter().find(|c| c.meters());
+        needed.is_some_and(|needed| {
+            let mut asked = self.charges.iter();
+            asked.all(|c| c.limit.asks() || (c.limit.shadow && !needed.limit.shadow))
+        })
+    }
+
+    /// Whether a bucket has a balance that clients see.
+    pub(crate) fn has_balance(&self) -> bool {
+        self.charges.iter().any(|charge| !charge.limit.shadow)
     }
 
     /// The balances after the reserve, as response headers.
@@ -276,6 +366,7 @@ impl Admitted {
             .charges
             .iter()
             .zip(self.held.as_slice())
+            .filter(|(charge, _)| !charge.limit.shadow)
             .map(|(charge, reservation)| {
                 let balance = reservation.balance();
                 charge.status(balance.remaining, balance.limit, balance.reset_ns)
@@ -283,63 +374,4 @@ impl Admitted {
             .collect();
         ratelimit_headers::headers(&status)
     }
-}
-
-#[cold]
-fn never(limit: &Rc<Limit>, quote: &Quote, costs: Costs) -> Box<Denied> {
-    let per_milli = (quote.per_unit / 1000).max(1);
-    let milli = |amount: u128| u64::try_from(amount / per_milli).unwrap_or(u64::MAX);
-    let shortfall = Shortfall {
-        bucket: limit.bucket.clone(),
-        kind: limit.pricing.kind(),
-        cost: milli(quote.cost),
-        capacity: milli(quote.unscaled),
-        remaining: 0,
-        retry_after: 0,
-        exceeds_client_wait: false,
-        costs,
-        headers: Vec::new(),
-    };
-    Box::new(Denied {
-        limit: Some(limit.clone()),
-        refusal: Refusal::CostExceedsCapacity(Box::new(shortfall)).into(),
-    })
-}
-
-#[cold]
-fn denied(charges: &[Charge], refused: &Refused, costs: Costs) -> Box<Denied> {
-    let Some(charge) = charges.get(refused.which) else {
-        return Box::new(Refusal::NotConfigured).into();
-    };
-    let per_milli = (charge.quote.per_unit / 1000).max(1);
-    let status = charge.status(refused.remaining, refused.limit, refused.reset_ns);
-    let wait_ns = match refused.reason {
-        Reason::OverBudget { retry_after_ns }
-        | Reason::ExceedsScaledCapacity { retry_after_ns } => retry_after_ns,
-        Reason::ExceedsCapacity | Reason::Contention => 0,
-    };
-    let shortfall = Box::new(Shortfall {
-        bucket: charge.limit.bucket.clone(),
-        kind: charge.limit.pricing.kind(),
-        cost: u64::try_from(charge.quote.cost / per_milli).unwrap_or(u64::MAX),
-        capacity: status.limit,
-        remaining: status.remaining,
-        retry_after: ratelimit_headers::retry_after(wait_ns).max(1),
-        exceeds_client_wait: wait_ns > charge.limit.max_client_wait,
-        costs,
-        headers: match refused.reason {
-            Reason::OverBudget { .. } => ratelimit_headers::headers(std::slice::from_ref(&status)),
-            _ => Vec::new(),
-        },
-    });
-    let refusal = match refused.reason {
-        Reason::OverBudget { .. } => Refusal::OverBudget(shortfall),
-        Reason::ExceedsScaledCapacity { .. } => Refusal::CapacityReduced(shortfall),
-        Reason::Contention => Refusal::Contended(shortfall),
-        Reason::ExceedsCapacity => return never(&charge.limit, &charge.quote, costs),
-    };
-    Box::new(Denied {
-        limit: Some(charge.limit.clone()),
-        refusal: refusal.into(),
-    })
 }

@@ -237,6 +237,13 @@ pub fn tenant_tokens(namespace: &str, tenant: &str, kind: &str) -> Metric {
     Metric::counter("tenant_tokens_total", &labels)
 }
 
+/// Tokens of one kind that are part of a prompt or of an output, as settled.
+#[must_use]
+pub fn token_parts(model: &str, version: &str, kind: &str) -> Metric {
+    let labels = [("model", model), ("version", version), ("kind", kind)];
+    Metric::counter("token_parts_total", &labels)
+}
+
 /// Settlements by rule and by what they were based on.
 #[must_use]
 pub fn settlements(rule: &str, model: &str, version: &str, outcome: &str) -> Metric {

@@ -20,8 +20,8 @@ use crate::tenants::{Counted, Tenants};
 
 const HEADER_RULE: &str = "x-headgate-rule";
 const HEADER_REASON: &str = "x-headgate-reason";
-const STATE_RULE: &str = "headgate.rule";
-const STATE_REASON: &str = "headgate.reason";
+pub(crate) const STATE_RULE: &str = "headgate.rule";
+pub(crate) const STATE_REASON: &str = "headgate.reason";
 
 /// The known parts of a refused request.
 #[derive(Debug, Default)]

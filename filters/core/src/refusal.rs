@@ -1,6 +1,6 @@
 //! The refusals of the filter: status, code, field at fault, and a message with the fix.
 //!
-//! 400 means the request, 404 a name, 429 the client's quota, 503 the capacity of this service. The dialect of the request
+//! 400 means the request, 403 the tenant, 404 a name, 429 the client's quota, 503 the capacity of this service. The dialect of the request
 //! words the body. A gRPC request gets a gRPC status instead. Messages quote at most 128 characters that the client sent.
 
 mod message;
@@ -106,6 +106,13 @@ pub enum Refusal {
     },
     /// The bucket does not have enough left.
     OverBudget(Box<Shortfall>),
+    /// An override suspends the tenant, or another key of a bucket.
+    Suspended {
+        /// The bucket's name.
+        bucket: String,
+        /// Why, as the policy says.
+        reason: Option<String>,
+    },
     /// The cost is above the capacity at scale 1, so the request can never pass.
     CostExceedsCapacity(Box<Shortfall>),
     /// The cost is above the capacity at the current scale.
@@ -237,6 +244,7 @@ impl Refusal {
             Self::BodySigned { .. } => Outcome(400, "signed_body", "headgate_signed_body"),
             Self::HeaderDisagrees { .. } => Outcome(400, "duplicate_header", "headgate_bad_header"),
             Self::HeaderInvalid { .. } => Outcome(400, "invalid_header", "headgate_bad_header"),
+            Self::Suspended { .. } => Outcome(403, "tenant_suspended", "headgate_tenant_suspended"),
             Self::OverBudget(_) => Outcome(429, "rate_limit_exceeded", "headgate_over_budget"),
             Self::CostExceedsCapacity(_) => Outcome(
                 400,

@@ -19,7 +19,7 @@
 use headgate_contract::{FailureCharge, Unreadable};
 use headgate_dialect::{Observed, Usage};
 
-use crate::cost::{Pricing, Work, tokens_of_bytes};
+use crate::cost::{Parts, Pricing, Work, tokens_of_bytes};
 use crate::failure::Failure;
 use crate::headers::Headers;
 use crate::limit::Charge;
@@ -306,37 +306,36 @@ impl Charge {
         }
     }
 
-    /// The tokens of the prompt and of the output that are charged.
-    pub(crate) fn used_tokens(&self, used: &Used) -> (u64, u64) {
-        let observed = self.observed(used);
-        match used.usage {
-            Some(usage) if used.report_is_complete() => {
-                (usage.input.unwrap_or(self.input), self.output(usage))
-            }
-            Some(usage) => {
-                let input = usage.input.unwrap_or(self.input);
-                (input, self.output(usage).max(observed))
-            }
-            None => (self.input, observed),
+    /// The tokens that were used, by class.
+    pub(crate) fn used_tokens(&self, used: &Used) -> Work {
+        let mut work = self.reported(used.usage);
+        if used.usage.is_none() || !used.report_is_complete() {
+            work.output = work.output.max(self.observed(used));
         }
+        work
     }
 
     fn measured(&self, used: &Used, reserved: u64) -> u64 {
-        if !self.generates && matches!(self.limit.pricing, Pricing::Semantic { .. }) {
+        if !self.generates && matches!(self.pricing, Pricing::Semantic { .. }) {
             return reserved;
         }
-        let reported = used.usage.map(|usage| self.reported(usage));
-        if let (Some(reported), true) = (reported, used.report_is_complete()) {
-            return reported;
+        let reported = self.reported(used.usage);
+        let price = used.usage.map(|_| self.price_of(reported));
+        if let (Some(price), true) = (price, used.report_is_complete()) {
+            return price;
         }
         if used.unread_bytes > 0 && self.limit.unreadable == Unreadable::Reservation {
             return reserved;
         }
-        // Anthropic reports the prompt and the first output at the beginning of a stream, so a stream that is cut has them.
+        // The parts that were reported are parts of the estimate, too. Anthropic reports the prompt and the first output at the
+        // beginning of a stream, so a stream that is cut has them.
         let early = used.usage.filter(Usage::reports_output);
-        let input = early.and_then(|usage| usage.input).unwrap_or(self.input);
-        let observed = self.price(input, self.observed(used));
-        observed.max(reported.unwrap_or_default())
+        let observed = Work {
+            input: early.and_then(|usage| usage.input).unwrap_or(self.input),
+            output: self.observed(used),
+            ..reported
+        };
+        self.price_of(observed).max(price.unwrap_or_default())
     }
 
     /// The tokens of the bytes that were observed. Bytes are only an estimate, so without reported usage the limit in the body
@@ -352,17 +351,15 @@ impl Charge {
         }
     }
 
-    /// The price of reported usage. If the report leaves out the prompt, the estimate counts. A total above both parts counts.
-    fn reported(&self, usage: Usage) -> u64 {
-        let input = usage.input.unwrap_or(self.input);
-        self.price(input, self.output(usage))
-    }
-
-    /// The output in a report. If the report leaves out the prompt, the estimate counts.
-    pub(crate) fn output(&self, usage: Usage) -> u64 {
+    /// The tokens in a report. If it leaves out the prompt, the estimate counts. A total above both parts counts.
+    fn reported(&self, usage: Option<Usage>) -> Work {
+        let usage = usage.unwrap_or_default();
         let input = usage.input.unwrap_or(self.input);
         let rest = usage.total.unwrap_or_default().saturating_sub(input);
-        usage.output.max(rest)
+        Work {
+            parts: Parts::of(&usage),
+            ..self.work(input, usage.output.max(rest))
+        }
     }
 
     #[cold]
@@ -394,7 +391,7 @@ impl Charge {
 
     /// The price of the prompt alone. `semantic` has none, so the reservation stands.
     fn prompt(&self, reserved: u64) -> u64 {
-        match self.limit.pricing {
+        match self.pricing {
             Pricing::Tokens { .. } => self.price(self.input, 0),
             Pricing::Semantic { .. } => reserved,
         }
@@ -404,16 +401,22 @@ impl Charge {
         tokens_of_bytes(bytes, self.limit.bytes_per_token)
     }
 
+    /// The price of tokens of which no parts are known, in cells.
     pub(crate) fn price(&self, input: u64, output: u64) -> u64 {
-        let work = Work {
+        self.price_of(self.work(input, output))
+    }
+
+    fn work(&self, input: u64, output: u64) -> Work {
+        Work {
             input,
             output,
             n: self.n,
-        };
-        let quote = self
-            .limit
-            .pricing
-            .quote(work, self.temperature, self.percent);
-        quote.cells(self.limit.rule.window())
+            parts: Parts::default(),
+        }
+    }
+
+    fn price_of(&self, work: Work) -> u64 {
+        let quote = self.pricing.quote(work, self.temperature, self.percent);
+        quote.cells(self.rule.window())
     }
 }

@@ -363,7 +363,7 @@ impl OpenSession {
             }
             _ => Vec::new(),
         };
-        effects.extend(settle(&mut session.ticket, &basis, vm, host));
+        effects.extend(settle(&mut session.ticket, &basis, None, vm, host));
         Step::with(effects)
     }
 }
@@ -387,8 +387,11 @@ impl Sent {
         let charged = !self.ticket.admitted.charges.is_empty();
         match self.answer.take() {
             Some(answer) if charged => {
+                let metered_in_shadow = self.ticket.metered_only_in_shadow();
+                let unmetered = metered_in_shadow.then(|| answer.unmetered_basis(host));
                 let basis = answer.basis(host);
-                Step::with(settle(&mut self.ticket, &basis, vm, host))
+                let ticket = &mut self.ticket;
+                Step::with(settle(ticket, &basis, unmetered.as_ref(), vm, host))
             }
             None if charged || self.ticket.learns => self.end_unread(charged, vm, host),
             _ => Step::go_on(),
@@ -407,7 +410,7 @@ impl Sent {
             return Step::with(learnt);
         }
         let basis = basis_of_unread_answer(host, self.via_upstream, details);
-        let mut effects = settle(&mut self.ticket, &basis, vm, host);
+        let mut effects = settle(&mut self.ticket, &basis, None, vm, host);
         if !learnt.is_empty() {
             effects.extend(learnt);
         }

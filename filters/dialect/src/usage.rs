@@ -3,17 +3,31 @@
 //! Plain values, written by a [`UsageScanner`](crate::UsageScanner) and read by the settlement.
 
 /// Token counts that the upstream reported, as far as they can be true.
+///
+/// `cached`, `cache_written`, `input_audio` and `input_image` are disjoint parts of `input`; `reasoning`, `output_audio` and
+/// `output_image` are disjoint parts of `output`. Parts are never more than their whole. A token that the upstream counts in two
+/// parts, such as one of cached audio, belongs to the first of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the prompt, including cached ones. `None` if the report has no credible count (absent, or zero beside
-    /// output): the caller's estimate stands.
+    /// output): the caller's estimate stands, and no part of it is known.
     pub input: Option<u64>,
-    /// Tokens of `input` that came from a cache. At most `input`.
+    /// Tokens of `input` that came from a cache.
     pub cached: u64,
+    /// Tokens of `input` that were written to a cache.
+    pub cache_written: u64,
+    /// Tokens of `input` that are audio.
+    pub input_audio: u64,
+    /// Tokens of `input` that are images.
+    pub input_image: u64,
     /// Generated tokens, including reasoning, also where the upstream counts reasoning beside the completion.
     pub output: u64,
-    /// Tokens of `output` that were reasoning. At most `output`.
+    /// Tokens of `output` that were reasoning.
     pub reasoning: u64,
+    /// Tokens of `output` that are audio.
+    pub output_audio: u64,
+    /// Tokens of `output` that are images.
+    pub output_image: u64,
     /// The total, if the report has one that is not below the sum of its parts.
     pub total: Option<u64>,
 }

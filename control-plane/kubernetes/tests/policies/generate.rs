@@ -161,14 +161,22 @@ fn tokens() -> impl Strategy<Value = Value> {
         1 => (number(), number()),
     ];
     let weights = (
-        maybe("inputWeight", near(1)),
-        maybe("outputWeight", near(0)),
+        maybe("input", near(1)),
+        maybe("output", near(0)),
+        maybe("cachedInput", near(0.1)),
+        maybe("audio", near(1000)),
+    )
+        .prop_map(|(a, b, c, d)| {
+            Value::Object(object([a, b, c, d].into_iter().flatten().collect()))
+        });
+    let more = (
+        maybe("weights", weights),
         maybe("temperatureSensitivity", near(10)),
     );
-    (window, weights).prop_map(|((capacity, refill), (input, output, sensitivity))| {
+    (window, more).prop_map(|((capacity, refill), (weights, sensitivity))| {
         let mut fields = object(vec![("capacity", capacity), ("refillPerSecond", refill)]);
         fields.extend(
-            [input, output, sensitivity]
+            [weights, sensitivity]
                 .into_iter()
                 .flatten()
                 .map(|(k, v)| (k.to_owned(), v)),
@@ -228,11 +236,49 @@ fn bucket() -> impl Strategy<Value = Value> {
             select(vec![json!("bytes"), json!("reservation")]),
         ),
     );
-    (key, profile, rest, failures()).prop_map(|(key, mut fields, (a, b, c, d, e, f), more)| {
-        fields.push(("key", key));
-        fields.extend([a, b, c, d, e, f].into_iter().flatten());
-        fields.extend(more);
+    let own = (
+        maybe("mode", select(vec![json!("enforce"), json!("shadow")])),
+        maybe("overrides", overrides()),
+    );
+    (key, profile, rest, own, failures()).prop_map(
+        |(key, mut fields, (a, b, c, d, e, f), (mode, overrides), more)| {
+            // Only the parser checks which parts of the key an override matches.
+            let overrides = overrides.filter(|_| key.to_string().contains("tenant"));
+            fields.push(("key", key));
+            fields.extend([a, b, c, d, e, f, mode, overrides].into_iter().flatten());
+            fields.extend(more);
+            Value::Object(object(fields))
+        },
+    )
+}
+
+/// Overrides of different tenants. Only the parser checks that none is there twice.
+fn overrides() -> impl Strategy<Value = Value> {
+    let entry = (
+        maybe("capacity", near(1000)),
+        maybe("scale", near(2)),
+        prop::option::weighted(0.2, near(1)),
+        prop::option::weighted(0.1, select(vec![json!("late"), json!("x".repeat(257))])),
+        any::<bool>(),
+    );
+    let entry = entry.prop_map(|(capacity, scale, refill, reason, suspended)| {
+        let mut fields: Vec<_> = [capacity.or(scale.clone()), scale]
+            .into_iter()
+            .flatten()
+            .take(1)
+            .collect();
+        if suspended && reason.is_some() {
+            fields.iter_mut().for_each(|(_, value)| *value = json!(0));
+        }
+        fields.extend(refill.map(|value| ("refillPerSecond", value)));
+        fields.extend(reason.map(|value| ("reason", value)));
         Value::Object(object(fields))
+    });
+    prop::collection::vec(entry, 0..3).prop_map(|mut entries| {
+        for (i, entry) in entries.iter_mut().enumerate() {
+            entry["match"] = json!({"tenant": format!("t{i}")});
+        }
+        json!(entries)
     })
 }
 

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::MAX_TOKENS;
 
 use super::{
-    Abandoned, BucketName, Decimal, Duration, KeyPart, OnContention, OnFailure, Semantic, SettleOn,
-    Tokens, Unreadable, UsageReport,
+    Abandoned, BucketName, Decimal, Duration, KeyPart, Mode, OnContention, OnFailure, Semantic,
+    SettleOn, Tokens, Unreadable, UsageReport,
 };
 
 /// A semantic token bucket.
@@ -17,6 +17,7 @@ use super::{
     ("self.profile != 'tokens' || has(self.tokens)", "`profile: tokens` needs the section `tokens` with `capacity` and `refillPerSecond`"),
     ("self.profile != 'tokens' || !has(self.semantic)", "`profile: tokens` takes no section `semantic`: remove it"),
     ("self.profile != 'semantic' || !has(self.tokens)", "`profile: semantic` takes no section `tokens`: remove it"),
+    ("!has(self.overrides) || self.overrides.all(o, has(o.capacity) == (self.profile == 'tokens'))", "`overrides` have `capacity` in `profile: tokens`, and `scale` in `profile: semantic`"),
 ]))))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Bucket {
@@ -26,6 +27,11 @@ pub(super) struct Bucket {
     /// Attributes that partition the bucket (`tenant`, `model`, `version`, `header:NAME`); empty means one bucket for everybody.
     #[cfg_attr(feature = "schema", schemars(length(max = super::MAX_PARTS), extend("x-kubernetes-list-type" = "set")))]
     key: Vec<KeyPart>,
+    /// `enforce`: the bucket refuses requests beyond its capacity. `shadow`: it reserves and settles as ever, but what it would
+    /// have refused passes, is not charged to it, and is counted as `would_limit`; its balance is not shown to clients.
+    /// Default `enforce`.
+    #[serde(default, skip_serializing_if = "Mode::is_enforce")]
+    mode: Mode,
     /// `tokens` counts tokens; `semantic` prices a request as a share of its own capacity, and so limits requests.
     profile: ProfileName,
     /// Required with `profile: tokens`.
@@ -34,6 +40,12 @@ pub(super) struct Bucket {
     /// Optional with `profile: semantic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     semantic: Option<Semantic>,
+    /// Other capacities for some keys, such as tenants. The entry that names the most parts of a key applies to it; of several, the first
+    /// one. No two entries match the same values. A capacity of 0 suspends: requests are refused with 403. At most 10 000 entries, with
+    /// at most 8 combinations of key parts and 64 different times to fill a bucket.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = super::overrides::MAX_OVERRIDES)))]
+    overrides: Vec<super::overrides::Raw>,
     /// UTF-8 bytes per token: of the prompt before usage is known (messages, tools, tool calls and schemas, as they are
     /// sent; an image, audio or file counts 765 tokens), and of a response that reports no usage. 0.25–64, default 4.
     #[serde(default = "four")]
@@ -117,21 +129,15 @@ fn tokens(t: Tokens) -> Result<super::Profile, String> {
     if t.capacity.millionths() == 0 || t.refill_per_second.millionths() == 0 {
         return Err("`tokens.capacity` and `tokens.refillPerSecond` must be greater than 0".into());
     }
-    within(
-        "tokens.inputWeight",
-        t.input_weight,
-        0,
-        1000 * Decimal::UNIT,
-    )?;
-    within(
-        "tokens.outputWeight",
-        t.output_weight,
-        0,
-        1000 * Decimal::UNIT,
-    )?;
-    if t.input_weight.millionths() == 0 && t.output_weight.millionths() == 0 {
+    for (class, weight) in t.weights.all() {
+        let field = || format!("tokens.weights.{class}");
+        weight.map_or(Ok(()), |weight| {
+            within(&field(), weight, 0, 1000 * Decimal::UNIT)
+        })?;
+    }
+    if t.weights.input.millionths() == 0 && t.weights.output.millionths() == 0 {
         return Err(
-            "`tokens.inputWeight` and `tokens.outputWeight` are both 0, so every request would be free: set one of them above 0"
+            "`tokens.weights.input` and `tokens.weights.output` are both 0, so most requests would be free: set one of them above 0"
                 .into(),
         );
     }
@@ -141,18 +147,21 @@ fn tokens(t: Tokens) -> Result<super::Profile, String> {
         0,
         100 * TENTH,
     )?;
-    // capacity / refill, compared without dividing.
+    check_window(t.capacity, t.refill_per_second)
+        .map_err(|problem| format!("`tokens.capacity / tokens.refillPerSecond` {problem}"))?;
+    Ok(super::Profile::Tokens(t))
+}
+
+/// `capacity / refill`, compared without dividing.
+pub(super) fn check_window(capacity: Decimal, refill: Decimal) -> Result<(), &'static str> {
     let (capacity, refill) = (
-        u128::from(t.capacity.millionths()),
-        u128::from(t.refill_per_second.millionths()),
+        u128::from(capacity.millionths()),
+        u128::from(refill.millionths()),
     );
     if capacity * u128::from(Decimal::UNIT) < refill * MILLISECOND || capacity > refill * YEAR {
-        return Err(
-            "`tokens.capacity / tokens.refillPerSecond` is the time an empty bucket takes to fill: keep it between 1 ms and 366 days"
-                .into(),
-        );
+        return Err("is the time an empty bucket takes to fill: keep it between 1 ms and 366 days");
     }
-    Ok(super::Profile::Tokens(t))
+    Ok(())
 }
 
 fn semantic(s: Semantic) -> Result<super::Profile, String> {
@@ -225,9 +234,12 @@ impl TryFrom<Bucket> for super::Bucket {
         if raw.key.iter().enumerate().any(twice) {
             return Err("`key` names the same part twice: remove one".into());
         }
+        let overrides = super::overrides::check(raw.overrides, &raw.key, &profile)?;
         Ok(Self {
             name: raw.name,
             key: raw.key,
+            overrides,
+            mode: raw.mode,
             profile,
             bytes_per_token: raw.bytes_per_token,
             max_debt: raw.max_debt,
@@ -245,6 +257,8 @@ impl TryFrom<Bucket> for super::Bucket {
 
 impl From<super::Bucket> for Bucket {
     fn from(b: super::Bucket) -> Self {
+        let written = |o| super::overrides::Raw::of(o, &b.profile);
+        let overrides = b.overrides.into_iter().map(written).collect();
         let (profile, tokens, semantic) = match b.profile {
             super::Profile::Tokens(t) => (ProfileName::Tokens, Some(t), None),
             super::Profile::Semantic(s) => (ProfileName::Semantic, None, Some(s)),
@@ -252,9 +266,11 @@ impl From<super::Bucket> for Bucket {
         Self {
             name: b.name,
             key: b.key,
+            mode: b.mode,
             profile,
             tokens,
             semantic,
+            overrides,
             bytes_per_token: b.bytes_per_token,
             max_debt: b.max_debt,
             on_contention: b.on_contention,

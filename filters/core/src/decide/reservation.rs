@@ -3,12 +3,16 @@
 use std::rc::Rc;
 
 use super::{Decider, Subject};
-use crate::effects::Effect;
+use crate::effects::{Effect, Text};
 use crate::labels::UNKNOWN;
 use crate::limit::{self, Admitted, Denied, ReserveInput};
 use crate::metrics::{self, Series};
-use crate::pick;
+use crate::outcome::{STATE_REASON, STATE_RULE};
+use crate::pick::{self, Version};
 use crate::vm::Vm;
+
+/// The outcome of a bucket in shadow mode that would have refused the request.
+const WOULD_LIMIT: &str = "would_limit";
 
 impl Decider<'_> {
     pub(super) fn reserve(
@@ -48,11 +52,46 @@ impl Decider<'_> {
                 effects.push(Effect::Count(metric, clipped));
             }
         }
+        if !admitted.would_limit.is_empty() {
+            let state = subject.rules.tagging.filter_state;
+            count_would_limit(&admitted, label, input.version, state, vm, effects);
+        }
         // The filter cannot read a compressed answer.
         if admitted.meters() && self.request.headers.get("accept-encoding").is_some() {
             remove_encodings((label, pick::label(input.version)), series, effects);
         }
         Ok((admitted, now))
+    }
+}
+
+/// Counts what buckets in shadow mode would have refused, and names them in the filter state, as for a refusal.
+#[cold]
+#[inline(never)]
+fn count_would_limit(
+    admitted: &Admitted,
+    model: &str,
+    version: Option<&Rc<Version>>,
+    state: bool,
+    vm: &mut Vm,
+    effects: &mut Vec<Effect>,
+) {
+    let mut rules = Vec::with_capacity(admitted.would_limit.len());
+    for limit in &admitted.would_limit {
+        let rule = limit.rule.id();
+        let series = vm.counters.limit(limit, version);
+        let metric = series.get("reserves_total", WOULD_LIMIT, || {
+            metrics::reserves(rule, model, pick::label(version), WOULD_LIMIT)
+        });
+        effects.push(Effect::Count(metric, 1));
+        rules.push(rule);
+    }
+    if state {
+        for (name, value) in [
+            (STATE_RULE, Text::Own(rules.join(","))),
+            (STATE_REASON, Text::Fixed(WOULD_LIMIT)),
+        ] {
+            effects.push(Effect::SetState(name.into(), value));
+        }
     }
 }
 

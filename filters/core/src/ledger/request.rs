@@ -32,6 +32,11 @@ impl Reservations {
     pub fn as_slice(&self) -> &[Reservation] {
         &self.0
     }
+
+    /// Appends the reservations of further buckets.
+    pub fn append(&mut self, mut more: Self) {
+        self.0.append(&mut more.0);
+    }
 }
 
 /// A reservation in one bucket.

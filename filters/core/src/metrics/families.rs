@@ -57,7 +57,8 @@ pub const FAMILIES: &[Family] = &[
     counter(
         "reserves_total",
         RULE_OUTCOME,
-        "Reserves by rule (`namespace/policy/bucket`) and outcome: `reserved`, `owed`, or the code of the refusal.",
+        "Reserves by rule (`namespace/policy/bucket`) and outcome: `reserved`, `owed`, `would_limit` (a bucket \
+         in `mode: shadow` would have refused the request), or the code of the refusal.",
     ),
     counter(
         "settlements_total",
@@ -136,6 +137,12 @@ pub const FAMILIES: &[Family] = &[
         "output_tokens",
         VERSION,
         "Generated tokens of a request, as settled.",
+    ),
+    counter(
+        "token_parts_total",
+        &["model", "version", "kind"],
+        "Tokens of `input_tokens` that the version reported as `cached_input`, `cache_write`, `input_audio` or `input_image`, and \
+         of `output_tokens` as `reasoning`, `output_audio` or `output_image`. A token is of one kind.",
     ),
     counter(
         "served_elsewhere_total",

@@ -78,6 +78,11 @@ impl Refusal {
             Self::HeaderInvalid { name, expected } => {
                 format!("the header `{name}` must be {expected}")
             }
+            Self::Suspended { bucket, reason } => format!(
+                "suspended by bucket `{bucket}`{}{}; ask the operator of this service",
+                if reason.is_some() { ": " } else { "" },
+                reason.as_deref().unwrap_or_default()
+            ),
             Self::OverBudget(s) => format!(
                 "over the budget of bucket `{}`: the request costs {} {}, {} of {} are left; try again in {} s",
                 s.bucket,

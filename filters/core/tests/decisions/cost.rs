@@ -2,7 +2,7 @@
 
 use crate::proxy::{self, Proxy};
 use headgate_contract::{Profile, Semantic, Tokens, parse_json};
-use headgate_core::cost::{Pricing, Quote, Work, tokens_of_bytes, window};
+use headgate_core::cost::{Parts, Pricing, Quote, Work, tokens_of_bytes, window};
 use headgate_core::effects::Flow;
 
 const ONE: u64 = 1_000_000;
@@ -21,6 +21,7 @@ fn work(input: u64, n: u64, max_tokens: u64) -> Work {
         input,
         output: n * max_tokens,
         n,
+        parts: Parts::default(),
     }
 }
 
@@ -114,7 +115,7 @@ fn weighted_tokens_are_exact() {
         210_000_000
     );
     let weighted = tokens(
-        r#"{"capacity":1000,"refillPerSecond":1,"inputWeight":0.1,"outputWeight":0.333333,"temperatureSensitivity":0.5}"#,
+        r#"{"capacity":1000,"refillPerSecond":1,"weights":{"input":0.1,"output":0.333333},"temperatureSensitivity":0.5}"#,
     );
     // (0.1·3 + 0.333333·7) · 1.25, exact to the last digit
     let quote = weighted.quote(work(3, 1, 7), 1_500_000, 100);
@@ -137,13 +138,14 @@ fn a_scale_changes_only_the_capacity() {
 #[test]
 fn an_absurd_request_saturates_at_the_greatest_cost() {
     let pricing = tokens(
-        r#"{"capacity":9000000000,"refillPerSecond":1000000,"inputWeight":1000,"outputWeight":1000,"temperatureSensitivity":9.999999}"#,
+        r#"{"capacity":9000000000,"refillPerSecond":1000000,"weights":{"input":1000,"output":1000},"temperatureSensitivity":9.999999}"#,
     );
     let quote = pricing.quote(
         Work {
             input: u64::MAX,
             output: u64::MAX,
             n: u64::MAX,
+            parts: Parts::default(),
         },
         9_999_999,
         1000,

@@ -1,7 +1,7 @@
 //! Settlements of the profile `semantic`: an inflated `max_tokens` has no advantage.
 
 use headgate_contract::{ModelCapacity, Profile, Semantic};
-use headgate_core::cost::{Pricing, Work, window};
+use headgate_core::cost::{Parts, Pricing, Work, window};
 use headgate_core::effects::Flow;
 use proptest::prelude::*;
 
@@ -27,6 +27,7 @@ fn gpt_4_at_512_that_used_256_gets_no_refund() {
             input: 0,
             output,
             n: 1,
+            parts: Parts::default(),
         };
         semantic(100).quote(work, 1_000_000, 100).cells(&window)
     };
@@ -44,7 +45,7 @@ proptest! {
     ) {
         let window = window(&Profile::Semantic(Semantic::default())).unwrap();
         let pricing = semantic(base);
-        let cells = |output| pricing.quote(Work { input: 9, output, n }, temperature, percent).cells(&window);
+        let cells = |output| pricing.quote(Work { input: 9, output, n, parts: Parts::default() }, temperature, percent).cells(&window);
         let (reserved, inflated) = (cells(n * honest), cells(n * (honest + more)));
         prop_assert!(inflated >= reserved);
         // The settlement depends only on the work.

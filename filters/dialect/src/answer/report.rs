@@ -17,6 +17,9 @@
 //! not whole, negative, out of range        the whole report is ignored; of details, only that value
 //! ```
 //!
+//! Details (the cache, reasoning, audio, images) are disjoint parts of input and output: each takes at most what the ones before
+//! it leave.
+//!
 //! Where an endpoint generates nothing, all of a report is input: the greater of prompt and total. (Some hosts of
 //! embeddings report only a total, and count pictures only there.)
 
@@ -37,6 +40,12 @@ pub(crate) enum Count {
     Input,
     /// Read from a cache, and part of `Input`.
     Cached,
+    /// Written to a cache, and part of `Input`.
+    Written,
+    /// Audio, and part of `Input`.
+    InputAudio,
+    /// Images, and part of `Input`.
+    InputImage,
     /// Read from a cache, and not part of `Input`: llama.cpp's timings.
     Beside,
     /// Another part of the prompt that is not part of `Input`.
@@ -49,6 +58,10 @@ pub(crate) enum Count {
     OutputBeside,
     Output,
     Reasoning,
+    /// Audio, and part of `Output`.
+    OutputAudio,
+    /// Images, and part of `Output`.
+    OutputImage,
     Total,
     /// The same under another name, which counts where OpenAI's name is absent or 0.
     OtherInput,
@@ -63,12 +76,17 @@ pub(crate) enum Count {
 pub(super) struct Report {
     input: Option<u64>,
     cached: u64,
+    written: u64,
+    input_audio: u64,
+    input_image: u64,
     beside: Option<u64>,
     input_beside: u64,
     reasoning_beside: u64,
     output_beside: u64,
     output: Option<u64>,
     reasoning: u64,
+    output_audio: u64,
+    output_image: u64,
     total: Option<u64>,
     other_input: Option<u64>,
     other_output: Option<u64>,
@@ -78,7 +96,7 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// A count has an impossible value. That is ignored for details, which are not charged.
+    /// A count has an impossible value. A detail is ignored then: its tokens are charged as the rest of the input or output.
     pub(super) fn invalidate(&mut self, count: Count) {
         self.unusable |= matches!(
             count,
@@ -96,7 +114,9 @@ impl Report {
             | Count::OutputBeside
             | Count::OtherOutput
             | Count::Reasoning
-            | Count::ReasoningBeside => MAX_COUNT.saturating_mul(sequences.max(1)),
+            | Count::ReasoningBeside
+            | Count::OutputAudio
+            | Count::OutputImage => MAX_COUNT.saturating_mul(sequences.max(1)),
             Count::Total => MAX_COUNT.saturating_mul(sequences.max(1).saturating_add(1)),
             _ => MAX_COUNT,
         };
@@ -122,6 +142,11 @@ impl Report {
             Count::Cached => self.cached = self.cached.max(value),
             Count::Reasoning => self.reasoning = self.reasoning.max(value),
             Count::Seconds => {}
+            Count::Written => self.written = value,
+            Count::InputAudio => self.input_audio = value,
+            Count::InputImage => self.input_image = value,
+            Count::OutputAudio => self.output_audio = value,
+            Count::OutputImage => self.output_image = value,
             Count::Beside => self.beside = Some(value),
             Count::InputBeside => self.input_beside = value,
             Count::ReasoningBeside => self.reasoning_beside = value,
@@ -139,13 +164,12 @@ impl Report {
     pub(super) fn input_only(&self) -> Option<Usage> {
         let prompt = self.input.or_else(|| self.all_input(0));
         let input = prompt.max(self.total).filter(|input| *input > 0)?;
-        (!self.unusable).then(|| Usage {
+        let usage = Usage {
             input: Some(input),
-            cached: self.cached.max(self.cache_read).min(input),
-            output: 0,
-            reasoning: 0,
             total: Some(input),
-        })
+            ..Usage::default()
+        };
+        (!self.unusable).then(|| self.with_parts(usage))
     }
 
     /// The usage, if it can be true.
@@ -172,12 +196,25 @@ impl Report {
         if self.unusable || (input.is_none() && total.is_none() && output == 0) {
             return None;
         }
-        Some(Usage {
+        Some(self.with_parts(Usage {
             input,
-            cached: self.cached.max(self.cache_read).min(input.unwrap_or(0)),
             output,
-            reasoning: self.reasoning.max(self.reasoning_beside).min(output),
             total: total.filter(|total| *total >= input.unwrap_or(0) + output),
+            ..Usage::default()
+        }))
+    }
+
+    /// The usage with its parts, as reported.
+    fn with_parts(&self, usage: Usage) -> Usage {
+        disjoint(Usage {
+            cached: self.cached.max(self.cache_read),
+            cache_written: self.written.max(self.cache_written),
+            input_audio: self.input_audio,
+            input_image: self.input_image,
+            reasoning: self.reasoning.max(self.reasoning_beside),
+            output_audio: self.output_audio,
+            output_image: self.output_image,
+            ..usage
         })
     }
 
@@ -204,15 +241,54 @@ impl Report {
     }
 }
 
-/// The usage after a further report: what that one leaves out remains.
+/// The usage with disjoint parts: each takes at most what the ones before it leave of the whole.
+fn disjoint(mut usage: Usage) -> Usage {
+    let mut rest = usage.input.unwrap_or(0);
+    for part in [
+        &mut usage.cached,
+        &mut usage.cache_written,
+        &mut usage.input_audio,
+        &mut usage.input_image,
+    ] {
+        *part = rest.min(*part);
+        rest -= *part;
+    }
+    rest = usage.output;
+    for part in [
+        &mut usage.reasoning,
+        &mut usage.output_audio,
+        &mut usage.output_image,
+    ] {
+        *part = rest.min(*part);
+        rest -= *part;
+    }
+    usage
+}
+
+/// The usage after a further report: what that one leaves out remains. Details remain, if it has none and counts the same prompt, or
+/// no less output.
 pub(super) fn merge(known: Option<Usage>, next: Usage) -> Usage {
     let Some(known) = known else { return next };
     let mut merged = next;
-    if next.input.is_none() {
-        (merged.input, merged.cached) = (known.input, known.cached);
+    let details = [
+        next.cached,
+        next.cache_written,
+        next.input_audio,
+        next.input_image,
+    ];
+    if next.input.is_none() || (next.input == known.input && details == [0; 4]) {
+        merged.input = known.input;
+        merged.cached = known.cached;
+        merged.cache_written = known.cache_written;
+        merged.input_audio = known.input_audio;
+        merged.input_image = known.input_image;
     }
-    if next.output == 0 {
-        (merged.output, merged.reasoning) = (known.output, known.reasoning);
+    let details = [next.reasoning, next.output_audio, next.output_image];
+    if next.output == 0 || (next.output >= known.output && details == [0; 3]) {
+        merged.output = next.output.max(known.output);
+        merged.reasoning = known.reasoning;
+        merged.output_audio = known.output_audio;
+        merged.output_image = known.output_image;
     }
     let input = merged.input.unwrap_or(0);
     let total = next.total.or(known.total);

@@ -284,14 +284,29 @@ fn keys(container: Container) -> &'static [(&'static str, Field)] {
                 "output_tokens_details",
                 Inside(Container::OutputDetails, Object),
             ),
+            // OpenAI's transcriptions.
+            (
+                "input_token_details",
+                Inside(Container::InputDetails, Object),
+            ),
             ("inputTokens", Number(Count::OtherInput)),
             ("outputTokens", Number(Count::OtherOutput)),
             ("promptTokens", Number(Count::OtherInput)),
             ("completionTokens", Number(Count::OtherOutput)),
             ("totalTokens", Number(Count::Total)),
         ],
-        Container::InputDetails => &[("cached_tokens", Number(Count::Cached))],
-        Container::OutputDetails => &[("reasoning_tokens", Number(Count::Reasoning))],
+        Container::InputDetails => &[
+            ("cached_tokens", Number(Count::Cached)),
+            ("audio_tokens", Number(Count::InputAudio)),
+            ("image_tokens", Number(Count::InputImage)),
+            // OpenRouter.
+            ("cache_write_tokens", Number(Count::Written)),
+        ],
+        Container::OutputDetails => &[
+            ("reasoning_tokens", Number(Count::Reasoning)),
+            ("audio_tokens", Number(Count::OutputAudio)),
+            ("image_tokens", Number(Count::OutputImage)),
+        ],
         // llama.cpp.
         Container::Timings => &[
             ("prompt_n", Number(Count::Input)),

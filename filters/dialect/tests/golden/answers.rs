@@ -238,7 +238,7 @@ fn places() -> Vec<Case> {
         )
         .text(5)
         .used(33, 9)
-        .cached(20)
+        .parts([20, 10, 0, 0], [0; 3])
         .total(None),
         events(
             "a stream of Responses that is cut",

@@ -84,8 +84,13 @@ impl Case {
         self.usage(Usage {
             input: Some(input),
             cached: 0,
+            cache_written: 0,
+            input_audio: 0,
+            input_image: 0,
             output,
             reasoning: 0,
+            output_audio: 0,
+            output_image: 0,
             total: Some(input + output),
         })
     }
@@ -107,6 +112,25 @@ impl Case {
     pub(crate) const fn reasoning(self, reasoning: u64) -> Self {
         match self.usage {
             Some(usage) => self.usage(Usage { reasoning, ..usage }),
+            None => self,
+        }
+    }
+
+    /// Parts of the prompt: cached, written to a cache, audio, images; and of the output: reasoning, audio, images.
+    pub(crate) const fn parts(self, input: [u64; 4], output: [u64; 3]) -> Self {
+        let [cached, cache_written, input_audio, input_image] = input;
+        let [reasoning, output_audio, output_image] = output;
+        match self.usage {
+            Some(usage) => self.usage(Usage {
+                cached,
+                cache_written,
+                input_audio,
+                input_image,
+                reasoning,
+                output_audio,
+                output_image,
+                ..usage
+            }),
             None => self,
         }
     }

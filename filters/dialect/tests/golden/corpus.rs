@@ -49,7 +49,11 @@ pub(crate) fn cases() -> Vec<Case> {
             .text(13)
             .used(8, 3)
             .done(),
-        json!("openai-audio").text(18).used(20, 14).done(),
+        json!("openai-audio")
+            .text(18)
+            .used(20, 14)
+            .parts([0; 4], [0, 10, 0])
+            .done(),
         sse!("openai-audio-cut").text(14),
         sse!("openai-completions").text(7).used(3, 2).done(),
         json!("openai-error").error_only(),
@@ -132,7 +136,11 @@ pub(crate) fn cases() -> Vec<Case> {
         json!("deepseek-chat").text(3).used(64, 3).cached(64).done(),
         // Moonshot
         sse!("moonshot-chat").text(9).used(19, 13).cached(10).done(),
-        sse!("moonshot-chat-asked").text(9).used(19, 13).done(),
+        sse!("moonshot-chat-asked")
+            .text(9)
+            .used(19, 13)
+            .cached(10)
+            .done(),
         // Together
         sse!("together-chat").text(10).used(9, 3).done(),
         sse!("together-chat-cut").text(10),

@@ -9,6 +9,7 @@ pub(crate) mod embeddings;
 pub(crate) mod forms;
 pub(crate) mod llamacpp;
 pub(crate) mod ollama;
+pub(crate) mod parts;
 pub(crate) mod requests;
 pub(crate) mod tgi;
 pub(crate) mod triton;
@@ -55,6 +56,7 @@ pub(crate) fn endpoints() -> Vec<&'static Endpoint> {
 pub(crate) fn answers() -> Vec<case::Case> {
     let mut cases = corpus::cases();
     cases.extend(answers::cases());
+    cases.extend(parts::cases());
     cases.extend(forms::cases());
     cases.extend(embeddings::answers());
     cases.extend(apis::answers());

@@ -355,8 +355,7 @@ proptest! {
             input: Some(input),
             cached: cached.min(input),
             output,
-            reasoning: 0,
-            total: None,
+            ..Usage::default()
         });
         prop_assert_eq!(scanner.usage(), expected);
         prop_assert_eq!(scanner.observed().text_bytes, text_bytes);
