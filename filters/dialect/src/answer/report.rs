@@ -130,6 +130,7 @@ impl Report {
                 .saturating_mul(TOKENS_PER_SECOND)
                 .div_ceil(1_000_000);
             (self.input, self.output) = (Some(tokens.min(max)), self.output.or(Some(0)));
+            self.input_audio = tokens.min(max);
             return;
         }
         let value = match number.whole() {

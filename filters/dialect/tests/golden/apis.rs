@@ -52,7 +52,7 @@ pub(crate) fn answers() -> Vec<Case> {
         .to(MESSAGES)
         .used(800, 89)
         .total(None)
-        .cached(200)
+        .parts([200, 100, 0, 0], [0; 3])
         .text(10 + 17 + 11 + 2 + 12)
         .done(),
         events(
