@@ -45,6 +45,12 @@ pub(crate) enum Capacity {
     Scaled(u64),
 }
 
+/// Entries by the hash of their values.
+type Entries = Vec<(u64, Entry)>;
+
+/// The value of a part of a key.
+type PartValue<'f, 'a> = dyn Fn(&KeyPart) -> Result<Cow<'a, str>, Box<Refusal>> + 'f;
+
 impl Overrides {
     /// The overrides of a bucket; `None` if it has none. `open` gives the rule of another window.
     ///
@@ -55,7 +61,7 @@ impl Overrides {
         rule: &Rule,
         mut open: impl FnMut(&Decimal, &Decimal) -> Result<Option<Rule>, E>,
     ) -> Result<Option<Self>, E> {
-        let mut groups: Vec<(Vec<KeyPart>, Vec<(u64, Entry)>)> = Vec::new();
+        let mut groups: Vec<(Vec<KeyPart>, Entries)> = Vec::new();
         for (place, o) in bucket.overrides.iter().enumerate() {
             let mut hash = rule.key();
             for value in o.matches.values() {
@@ -98,7 +104,7 @@ impl Overrides {
     pub(crate) fn find<'a>(
         &self,
         rule: &Rule,
-        value: &dyn Fn(&KeyPart) -> Result<Cow<'a, str>, Box<Refusal>>,
+        value: &PartValue<'_, 'a>,
     ) -> Result<Option<&Capacity>, Box<Refusal>> {
         let mut best: Option<(usize, &Entry)> = None;
         for group in &self.groups {

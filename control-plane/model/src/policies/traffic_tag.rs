@@ -78,8 +78,11 @@ fn tag_rules(
     order.into_iter().filter_map(rule).collect()
 }
 
+/// Whether a tagging has a part.
+type HasPart = fn(&Tagging) -> bool;
+
 /// The fields for whole namespaces, and whether a tagging has them.
-const PARTS: [(&str, fn(&Tagging) -> bool); 2] = [
+const PARTS: [(&str, HasPart); 2] = [
     ("spec.cors", |tagging| tagging.cors.is_some()),
     ("spec.apis", |tagging| tagging.apis.is_some()),
 ];
