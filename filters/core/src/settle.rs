@@ -138,10 +138,11 @@ pub struct Used {
 }
 
 impl Used {
-    /// Whether the report covers everything: it is the last one, and reports output if there was text.
-    fn report_is_complete(&self) -> bool {
+    /// Whether the report covers everything: it is the last one, and reports output if generated text was observed.
+    fn report_is_complete(&self, generates: bool) -> bool {
+        let text = generates && self.text_bytes > 0;
         let denies = |usage: Usage| !usage.reports_output();
-        self.complete && !(self.text_bytes > 0 && self.usage.is_some_and(denies))
+        self.complete && !(text && self.usage.is_some_and(denies))
     }
 }
 
@@ -309,7 +310,7 @@ impl Charge {
     /// The tokens that were used, by class.
     pub(crate) fn used_tokens(&self, used: &Used) -> Work {
         let mut work = self.reported(used.usage);
-        if used.usage.is_none() || !used.report_is_complete() {
+        if used.usage.is_none() || !used.report_is_complete(self.generates) {
             work.output = work.output.max(self.observed(used));
         }
         work
@@ -321,7 +322,7 @@ impl Charge {
         }
         let reported = self.reported(used.usage);
         let price = used.usage.map(|_| self.price_of(reported));
-        if let (Some(price), true) = (price, used.report_is_complete()) {
+        if let (Some(price), true) = (price, used.report_is_complete(self.generates)) {
             return price;
         }
         if used.unread_bytes > 0 && self.limit.unreadable == Unreadable::Reservation {

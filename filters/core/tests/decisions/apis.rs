@@ -433,6 +433,14 @@ fn a_file_is_not_held_once_the_model_is_known() {
         proxy.answer(&mut stream, &JSON, answer);
         assert_eq!(charged(&mut proxy, stream), 35);
     }
+    // A length that is announced is reserved, and given back.
+    let body = format!("{file}{model}--b 1--\r\n");
+    let length = body.len().to_string();
+    let headers = [boundary, ("content-length", &*length)];
+    let (mut stream, _) = post(&mut proxy, path, &headers, &body);
+    let answer = r#"{"text":"Hello","usage":{"type":"duration","seconds":1}}"#;
+    proxy.answer(&mut stream, &JSON, answer);
+    assert_eq!(charged(&mut proxy, stream), 10);
     // Without usage, the bytes of the sound count.
     let body = format!("{model}{file}--b 1--\r\n");
     let (mut stream, _) = post(&mut proxy, path, &[boundary], &body);
