@@ -4,6 +4,7 @@ mod failure;
 mod overrides;
 mod raw;
 mod weights;
+mod window;
 
 use std::collections::BTreeMap;
 

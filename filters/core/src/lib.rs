@@ -36,6 +36,7 @@ mod outages;
 mod outcome;
 mod overrides;
 mod passing;
+mod periodic;
 pub mod pick;
 pub mod ports;
 pub mod ratelimit_headers;

@@ -1,4 +1,4 @@
-//! Which version gave a response of OpenAI's Responses API, for requests that continue it.
+//! The version that gave a response of OpenAI's Responses API, for requests that continue it.
 //!
 //! The version keeps what it said, so `previous_response_id` must reach it. The table is shared by the workers of a proxy and has a
 //! fixed number of places. A later response may take the place of an earlier one: a request that continues a response that is not known

@@ -4,7 +4,7 @@
 //! worker, at least once a minute, as debt where they do not have it. The first minute is the reservation.
 
 use std::cell::RefCell;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use headgate_contract::Realtime;
 use headgate_dialect::Passed;
@@ -15,6 +15,7 @@ use crate::effects::Effect;
 use crate::evictions::Evictions;
 use crate::host::Host;
 use crate::ledger::Ledger;
+use crate::periodic::Periodic;
 
 /// Time between two charges of a session, ns.
 const PERIOD: u64 = 10_000_000_000;
@@ -36,36 +37,6 @@ pub(crate) struct Session {
 
 /// A session, shared by its stream and the tick of the worker.
 pub(crate) type SharedSession = Rc<RefCell<Session>>;
-
-/// The open sessions of a worker.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions(Vec<Weak<RefCell<Session>>>);
-
-impl Sessions {
-    /// A session begins.
-    pub(crate) fn open(&mut self, session: Session) -> SharedSession {
-        let session = Rc::new(RefCell::new(session));
-        self.0.push(Rc::downgrade(&session));
-        session
-    }
-
-    /// Charges every session that is due. Returns the counters to raise.
-    pub(crate) fn tick(
-        &mut self,
-        ledger: &mut Ledger,
-        evictions: &mut Evictions,
-        host: &dyn Host,
-    ) -> Vec<Effect> {
-        if self.0.is_empty() {
-            return Vec::new();
-        }
-        let now = host.now();
-        self.0.retain(|session| session.strong_count() > 0);
-        let open = self.0.iter().filter_map(Weak::upgrade);
-        open.flat_map(|session| session.borrow_mut().tick(ledger, evictions, now, host))
-            .collect()
-    }
-}
 
 impl Session {
     /// A session that begins now. Its first minute is reserved.
@@ -90,20 +61,6 @@ impl Session {
         let minutes = now.saturating_sub(self.began) / MINUTE + 1;
         let time = minutes.saturating_mul(u64::from(self.price.tokens_per_minute));
         time.saturating_add(self.bytes / u64::from(self.price.bytes_per_token.max(1)))
-    }
-
-    /// Charges what it has used since the last charge, if that was long enough ago. Returns the counters to raise.
-    fn tick(
-        &mut self,
-        ledger: &mut Ledger,
-        evictions: &mut Evictions,
-        now: u64,
-        host: &dyn Host,
-    ) -> Vec<Effect> {
-        match now.saturating_sub(self.charged_at) >= PERIOD {
-            true => self.charge(ledger, evictions, now, host),
-            false => Vec::new(),
-        }
     }
 
     /// Charges what it has used since the last charge.
@@ -134,5 +91,20 @@ impl Session {
         let mut effects = Vec::new();
         count_moved(&settled, &self.ticket, evictions, now, &mut effects);
         effects
+    }
+}
+
+impl Periodic for Session {
+    fn tick(
+        &mut self,
+        ledger: &mut Ledger,
+        evictions: &mut Evictions,
+        now: u64,
+        host: &dyn Host,
+    ) -> Vec<Effect> {
+        match now.saturating_sub(self.charged_at) >= PERIOD {
+            true => self.charge(ledger, evictions, now, host),
+            false => Vec::new(),
+        }
     }
 }

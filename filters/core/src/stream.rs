@@ -180,7 +180,7 @@ impl Stream {
                 };
                 let session = Session::new(ticket, price, host.now());
                 self.0 = Phase::Session(Box::new(OpenSession {
-                    session: vm.sessions.open(session),
+                    session: vm.sessions.add(session),
                     via_upstream: false,
                 }));
                 Step::with(effects)

@@ -15,9 +15,9 @@ use crate::host::Host;
 use crate::ledger::Ledger;
 use crate::metrics;
 use crate::outages::Outages;
+use crate::periodic::Open;
 use crate::rates::Rates;
 use crate::scale::ReceivedScales;
-use crate::sessions::Sessions;
 use crate::tenants::Tenants;
 use crate::usage_refusals::UsageRefusals;
 
@@ -35,7 +35,7 @@ pub struct Vm {
     pub(crate) rates: Rates,
     pub(crate) tenants: Tenants,
     pub(crate) usage_refusals: UsageRefusals,
-    pub(crate) sessions: Sessions,
+    pub(crate) sessions: Open,
     receptions: ReceivedScales,
 }
 
@@ -53,7 +53,7 @@ impl Vm {
             rates: Rates::default(),
             tenants: Tenants::default(),
             usage_refusals: UsageRefusals::default(),
-            sessions: Sessions::default(),
+            sessions: Open::default(),
             receptions: ReceivedScales::default(),
         }
     }

@@ -9,7 +9,7 @@ use crate::endpoint::{Costs, Endpoint, Price};
 use crate::form::Form;
 use crate::json::{Kind, fill, fill_list, lookup};
 use crate::openai;
-use crate::operations::{Access, Api, Operation};
+use crate::operation::{Access, Api, Operation};
 use crate::request::Schema;
 use crate::request::field::{Container as Place, Field, Name, Number};
 

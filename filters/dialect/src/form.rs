@@ -1,8 +1,8 @@
 //! The forms of request bodies, and one scanner over all of them.
 
-use crate::body::{Body, BodyError, Limits};
+use crate::body::{Body, BodyError, BodyHeaders, Limits, Passed};
+use crate::inference::{MessageScanner, TensorScanner};
 use crate::multipart::{Files, MultipartScanner};
-use crate::openinference::{MessageScanner, TensorScanner};
 use crate::request::{self, RequestScanner, Splice};
 
 /// The form of an endpoint's request bodies.
@@ -33,30 +33,6 @@ impl Form {
             Self::Messages => Scanner::Messages(Box::new(MessageScanner::new(limits))),
         }))
     }
-}
-
-/// What the headers of a request say about its body.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct BodyHeaders<'a> {
-    /// The header `content-type`; empty if absent.
-    pub content_type: &'a [u8],
-    /// The header `inference-header-content-length`, which tells where the JSON of the Open Inference Protocol ends; empty if absent.
-    pub json_length: &'a [u8],
-    /// The length of the body, if the headers tell it.
-    pub content_length: Option<u64>,
-    /// The path or a header names the model.
-    pub model_known: bool,
-}
-
-/// What passing bytes add to the prompt, beyond the facts of the part that decided.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Passed {
-    /// Bytes of prompt.
-    pub bytes: u64,
-    /// Tokens of prompt beside the bytes.
-    pub tokens: u64,
-    /// Further messages, each of which is a request of its own.
-    pub messages: u64,
 }
 
 /// Reads one request body, in portions of any size.

@@ -7,7 +7,7 @@ mod wording;
 use crate::dialect::Dialect;
 use crate::endpoint::{Costs, Endpoint, Price};
 use crate::form::Form;
-use crate::operations::{Access, Api, Operation};
+use crate::operation::{Access, Api, Operation};
 
 /// The wording of errors and of the list of models.
 static DIALECT: Dialect = Dialect {

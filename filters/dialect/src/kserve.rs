@@ -4,7 +4,7 @@
 use crate::endpoint::{Costs, Endpoint, Price};
 use crate::form::Form;
 use crate::openai;
-use crate::operations::{Access, Api, Operation};
+use crate::operation::{Access, Api, Operation};
 use crate::plain;
 use crate::request::Schema;
 use crate::request::field::Field;

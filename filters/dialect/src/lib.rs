@@ -13,7 +13,8 @@
 //! - `json` and `sse` know syntax, and nothing of any API.
 //! - `request` and `answer` read bodies. Each has a vocabulary (`field`) and one reader for all APIs.
 //! - `openai` is a dialect: tables that map its keys to the vocabulary, and its wording.
-//! - `operations` has the table of all methods and paths.
+//! - `operation` has the types of a row of the table, and `operations` the table of all methods and paths.
+//! - `inference` reads and words the tensors and messages of the Open Inference Protocol.
 //! - `form` has the forms of request bodies, and the scanner of each.
 //! - `body`, `usage`, `endpoint` and `dialect` have the types that other crates see.
 //!
@@ -37,6 +38,7 @@ mod endpoint;
 mod fingerprint;
 mod form;
 mod gemini;
+mod inference;
 mod json;
 mod kserve;
 mod llamacpp;
@@ -44,6 +46,7 @@ mod multipart;
 mod ollama;
 mod openai;
 mod openinference;
+mod operation;
 mod operations;
 mod plain;
 mod request;
@@ -55,13 +58,12 @@ mod usage;
 mod vllm;
 
 pub use answer::UsageScanner;
-pub use body::{Body, BodyError, Limits, SessionFields};
+pub use body::{Body, BodyError, BodyHeaders, Limits, Passed, SessionFields};
 pub use dialect::{Dialect, Refusal};
 pub use endpoint::{Costs, Endpoint, Price};
-pub use form::{BodyHeaders, BodyScanner, Passed};
-pub use openinference::grpc_status_details;
-pub use operations::{
-    Access, Api, Apis, Captures, Found, Operation, endpoints, find, models_path, operations,
-};
+pub use form::BodyScanner;
+pub use inference::grpc_status_details;
+pub use operation::{Access, Api, Apis, Operation};
+pub use operations::{Captures, Found, endpoints, find, models_path, operations};
 pub use request::Splice;
 pub use usage::{Label, Observed, Output, Usage};

@@ -6,7 +6,7 @@ mod request;
 use crate::endpoint::{Costs, Endpoint, Price};
 use crate::form::Form;
 use crate::openai;
-use crate::operations::{Access, Api, Operation};
+use crate::operation::{Access, Api, Operation};
 
 /// `POST /completion`
 static COMPLETION: Endpoint = BASE;

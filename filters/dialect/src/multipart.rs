@@ -2,8 +2,7 @@
 //!
 //! The parts are read until the model is known. What follows passes while it is counted.
 
-use crate::body::{Body, BodyError, Limits};
-use crate::form::{BodyHeaders, Passed};
+use crate::body::{Body, BodyError, BodyHeaders, Limits, Passed};
 use crate::json::Decimal;
 
 /// Longest header of a part, in bytes.

@@ -5,7 +5,7 @@ mod request;
 
 use crate::endpoint::{Costs, Endpoint, Price};
 use crate::form::Form;
-use crate::operations::{Access, Api, Operation};
+use crate::operation::{Access, Api, Operation};
 use crate::plain;
 
 /// `POST /api/chat`

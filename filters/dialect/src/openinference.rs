@@ -1,18 +1,9 @@
 //! The Open Inference Protocol, version 2, over REST and gRPC, with Triton's additions. The path or the message names the model.
 
-mod messages;
-mod protobuf;
-mod status;
-mod tensors;
-
-pub(crate) use messages::MessageScanner;
-pub use status::grpc_status_details;
-pub(crate) use tensors::TensorScanner;
-
 use crate::endpoint::{Costs, Endpoint, Price};
 use crate::form::Form;
 use crate::openai;
-use crate::operations::{Access, Api, Operation};
+use crate::operation::{Access, Api, Operation};
 use crate::plain;
 use crate::triton;
 

@@ -9,7 +9,7 @@ use crate::dialect::Dialect;
 use crate::endpoint::{Costs, Endpoint, Price};
 use crate::form::Form;
 use crate::openai;
-use crate::operations::{Access, Api, Operation};
+use crate::operation::{Access, Api, Operation};
 
 /// The wording of errors and of the list of models.
 static DIALECT: Dialect = Dialect {

@@ -2,7 +2,7 @@
 
 use crate::endpoint::Endpoint;
 use crate::openai;
-use crate::operations::{Access, Api, Operation};
+use crate::operation::{Access, Api, Operation};
 
 const fn row(
     name: &'static str,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::raw::check_window;
+use super::window;
 use super::{Decimal, KeyPart, Profile, Tokens};
 
 /// Most overrides of a bucket.
@@ -278,7 +278,7 @@ impl OverrideCapacity {
             return Err(("refillPerSecond".into(), problem.into()));
         }
         if refill_per_second.is_some() {
-            check_window(capacity, refill).map_err(|problem| {
+            window::check(capacity, refill).map_err(|problem| {
                 let field = "capacity / refillPerSecond".to_owned();
                 (field, format!(" {problem}"))
             })?;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::MAX_TOKENS;
 
+use super::window;
 use super::{
     Abandoned, BucketName, Decimal, Duration, KeyPart, Mode, OnContention, OnFailure, Semantic,
     SettleOn, Tokens, Unreadable, UsageReport,
@@ -110,9 +111,6 @@ const fn client_wait() -> Duration {
     Duration::from_seconds(60)
 }
 
-const MILLISECOND: u128 = Decimal::UNIT as u128 / 1000;
-const YEAR: u128 = 366 * 86_400;
-
 fn within(field: &str, value: Decimal, min: u64, max: u64) -> Result<(), String> {
     if (min..=max).contains(&value.millionths()) {
         return Ok(());
@@ -147,21 +145,9 @@ fn tokens(t: Tokens) -> Result<super::Profile, String> {
         0,
         100 * TENTH,
     )?;
-    check_window(t.capacity, t.refill_per_second)
+    window::check(t.capacity, t.refill_per_second)
         .map_err(|problem| format!("`tokens.capacity / tokens.refillPerSecond` {problem}"))?;
     Ok(super::Profile::Tokens(t))
-}
-
-/// `capacity / refill`, compared without dividing.
-pub(super) fn check_window(capacity: Decimal, refill: Decimal) -> Result<(), &'static str> {
-    let (capacity, refill) = (
-        u128::from(capacity.millionths()),
-        u128::from(refill.millionths()),
-    );
-    if capacity * u128::from(Decimal::UNIT) < refill * MILLISECOND || capacity > refill * YEAR {
-        return Err("is the time an empty bucket takes to fill: keep it between 1 ms and 366 days");
-    }
-    Ok(())
 }
 
 fn semantic(s: Semantic) -> Result<super::Profile, String> {

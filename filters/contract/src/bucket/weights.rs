@@ -1,4 +1,4 @@
-//! What a token costs, by its class.
+//! The price of a token, by its class.
 
 use serde::{Deserialize, Serialize};
 

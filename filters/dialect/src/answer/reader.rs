@@ -213,7 +213,10 @@ impl Reader {
 
     /// Whether text came after the last document that reports output, or whether no document does.
     pub(super) fn usage_is_stale(&self) -> bool {
-        let fresh = self.reports_output || self.text_bytes(false, 0) <= self.reported_at;
+        // Text that is not generated is no output.
+        let fresh = !self.schema.generates
+            || self.reports_output
+            || self.text_bytes(false, 0) <= self.reported_at;
         let missing = self.schema.by_sequence && self.by_sequence.misses(self.seen.count_ones());
         self.usage().is_some() && (!fresh || missing)
     }

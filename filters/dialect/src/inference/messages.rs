@@ -4,8 +4,7 @@
 //! and names no model.
 
 use super::protobuf::InferRequest;
-use crate::body::{Body, BodyError, Limits};
-use crate::form::Passed;
+use crate::body::{Body, BodyError, Limits, Passed};
 
 /// Bytes before a message: whether it is compressed, and its length.
 const HEADER: usize = 5;

@@ -3,8 +3,7 @@
 //! An input costs its elements times the size of an element; text costs its bytes. What the shape says and what is sent may differ: the
 //! greater counts.
 
-use crate::body::{Body, BodyError, Limits};
-use crate::form::{BodyHeaders, Passed};
+use crate::body::{Body, BodyError, BodyHeaders, Limits, Passed};
 use crate::json::{Json, JsonError, Kind, Path, Scalar, Sink, WantedPart};
 
 /// Longest name of a datatype, and one byte more.
