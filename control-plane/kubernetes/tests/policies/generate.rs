@@ -150,7 +150,8 @@ fn near(fits: impl Into<f64>) -> impl Strategy<Value = Value> {
     prop_oneof![14 => Just(fits), 1 => number()]
 }
 
-fn tokens() -> impl Strategy<Value = Value> {
+/// Boxed, as the parts of a bucket are: a test has a small stack.
+fn tokens() -> BoxedStrategy<Value> {
     // The window's limits lie at ratios of 0.001 and 31 622 400.
     let window = prop_oneof![
         12 => (1u64..1_000_000, 1u64..1_000).prop_map(|(c, r)| (json!(c), json!(r))),
@@ -173,19 +174,21 @@ fn tokens() -> impl Strategy<Value = Value> {
         maybe("weights", weights),
         maybe("temperatureSensitivity", near(10)),
     );
-    (window, more).prop_map(|((capacity, refill), (weights, sensitivity))| {
-        let mut fields = object(vec![("capacity", capacity), ("refillPerSecond", refill)]);
-        fields.extend(
-            [weights, sensitivity]
-                .into_iter()
-                .flatten()
-                .map(|(k, v)| (k.to_owned(), v)),
-        );
-        Value::Object(fields)
-    })
+    (window, more)
+        .prop_map(|((capacity, refill), (weights, sensitivity))| {
+            let mut fields = object(vec![("capacity", capacity), ("refillPerSecond", refill)]);
+            fields.extend(
+                [weights, sensitivity]
+                    .into_iter()
+                    .flatten()
+                    .map(|(k, v)| (k.to_owned(), v)),
+            );
+            Value::Object(fields)
+        })
+        .boxed()
 }
 
-fn semantic() -> impl Strategy<Value = Value> {
+fn semantic() -> BoxedStrategy<Value> {
     let row =
         (near(100), maybe("temperatureSensitivity", near(1.2))).prop_map(|(base, sensitivity)| {
             let mut fields = object(vec![("baseCapacity", base)]);
@@ -204,6 +207,7 @@ fn semantic() -> impl Strategy<Value = Value> {
         .prop_map(|(a, b, c, d)| {
             Value::Object(object([a, b, c, d].into_iter().flatten().collect()))
         })
+        .boxed()
 }
 
 fn bucket() -> impl Strategy<Value = Value> {
@@ -238,10 +242,15 @@ fn bucket() -> impl Strategy<Value = Value> {
     );
     let own = (
         maybe("mode", select(vec![json!("enforce"), json!("shadow")])),
-        maybe("overrides", overrides()),
+        maybe("overrides", overrides("capacity", "scale")),
+        maybe("overrides", overrides("scale", "capacity")),
     );
     (key, profile, rest, own, failures()).prop_map(
-        |(key, mut fields, (a, b, c, d, e, f), (mode, overrides), more)| {
+        |(key, mut fields, (a, b, c, d, e, f), (mode, tokens, scales), more)| {
+            let profile = fields
+                .iter()
+                .any(|field| *field == ("profile", json!("tokens")));
+            let overrides = if profile { tokens } else { scales };
             // Only the parser checks which parts of the key an override matches.
             let overrides = overrides.filter(|_| key.to_string().contains("tenant"));
             fields.push(("key", key));
@@ -253,33 +262,34 @@ fn bucket() -> impl Strategy<Value = Value> {
 }
 
 /// Overrides of different tenants. Only the parser checks that none is there twice.
-fn overrides() -> impl Strategy<Value = Value> {
+fn overrides(field: &'static str, wrong: &'static str) -> BoxedStrategy<Value> {
     let entry = (
-        maybe("capacity", near(1000)),
-        maybe("scale", near(2)),
-        prop::option::weighted(0.2, near(1)),
-        prop::option::weighted(0.1, select(vec![json!("late"), json!("x".repeat(257))])),
-        any::<bool>(),
+        mostly(vec![field], vec![wrong]),
+        prop_oneof![2 => near(1000), 1 => Just(json!(0))],
+        prop::option::weighted(0.1, near(1)),
+        prop::option::weighted(
+            0.2,
+            mostly(vec!["late"], vec!["x"]).prop_map(|text| match text {
+                "x" => json!("x".repeat(257)),
+                text => json!(text),
+            }),
+        ),
     );
-    let entry = entry.prop_map(|(capacity, scale, refill, reason, suspended)| {
-        let mut fields: Vec<_> = [capacity.or(scale.clone()), scale]
-            .into_iter()
-            .flatten()
-            .take(1)
-            .collect();
-        if suspended && reason.is_some() {
-            fields.iter_mut().for_each(|(_, value)| *value = json!(0));
-        }
+    let entry = entry.prop_map(|(field, amount, refill, reason)| {
+        let reason = reason.filter(|_| amount == json!(0));
+        let mut fields = vec![(field, amount)];
         fields.extend(refill.map(|value| ("refillPerSecond", value)));
         fields.extend(reason.map(|value| ("reason", value)));
         Value::Object(object(fields))
     });
-    prop::collection::vec(entry, 0..3).prop_map(|mut entries| {
-        for (i, entry) in entries.iter_mut().enumerate() {
-            entry["match"] = json!({"tenant": format!("t{i}")});
-        }
-        json!(entries)
-    })
+    prop::collection::vec(entry, 0..3)
+        .prop_map(|mut entries| {
+            for (i, entry) in entries.iter_mut().enumerate() {
+                entry["match"] = json!({"tenant": format!("t{i}")});
+            }
+            json!(entries)
+        })
+        .boxed()
 }
 
 /// The settings of a bucket for failed requests and for waits.
