@@ -352,7 +352,7 @@ fn a_request_takes_as_long_with_10_000_overrides_as_with_one() {
         "a request: {none} ns without overrides, {one} ns with one, {most} ns with 10 000, which take {parsed:?} to load"
     );
     assert!(
-        most < one * 2,
+        most < one * 3,
         "{one} ns with one override, {most} ns with 10 000"
     );
     // They are found, each.
