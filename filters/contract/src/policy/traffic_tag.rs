@@ -9,9 +9,11 @@ use super::target::Fields;
 #[cfg(feature = "schema")]
 use super::target::{MAX_MODELS, MAX_REFS};
 use super::{PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetRef};
+#[cfg(feature = "schema")]
+use crate::request_rule::MAX_RULES;
 use crate::tagging::{OwnTag, SessionKey, TenantMetrics, UnknownVersion, unique};
 use crate::tenant::{MAX_TENANT_RULES, tenant_sources};
-use crate::{Apis, Cors, ModelId, Tagging, TenantSource, TrustedHop};
+use crate::{Apis, Cors, ModelId, RequestRule, Tagging, TenantSource, TrustedHop, request_rule};
 
 /// Most session keys, and most own tags, in a policy.
 const MAX_TAGGING: usize = 32;
@@ -114,6 +116,14 @@ struct Raw {
         "x-kubernetes-list-map-keys" = ["name"],
     )))]
     tags: Vec<OwnTag>,
+    /// Rules that tag requests or pin their version, by what a request has. The first one that matches applies; then weights pick the version
+    /// as ever. At most 256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_RULES), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+    )))]
+    rules: Vec<RequestRule>,
     /// The web pages that may call the models from a browser. Only in a policy without `targetRefs`, `models` and `selector`, because a
     /// preflight request names no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,6 +156,7 @@ impl TryFrom<Raw> for TrafficTagPolicySpec {
     type Error = String;
     fn try_from(raw: Raw) -> Result<Self, String> {
         unique(&raw.tags)?;
+        request_rule::check(&raw.rules)?;
         let keys = raw.session_keys.as_ref().map_or(0, Vec::len);
         at_most("sessionKeys", keys, MAX_TAGGING)?;
         at_most("tags", raw.tags.len(), MAX_TAGGING)?;
@@ -189,6 +200,7 @@ impl TryFrom<Raw> for TrafficTagPolicySpec {
                 filter_state: raw.filter_state.unwrap_or(default.filter_state),
                 response_headers: raw.response_headers.unwrap_or(default.response_headers),
                 tags: raw.tags,
+                rules: raw.rules,
                 cors: raw.cors,
                 apis: raw.apis,
                 tenant_metrics: raw.tenant_metrics,
@@ -213,6 +225,7 @@ impl From<TrafficTagPolicySpec> for Raw {
             filter_state: Some(spec.tagging.filter_state),
             response_headers: Some(spec.tagging.response_headers),
             tags: spec.tagging.tags,
+            rules: spec.tagging.rules,
             cors: spec.tagging.cors,
             apis: spec.tagging.apis,
             tenant_metrics: spec.tagging.tenant_metrics,
