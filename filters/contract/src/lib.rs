@@ -40,9 +40,8 @@ pub use apis::{Apis, OptionalApi, PathPrefix, Realtime, UnknownEndpoints};
 pub use attribute::Attribute;
 pub use body_path::{BodyPath, BodyStep};
 pub use bucket::{
-    Abandoned, Bucket, FailureCharge, KeyPart, Mode, ModelCapacity, OnContention, OnFailure,
-    Override, OverrideCapacity, Profile, Semantic, SettleOn, Tokens, Unreadable, UsageReport,
-    Weights,
+    Abandoned, Bucket, FailureCharge, Mode, ModelCapacity, OnContention, OnFailure, Override,
+    OverrideCapacity, Profile, Semantic, SettleOn, Tokens, Unreadable, UsageReport, Weights,
 };
 pub use cors::{Cors, OriginPattern};
 pub use decimal::Decimal;
@@ -69,4 +68,4 @@ pub use stages::{Stage, Stages};
 pub use tagging::{
     OwnTag, SessionKey, TagSource, Tagging, TenantMetrics, UnknownVersion, tag_value,
 };
-pub use tenant::{TenantSource, TrustedHop};
+pub use tenant::TrustedHop;

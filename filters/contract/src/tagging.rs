@@ -3,7 +3,8 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Apis, Cors, HeaderName, RequestRule, TenantSource, TrustedHop, request_rule};
+use crate::tenant::default_sources;
+use crate::{Apis, Attribute, Cors, HeaderName, RequestRule, TrustedHop, request_rule};
 
 /// Longest value of a tag, in bytes.
 pub(crate) const MAX_TAG_VALUE: usize = 128;
@@ -15,7 +16,11 @@ pub(crate) const MAX_TAG_VALUE: usize = 128;
 pub struct Tagging {
     /// The sources of the tenant's name: the first one that a request has. Default `header:x-tenant-id`.
     #[serde(deserialize_with = "crate::tenant::sources")]
-    pub tenant_from: Vec<TenantSource>,
+    #[cfg_attr(
+        feature = "schema",
+        schemars(schema_with = "crate::tenant::sources_schema")
+    )]
+    pub tenant_from: Vec<Attribute>,
     /// In the role `follow`: the previous hops from which the header `x-headgate-tenant` is accepted. Default none: the tenant comes from
     /// `tenantFrom`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -218,7 +223,7 @@ impl Default for Tagging {
             SessionKey::Fingerprint,
         ]);
         Self {
-            tenant_from: TenantSource::default_list(),
+            tenant_from: default_sources(),
             trusted_hops: Vec::new(),
             session_keys,
             unknown_version: UnknownVersion::default(),

@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_contract::{
-    Abandoned, Bodies, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelPlan, Profile,
-    Role, Stages, Tagging, TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport, parse_json,
+    Abandoned, Attribute, Bodies, DefaultMaxTokens, FailureCharge, FilterConfig, ModelPlan,
+    Profile, Role, Stages, Tagging, TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport,
+    parse_json,
 };
 
 #[track_caller]
@@ -19,7 +20,7 @@ fn a_policy_with_defaults_needs_only_name_key_and_profile() {
     .unwrap();
     let bucket = &spec.buckets[0];
     assert_eq!(bucket.key.len(), 2);
-    assert!(matches!(&bucket.key[1], KeyPart::Header(h) if h.as_str() == "x-team"));
+    assert!(matches!(&bucket.key[1], Attribute::Header(h) if h.as_str() == "x-team"));
     let Profile::Semantic(s) = &bucket.profile else {
         panic!("semantic")
     };

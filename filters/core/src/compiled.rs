@@ -10,9 +10,9 @@ mod rules;
 use std::rc::Rc;
 
 use headgate_contract::{
-    Bodies, BucketRule, ChargeAt, ConfigError, DefaultMaxTokens, FailureCharge, FilterConfig,
-    KeyPart, Mode, ModelId, ModelPlan, NamespaceConfig, OnFailure, Role, SettleOn, Stages, Tagging,
-    Unreadable, UsageReport, Version, names,
+    Attribute, Bodies, BucketRule, ChargeAt, ConfigError, DefaultMaxTokens, FailureCharge,
+    FilterConfig, Mode, ModelId, ModelPlan, NamespaceConfig, OnFailure, Role, SettleOn, Stages,
+    Tagging, Unreadable, UsageReport, Version, names,
 };
 
 use crate::cost::Pricing;
@@ -26,6 +26,8 @@ use crate::outages::Target;
 use crate::overrides::Overrides;
 use crate::pick::Picker;
 use crate::scale::{ExpiringScale, ReceivedScales};
+
+use crate::tag_rules::TagRules;
 
 use assigned::Assigned;
 use rules::{OpenBucket, open_rules};
@@ -96,6 +98,8 @@ pub(crate) struct Model {
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) tagging: Rc<Tagging>,
+    /// The rules of the tagging.
+    pub(crate) tag_rules: Option<Rc<TagRules>>,
     pub(crate) limits: Vec<Rc<Limit>>,
 }
 
@@ -110,7 +114,7 @@ pub(crate) struct Limit {
     pub(crate) bucket: String,
     /// The versions that spend it; `None`: all.
     versions: Option<Vec<Version>>,
-    pub(crate) key: Vec<KeyPart>,
+    pub(crate) key: Vec<Attribute>,
     /// It refuses nothing.
     pub(crate) shadow: bool,
     pub(crate) pricing: Pricing,
@@ -253,17 +257,25 @@ impl Namespace {
             .iter()
             .map(|t| Rc::new(t.tagging.clone()))
             .collect();
+        let tag_rules: Vec<_> = taggings
+            .iter()
+            .map(|tagging| TagRules::new(&tagging.rules).map(Rc::new))
+            .collect();
         let default = Rc::new(Tagging::default());
         let tags: Vec<_> = config.tagging.iter().map(|t| t.models.as_deref()).collect();
         let buckets: Vec<_> = config.buckets.iter().map(|b| b.models.as_deref()).collect();
         let (tags, buckets) = (Assigned::new(&tags), Assigned::new(&buckets));
+        let tagging_of = |model: &str| tags.of(model).first().copied();
         let rules_of = |model: &str, numbers: &mut Numbers| Rules {
             tagging: Rc::clone(
-                tags.of(model)
-                    .first()
-                    .and_then(|i| taggings.get(*i))
+                tagging_of(model)
+                    .and_then(|i| taggings.get(i))
                     .unwrap_or(&default),
             ),
+            tag_rules: tagging_of(model)
+                .and_then(|i| tag_rules.get(i))
+                .cloned()
+                .flatten(),
             limits: buckets
                 .of(model)
                 .into_iter()

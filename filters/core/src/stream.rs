@@ -503,6 +503,7 @@ impl Reading {
         let request = Request {
             headers: &self.headers,
             body: Some(&body),
+            captured: &[],
             class: self.class,
             names: &self.names,
             namespace: Some(&self.namespace),

@@ -13,7 +13,7 @@ use super::{PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetRef};
 use crate::request_rule::MAX_RULES;
 use crate::tagging::{OwnTag, SessionKey, TenantMetrics, UnknownVersion, unique};
 use crate::tenant::{MAX_TENANT_RULES, tenant_sources};
-use crate::{Apis, Cors, ModelId, RequestRule, Tagging, TenantSource, TrustedHop, request_rule};
+use crate::{Apis, Attribute, Cors, ModelId, RequestRule, Tagging, TrustedHop, request_rule};
 
 /// Most session keys, and most own tags, in a policy.
 const MAX_TAGGING: usize = 32;
@@ -81,8 +81,8 @@ struct Raw {
     /// number. `apiKeySha256` is the SHA-256, in hexadecimal digits, of the key in `authorization: Bearer`, `x-api-key` or `api-key`.
     /// `header:NAME` is what a header says: a client can write anything in it. Default `[header:x-tenant-id]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_TENANT_RULES), extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::EACH_ONCE]))))]
-    tenant_from: Option<Vec<TenantSource>>,
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::tenant::sources_schema", length(min = 1, max = MAX_TENANT_RULES), extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::EACH_ONCE]))))]
+    tenant_from: Option<Vec<Attribute>>,
     /// For proxies with the role `follow`: patterns of the SPIFFE ids of previous hops. The header `x-headgate-tenant` is accepted only from
     /// these hops. `*` matches any characters; `any` accepts the header from every client. For all others, the tenant comes from
     /// `tenantFrom`. Default none.
