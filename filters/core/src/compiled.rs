@@ -15,6 +15,7 @@ use headgate_contract::{
     Tagging, Unreadable, UsageReport, Version, names,
 };
 
+use crate::body_fields::BodyFields;
 use crate::cost::Pricing;
 use crate::endpoint::ServedApis;
 use crate::failure::Failure;
@@ -76,6 +77,8 @@ pub(crate) struct Namespace {
     pub(crate) rest: Rules,
     /// The APIs that it serves.
     pub(crate) served: ServedApis,
+    /// The fields of bodies that its attributes name.
+    pub(crate) fields: BodyFields,
 }
 
 /// One model of the plan.
@@ -174,8 +177,11 @@ impl Compiled {
             } else {
                 Vec::new()
             };
+            let fields = BodyFields::of(&namespace)
+                .map_err(|e| ConfigError::new(format!("namespaces.{name}"), e))?;
             namespaces.push(Namespace::new(
                 name,
+                fields,
                 namespace,
                 &rules,
                 &received,
@@ -247,6 +253,7 @@ impl Compiled {
 impl Namespace {
     fn new(
         name: String,
+        fields: BodyFields,
         config: NamespaceConfig,
         rules: &[OpenBucket],
         received: &ReceivedScales,
@@ -302,6 +309,7 @@ impl Namespace {
         let served = rest.tagging.apis.as_ref().map(ServedApis::new);
         Self {
             served: served.unwrap_or_default(),
+            fields,
             name: name.into(),
             models,
             index,

@@ -14,6 +14,7 @@
 
 mod answer;
 mod attributes;
+mod body_fields;
 mod compiled;
 pub mod cost;
 mod counters;

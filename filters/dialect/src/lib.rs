@@ -32,6 +32,7 @@
 mod answer;
 mod anthropic;
 mod body;
+mod capture;
 mod cohere;
 mod dialect;
 mod endpoint;
