@@ -84,7 +84,7 @@ fn a_refusal_names_the_entry_and_the_fix() {
         ),
         (
             after(r#"{"match":{"tenent":"a"},"capacity":5}"#),
-            "overrides[2].match.tenent: unknown key part \"tenent\"",
+            "overrides[2].match.tenent: unknown attribute \"tenent\"",
         ),
         (
             after(r#"{"match":{"tenant":7},"capacity":5}"#),

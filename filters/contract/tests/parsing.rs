@@ -86,7 +86,7 @@ fn a_refusal_names_the_path_and_the_fix() {
     let cases = [
         (
             r#"{"buckets":[{"name":"a","key":["tenent"],"profile":"semantic"}]}"#,
-            "buckets[0].key[0]: unknown key part \"tenent\": write tenant, model, version or header:NAME",
+            "buckets[0].key[0]: unknown attribute \"tenent\": write tenant, model, version, dialect, operation, path, apiKeySha256, peerSpiffeId, sourceIp, maxTokens, stream, n, promptTokens, temperature, path:N, header:NAME, query:NAME, cookie:NAME, body:PATH, jwtClaim:NAME or sourceNetwork:IPV4_BITS/IPV6_BITS",
         ),
         (
             r#"{"buckets":[{"name":"a","key":[],"profile":"tokens"}]}"#,

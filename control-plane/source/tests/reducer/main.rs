@@ -206,7 +206,7 @@ fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
     let cases = [
         (
             format!("{TAGS}---{}", TENANTS.replace("tenant,", "tenent,")),
-            "f.yaml (document 2): spec.buckets[0].key[0]: unknown key part \"tenent\": write tenant, model, version or header:NAME",
+            "f.yaml (document 2): spec.buckets[0].key[0]: unknown attribute \"tenent\": write tenant, model, version, dialect, operation, path, apiKeySha256, peerSpiffeId, sourceIp, maxTokens, stream, n, promptTokens, temperature, path:N, header:NAME, query:NAME, cookie:NAME, body:PATH, jwtClaim:NAME or sourceNetwork:IPV4_BITS/IPV6_BITS",
         ),
         (
             TENANTS.replace("models: [llama]", "modles: [llama]"),
