@@ -177,6 +177,14 @@ pub(crate) fn schema(plain: &[&str], description: &str) -> schemars::Schema {
     })
 }
 
+/// The schema of an attribute of a rule, which applies before the version is picked.
+#[cfg(feature = "schema")]
+pub(crate) fn of_rules() -> schemars::Schema {
+    let names = PLAIN.iter().map(|(name, _)| *name);
+    let names: Vec<_> = names.filter(|name| *name != "version").collect();
+    schema(&names, &format!("{}, {PARAMETERS}", names.join(", ")))
+}
+
 #[cfg(feature = "schema")]
 impl schemars::JsonSchema for Attribute {
     fn schema_name() -> std::borrow::Cow<'static, str> {

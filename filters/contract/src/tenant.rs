@@ -59,7 +59,6 @@ pub(crate) fn tenant_sources(sources: &[Attribute]) -> Result<(), String> {
         ));
     }
     for (i, source) in sources.iter().enumerate() {
-        names_tenant(source)?;
         if sources[..i].contains(source) {
             let text = String::from(source.clone());
             return Err(format!("{text:?} is given twice: remove one"));
@@ -68,11 +67,33 @@ pub(crate) fn tenant_sources(sources: &[Attribute]) -> Result<(), String> {
     Ok(())
 }
 
+/// An attribute that can name the tenant.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Source(Attribute);
+
+impl TryFrom<String> for Source {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let source = Attribute::try_from(text)?;
+        names_tenant(&source)?;
+        Ok(Self(source))
+    }
+}
+
 /// Deserializes and checks a list of sources.
 pub(crate) fn sources<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Attribute>, D::Error> {
-    let sources = Vec::deserialize(d)?;
+    let sources = Vec::<Source>::deserialize(d)?;
+    let sources: Vec<_> = sources.into_iter().map(|source| source.0).collect();
     tenant_sources(&sources).map_err(D::Error::custom)?;
     Ok(sources)
+}
+
+/// The same, where the list may be absent.
+pub(crate) fn some_sources<'de, D: Deserializer<'de>>(
+    d: D,
+) -> Result<Option<Vec<Attribute>>, D::Error> {
+    sources(d).map(Some)
 }
 
 impl TryFrom<String> for TrustedHop {

@@ -344,7 +344,7 @@ fn a_source_of_the_tenant_says_what_it_may_be() {
         (r#"["header:X-A"]"#, "lower-case"),
         (
             r#"["x-tenant-id"]"#,
-            "write peerSpiffeId, jwtClaim:NAME, apiKeySha256 or header:NAME",
+            "unknown attribute \"x-tenant-id\": write tenant, model",
         ),
     ] {
         let json = format!(r#"{{"tenantFrom":{sources}}}"#);

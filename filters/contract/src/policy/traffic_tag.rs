@@ -12,7 +12,7 @@ use super::{PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetRef};
 #[cfg(feature = "schema")]
 use crate::request_rule::MAX_RULES;
 use crate::tagging::{OwnTag, SessionKey, TenantMetrics, UnknownVersion, unique};
-use crate::tenant::{MAX_TENANT_RULES, tenant_sources};
+use crate::tenant::MAX_TENANT_RULES;
 use crate::{Apis, Attribute, Cors, ModelId, RequestRule, Tagging, TrustedHop, request_rule};
 
 /// Most session keys, and most own tags, in a policy.
@@ -80,7 +80,11 @@ struct Raw {
     /// certificate, which the listener verified. `jwtClaim:NAME` is a claim of the JSON Web Token that `jwt_authn` verified: text or a whole
     /// number. `apiKeySha256` is the SHA-256, in hexadecimal digits, of the key in `authorization: Bearer`, `x-api-key` or `api-key`.
     /// `header:NAME` is what a header says: a client can write anything in it. Default `[header:x-tenant-id]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        deserialize_with = "crate::tenant::some_sources",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(feature = "schema", schemars(schema_with = "crate::tenant::sources_schema", length(min = 1, max = MAX_TENANT_RULES), extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::EACH_ONCE]))))]
     tenant_from: Option<Vec<Attribute>>,
     /// For proxies with the role `follow`: patterns of the SPIFFE ids of previous hops. The header `x-headgate-tenant` is accepted only from
@@ -187,7 +191,6 @@ impl TryFrom<Raw> for TrafficTagPolicySpec {
         at_most("trustedHops", raw.trusted_hops.len(), MAX_TENANT_RULES)?;
         let default = Tagging::default();
         let tenant_from = raw.tenant_from.unwrap_or(default.tenant_from);
-        tenant_sources(&tenant_from).map_err(|e| format!("`tenantFrom`: {e}"))?;
         Ok(Self {
             target,
             overrides: raw.overrides,

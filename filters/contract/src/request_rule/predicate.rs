@@ -242,13 +242,13 @@ impl From<Predicate> for Raw {
     }
 }
 
-/// The schema of `when`. A schema for the API server cannot refer to itself, so each level is written out.
+/// The schema of `when`. A schema for the API server cannot refer to itself: two levels are written out, and the parser alone checks the
+/// further ones.
 #[cfg(feature = "schema")]
 pub(super) fn when_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let mut inner = condition();
-    for _ in 1..super::MAX_LEVELS {
-        inner = with_groups(&inner, condition());
-    }
+    let further =
+        serde_json::json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
+    let inner = with_groups(&further, condition());
     let when = serde_json::json!({ "type": "object", "additionalProperties": false });
     let mut when = with_groups(&inner, when);
     when["oneOf"] = serde_json::json!([{ "required": ["all"] }, { "required": ["any"] }]);
@@ -273,7 +273,7 @@ fn condition() -> serde_json::Value {
         "additionalProperties": false,
         "oneOf": one_of,
         "properties": {
-            "attribute": { "type": "string", "maxLength": 265 },
+            "attribute": crate::attribute::of_rules(),
             "equal": value,
             "notEqual": value,
             "prefix": value,
