@@ -51,7 +51,7 @@ fn names_tenant(source: &Attribute) -> Result<(), String> {
 }
 
 /// Checks the list of sources: at least one, each once.
-pub(crate) fn tenant_sources(sources: &[Attribute]) -> Result<(), String> {
+fn tenant_sources(sources: &[Attribute]) -> Result<(), String> {
     if !(1..=MAX_TENANT_RULES).contains(&sources.len()) {
         return Err(format!(
             "has {} sources: write 1 to {MAX_TENANT_RULES}",
@@ -83,17 +83,22 @@ impl TryFrom<String> for Source {
 
 /// Deserializes and checks a list of sources.
 pub(crate) fn sources<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Attribute>, D::Error> {
-    let sources = Vec::<Source>::deserialize(d)?;
-    let sources: Vec<_> = sources.into_iter().map(|source| source.0).collect();
-    tenant_sources(&sources).map_err(D::Error::custom)?;
-    Ok(sources)
+    checked(Vec::deserialize(d)?).map_err(D::Error::custom)
 }
 
 /// The same, where the list may be absent.
 pub(crate) fn some_sources<'de, D: Deserializer<'de>>(
     d: D,
 ) -> Result<Option<Vec<Attribute>>, D::Error> {
-    sources(d).map(Some)
+    let sources: Option<Vec<Source>> = Option::deserialize(d)?;
+    let sources = sources.map(checked).transpose();
+    sources.map_err(D::Error::custom)
+}
+
+fn checked(sources: Vec<Source>) -> Result<Vec<Attribute>, String> {
+    let sources: Vec<_> = sources.into_iter().map(|source| source.0).collect();
+    tenant_sources(&sources)?;
+    Ok(sources)
 }
 
 impl TryFrom<String> for TrustedHop {
