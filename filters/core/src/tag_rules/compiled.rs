@@ -13,7 +13,7 @@ pub(crate) struct TagRules {
     pub(super) attributes: Vec<Attribute>,
     pub(super) rules: Vec<Rule>,
     /// For each attribute that some rule needs: its values, sorted, each with the place of a rule that needs it.
-    pub(super) index: Vec<(usize, Vec<(Box<str>, usize)>)>,
+    pub(super) index: Vec<(usize, Values)>,
     /// The places of the rules that need no single value.
     pub(super) unindexed: Vec<usize>,
 }
@@ -71,6 +71,9 @@ pub(super) enum Compare {
     /// Millionths.
     AtMost(u64),
 }
+
+/// Values, sorted, each with the place of a rule.
+pub(super) type Values = Vec<(Box<str>, usize)>;
 
 /// The attributes of conditions with the values of which a rule needs one.
 type Needs = Vec<(usize, Box<str>)>;
