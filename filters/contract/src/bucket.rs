@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::failure::{Abandoned, FailureCharge, OnFailure};
 pub use self::overrides::{Override, OverrideCapacity};
 pub use self::weights::Weights;
-use crate::{BucketName, Decimal, Duration, HeaderName, ModelId};
+use crate::{Attribute, BucketName, Decimal, Duration, ModelId};
 
 /// Most parts of a key.
 const MAX_PARTS: usize = 8;
@@ -29,7 +29,7 @@ pub struct Bucket {
     /// Its name, unique within all buckets of a model.
     pub name: BucketName,
     /// Attributes that partition the bucket; empty means one bucket for everybody.
-    pub key: Vec<KeyPart>,
+    pub key: Vec<Attribute>,
     /// Whether it limits requests.
     pub mode: Mode,
     /// Capacity and cost.
@@ -76,20 +76,6 @@ impl Mode {
     fn is_enforce(&self) -> bool {
         *self == Self::Enforce
     }
-}
-
-/// An attribute that partitions a bucket.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum KeyPart {
-    /// The tenant (header named by the tagging).
-    Tenant,
-    /// The model id.
-    Model,
-    /// The version picked.
-    Version,
-    /// Any request header, as the client sent it. The header of a tag has the value that the tagging hop writes.
-    Header(HeaderName),
 }
 
 /// Capacity and cost of a bucket.
@@ -251,53 +237,6 @@ fn default_models() -> BTreeMap<ModelId, ModelCapacity> {
         }
     }
     models
-}
-
-impl TryFrom<String> for KeyPart {
-    type Error = String;
-    fn try_from(s: String) -> Result<Self, String> {
-        match s.as_str() {
-            "tenant" => Ok(Self::Tenant),
-            "model" => Ok(Self::Model),
-            "version" => Ok(Self::Version),
-            other => match other.strip_prefix("header:") {
-                Some(name) => HeaderName::try_from(name)
-                    .map(Self::Header)
-                    .map_err(|e| e.to_string()),
-                None => Err(format!(
-                    "unknown key part {other:?}: write tenant, model, version or header:NAME"
-                )),
-            },
-        }
-    }
-}
-
-impl From<KeyPart> for String {
-    fn from(part: KeyPart) -> Self {
-        match part {
-            KeyPart::Tenant => "tenant".into(),
-            KeyPart::Model => "model".into(),
-            KeyPart::Version => "version".into(),
-            KeyPart::Header(name) => format!("header:{name}"),
-        }
-    }
-}
-
-#[cfg(feature = "schema")]
-impl schemars::JsonSchema for KeyPart {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "KeyPart".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "description": "tenant, model, version or header:NAME",
-            "pattern": "^(tenant|model|version|header:[a-z0-9_-]{1,128})$"
-        })
-    }
 }
 
 const fn one() -> Decimal {

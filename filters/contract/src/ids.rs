@@ -107,6 +107,14 @@ id!(
     dns_label
 );
 id!(
+    /// The name of a tag rule within its policy.
+    RuleName,
+    "rule name",
+    "a DNS label: 1-63 lower-case letters, digits or '-', starting and ending with a letter or digit",
+    "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+    dns_label
+);
+id!(
     /// A header name, in lower case as HTTP/2 and Envoy write it.
     HeaderName,
     "header name",

@@ -9,6 +9,8 @@
 //! ```
 
 mod apis;
+mod attribute;
+mod body_path;
 mod bucket;
 mod cors;
 mod decimal;
@@ -26,6 +28,7 @@ pub mod pattern;
 mod plan;
 mod policy;
 mod read;
+mod request_rule;
 #[cfg(feature = "schema")]
 mod rules;
 mod served_model;
@@ -34,10 +37,11 @@ mod tagging;
 mod tenant;
 
 pub use apis::{Apis, OptionalApi, PathPrefix, Realtime, UnknownEndpoints};
+pub use attribute::Attribute;
+pub use body_path::{BodyPath, BodyStep};
 pub use bucket::{
-    Abandoned, Bucket, FailureCharge, KeyPart, Mode, ModelCapacity, OnContention, OnFailure,
-    Override, OverrideCapacity, Profile, Semantic, SettleOn, Tokens, Unreadable, UsageReport,
-    Weights,
+    Abandoned, Bucket, FailureCharge, Mode, ModelCapacity, OnContention, OnFailure, Override,
+    OverrideCapacity, Profile, Semantic, SettleOn, Tokens, Unreadable, UsageReport, Weights,
 };
 pub use cors::{Cors, OriginPattern};
 pub use decimal::Decimal;
@@ -45,7 +49,7 @@ pub use duration::Duration;
 pub use error::ConfigError;
 pub use filter::{BucketRule, FilterConfig, NamespaceConfig, TagRule};
 pub use hop::{Bodies, ChargeAt, Role};
-pub use ids::{BucketName, HeaderName, InvalidId, ModelId, ObjectName, Version};
+pub use ids::{BucketName, HeaderName, InvalidId, ModelId, ObjectName, RuleName, Version};
 pub use jwks::{InlineJwks, JwksUri};
 pub use jwt::{Jwks, JwtProvider, TokenHeader};
 pub use max_tokens::{DefaultMaxTokens, MAX_TOKENS};
@@ -56,7 +60,12 @@ pub use policy::{
     Selector, Target, TargetKind, TargetRef, TokenBucketPolicySpec, TrafficTagPolicySpec,
 };
 pub use read::parse_json;
+pub use request_rule::{
+    MAX_MATCHED, Network, Pattern, Piece, Predicate, RequestRule, Template, Test,
+};
 pub use served_model::{OnBaseLost, ServedModelSpec};
 pub use stages::{Stage, Stages};
-pub use tagging::{OwnTag, SessionKey, TagSource, Tagging, TenantMetrics, UnknownVersion};
-pub use tenant::{TenantSource, TrustedHop};
+pub use tagging::{
+    OwnTag, SessionKey, TagSource, Tagging, TenantMetrics, UnknownVersion, tag_value,
+};
+pub use tenant::TrustedHop;

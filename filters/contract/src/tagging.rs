@@ -3,7 +3,11 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::{Apis, Cors, HeaderName, TenantSource, TrustedHop};
+use crate::tenant::default_sources;
+use crate::{Apis, Attribute, Cors, HeaderName, RequestRule, TrustedHop, request_rule};
+
+/// Longest value of a tag, in bytes.
+pub(crate) const MAX_TAG_VALUE: usize = 128;
 
 /// How the requests of a model are tagged, and how their version is picked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,7 +16,11 @@ use crate::{Apis, Cors, HeaderName, TenantSource, TrustedHop};
 pub struct Tagging {
     /// The sources of the tenant's name: the first one that a request has. Default `header:x-tenant-id`.
     #[serde(deserialize_with = "crate::tenant::sources")]
-    pub tenant_from: Vec<TenantSource>,
+    #[cfg_attr(
+        feature = "schema",
+        schemars(schema_with = "crate::tenant::sources_schema")
+    )]
+    pub tenant_from: Vec<Attribute>,
     /// In the role `follow`: the previous hops from which the header `x-headgate-tenant` is accepted. Default none: the tenant comes from
     /// `tenantFrom`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -31,6 +39,12 @@ pub struct Tagging {
     /// Own tags: header `x-headgate-<name>`, `baggage` member and filter state.
     #[serde(deserialize_with = "each_once")]
     pub tags: Vec<OwnTag>,
+    /// Rules that tag requests or pin their version; the first one that matches applies.
+    #[serde(
+        deserialize_with = "checked_rules",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub rules: Vec<RequestRule>,
     /// The web pages that may call. Only in a policy for a whole namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
@@ -123,6 +137,34 @@ fn each_once<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<OwnTag>, D::Error> {
     Ok(tags)
 }
 
+fn checked_rules<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<RequestRule>, D::Error> {
+    let rules = Vec::deserialize(d)?;
+    request_rule::check(&rules).map_err(D::Error::custom)?;
+    Ok(rules)
+}
+
+/// Checks the name of a tag of the operator's own.
+pub(crate) fn tag_name(name: &str) -> Result<(), String> {
+    if name.contains('_') {
+        return Err(format!(
+            "tag {name:?} must not contain '_', which some servers read as '-'"
+        ));
+    }
+    if ["model", "version", "tenant", "lane", "rule", "reason"].contains(&name) {
+        return Err(format!(
+            "tag {name:?} is one of Headgate's own: choose another name"
+        ));
+    }
+    Ok(())
+}
+
+/// Whether it can be the value of a tag: 1–128 visible ASCII characters without `,`, `;` and `"`.
+#[must_use]
+pub fn tag_value(value: &[u8]) -> bool {
+    let visible = |c: &u8| c.is_ascii_graphic() && !matches!(c, b',' | b';' | b'"');
+    (1..=MAX_TAG_VALUE).contains(&value.len()) && value.iter().all(visible)
+}
+
 /// Checks that no two own tags have the same name.
 pub(crate) fn unique(tags: &[OwnTag]) -> Result<(), String> {
     for (i, tag) in tags.iter().enumerate() {
@@ -181,7 +223,7 @@ impl Default for Tagging {
             SessionKey::Fingerprint,
         ]);
         Self {
-            tenant_from: TenantSource::default_list(),
+            tenant_from: default_sources(),
             trusted_hops: Vec::new(),
             session_keys,
             unknown_version: UnknownVersion::default(),
@@ -189,6 +231,7 @@ impl Default for Tagging {
             filter_state: true,
             response_headers: true,
             tags: Vec::new(),
+            rules: Vec::new(),
             cors: None,
             apis: None,
             tenant_metrics: None,
@@ -255,7 +298,7 @@ impl schemars::JsonSchema for SessionKey {
 mod raw {
     use serde::{Deserialize, Serialize};
 
-    use super::{HeaderName, TagSource};
+    use super::{HeaderName, TagSource, tag_name, tag_value};
     use crate::ids::not_a_tag;
 
     /// A tag of the operator's own: `header` or `value`, one of them.
@@ -289,24 +332,11 @@ mod raw {
     impl TryFrom<OwnTag> for super::OwnTag {
         type Error = String;
         fn try_from(raw: OwnTag) -> Result<Self, String> {
-            if raw.name.as_str().contains('_') {
-                return Err(format!(
-                    "tag {:?} must not contain '_', which some servers read as '-'",
-                    raw.name.as_str()
-                ));
-            }
-            if ["model", "version", "tenant", "lane", "rule", "reason"].contains(&raw.name.as_str())
-            {
-                return Err(format!(
-                    "tag {:?} is one of Headgate's own: choose another name",
-                    raw.name.as_str()
-                ));
-            }
+            tag_name(raw.name.as_str())?;
             let source = match (raw.header, raw.value) {
                 (Some(h), None) => TagSource::Header(not_a_tag(h)?),
                 (None, Some(v)) => {
-                    let visible = |c: u8| c.is_ascii_graphic() && !matches!(c, b',' | b';' | b'"');
-                    if !(1..=128).contains(&v.len()) || !v.bytes().all(visible) {
+                    if !tag_value(v.as_bytes()) {
                         return Err(format!(
                             "`value` of tag {:?} must be 1-128 visible ASCII characters without ',', ';' and '\"'",
                             raw.name.as_str()

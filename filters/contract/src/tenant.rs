@@ -3,29 +3,15 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::HeaderName;
 use crate::ids::not_a_tag;
 use crate::names;
+use crate::{Attribute, HeaderName};
 
 /// Most sources of a tenant, and most patterns of trusted hops.
 pub(crate) const MAX_TENANT_RULES: usize = 32;
 
 /// Longest name of a claim, and longest pattern, in bytes.
 const MAX_TEXT: usize = 256;
-
-/// A source of the tenant's name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum TenantSource {
-    /// The SPIFFE id in the certificate of the client, verified by the listener.
-    PeerSpiffeId,
-    /// A claim at the top level of the payload of a JSON Web Token that `jwt_authn` verified: text or a whole number.
-    JwtClaim(String),
-    /// SHA-256, in lower-case hexadecimal digits, of the API key.
-    ApiKeySha256,
-    /// A request header. A client can write anything in it.
-    Header(HeaderName),
-}
 
 /// The previous hops from which the tenant header is accepted: clients with a SPIFFE id that matches, or all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,16 +23,35 @@ pub enum TrustedHop {
     SpiffeId(String),
 }
 
-impl TenantSource {
-    /// The default: the header `x-tenant-id`.
-    pub(crate) fn default_list() -> Vec<Self> {
-        let header = HeaderName::try_from(names::DEFAULT_TENANT_HEADER);
-        header.map(Self::Header).into_iter().collect()
+/// The default sources: the header `x-tenant-id`.
+pub(crate) fn default_sources() -> Vec<Attribute> {
+    let header = HeaderName::try_from(names::DEFAULT_TENANT_HEADER);
+    header.map(Attribute::Header).into_iter().collect()
+}
+
+/// Checks that an attribute can name the tenant.
+fn names_tenant(source: &Attribute) -> Result<(), String> {
+    match source {
+        Attribute::Header(name) => not_a_tag(name.clone()).map(|_| ()),
+        Attribute::Query(_)
+        | Attribute::Cookie(_)
+        | Attribute::Body(_)
+        | Attribute::Path
+        | Attribute::PathSegment(_)
+        | Attribute::JwtClaim(_)
+        | Attribute::ApiKeySha256
+        | Attribute::PeerSpiffeId
+        | Attribute::SourceIp
+        | Attribute::SourceNetwork(..) => Ok(()),
+        _ => Err(format!(
+            "{:?} does not tell who the tenant is: write peerSpiffeId, jwtClaim:NAME, apiKeySha256, header:NAME, query:NAME, cookie:NAME, body:PATH, path, path:N, sourceIp or sourceNetwork:IPV4_BITS/IPV6_BITS",
+            String::from(source.clone())
+        )),
     }
 }
 
 /// Checks the list of sources: at least one, each once.
-pub(crate) fn tenant_sources(sources: &[TenantSource]) -> Result<(), String> {
+fn tenant_sources(sources: &[Attribute]) -> Result<(), String> {
     if !(1..=MAX_TENANT_RULES).contains(&sources.len()) {
         return Err(format!(
             "has {} sources: write 1 to {MAX_TENANT_RULES}",
@@ -62,47 +67,38 @@ pub(crate) fn tenant_sources(sources: &[TenantSource]) -> Result<(), String> {
     Ok(())
 }
 
-/// Deserializes and checks a list of sources.
-pub(crate) fn sources<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<TenantSource>, D::Error> {
-    let sources = Vec::deserialize(d)?;
-    tenant_sources(&sources).map_err(D::Error::custom)?;
-    Ok(sources)
-}
+/// An attribute that can name the tenant.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Source(Attribute);
 
-impl TryFrom<String> for TenantSource {
+impl TryFrom<String> for Source {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        if let Some(name) = text.strip_prefix("header:") {
-            let name = HeaderName::try_from(name).map_err(|e| e.to_string())?;
-            return not_a_tag(name).map(Self::Header);
-        }
-        if let Some(claim) = text.strip_prefix("jwtClaim:") {
-            if !visible(claim) {
-                return Err(format!(
-                    "{claim:?} is not a valid name of a claim: write 1-{MAX_TEXT} visible ASCII characters"
-                ));
-            }
-            return Ok(Self::JwtClaim(claim.to_owned()));
-        }
-        match text.as_str() {
-            "peerSpiffeId" => Ok(Self::PeerSpiffeId),
-            "apiKeySha256" => Ok(Self::ApiKeySha256),
-            _ => Err(format!(
-                "unknown source of a tenant {text:?}: write peerSpiffeId, jwtClaim:NAME, apiKeySha256 or header:NAME"
-            )),
-        }
+        let source = Attribute::try_from(text)?;
+        names_tenant(&source)?;
+        Ok(Self(source))
     }
 }
 
-impl From<TenantSource> for String {
-    fn from(source: TenantSource) -> Self {
-        match source {
-            TenantSource::PeerSpiffeId => "peerSpiffeId".to_owned(),
-            TenantSource::ApiKeySha256 => "apiKeySha256".to_owned(),
-            TenantSource::JwtClaim(claim) => format!("jwtClaim:{claim}"),
-            TenantSource::Header(name) => format!("header:{name}"),
-        }
-    }
+/// Deserializes and checks a list of sources.
+pub(crate) fn sources<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<Attribute>, D::Error> {
+    checked(Vec::deserialize(d)?).map_err(D::Error::custom)
+}
+
+/// The same, where the list may be absent.
+pub(crate) fn some_sources<'de, D: Deserializer<'de>>(
+    d: D,
+) -> Result<Option<Vec<Attribute>>, D::Error> {
+    let sources: Option<Vec<Source>> = Option::deserialize(d)?;
+    let sources = sources.map(checked).transpose();
+    sources.map_err(D::Error::custom)
+}
+
+fn checked(sources: Vec<Source>) -> Result<Vec<Attribute>, String> {
+    let sources: Vec<_> = sources.into_iter().map(|source| source.0).collect();
+    tenant_sources(&sources)?;
+    Ok(sources)
 }
 
 impl TryFrom<String> for TrustedHop {
@@ -134,24 +130,24 @@ fn visible(text: &str) -> bool {
     (1..=MAX_TEXT).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic())
 }
 
+/// The schema of a source.
 #[cfg(feature = "schema")]
-impl schemars::JsonSchema for TenantSource {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "TenantSource".into()
-    }
-    fn inline_schema() -> bool {
-        true
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "string",
-            "description": "peerSpiffeId, jwtClaim:NAME, apiKeySha256 or header:NAME",
-            // The API server bounds the cost of a rule by the length of what it looks at.
-            "maxLength": 265,
-            "pattern": "^(peerSpiffeId|apiKeySha256|jwtClaim:[!-~]{1,256}|header:[a-z0-9_-]{1,128})$",
-            "x-kubernetes-validations": crate::rules::of(&[crate::rules::NOT_A_TAG_SOURCE])
-        })
-    }
+pub(crate) fn source_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let plain = ["peerSpiffeId", "apiKeySha256", "path", "sourceIp"];
+    let description = "peerSpiffeId, jwtClaim:NAME, apiKeySha256, header:NAME, query:NAME, cookie:NAME, body:PATH, path, path:N, sourceIp or sourceNetwork:IPV4_BITS/IPV6_BITS";
+    let mut schema = crate::attribute::schema(&plain, description);
+    schema.insert(
+        "x-kubernetes-validations".into(),
+        crate::rules::of(&[crate::rules::NOT_A_TAG_SOURCE]),
+    );
+    schema
+}
+
+/// The schema of a list of sources.
+#[cfg(feature = "schema")]
+pub(crate) fn sources_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let items = source_schema(generator);
+    schemars::json_schema!({ "type": "array", "items": items })
 }
 
 #[cfg(feature = "schema")]

@@ -1,7 +1,7 @@
 //! Overrides of a bucket: accepted lists, refused ones, and the text of the refusals.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use headgate_contract::{Bucket, Decimal, KeyPart, OverrideCapacity, parse_json};
+use headgate_contract::{Attribute, Bucket, Decimal, OverrideCapacity, parse_json};
 
 fn bucket(overrides: &str) -> String {
     format!(
@@ -68,7 +68,7 @@ fn an_override_has_the_capacity_of_its_profile() {
         capacities,
         [&fifty, &suspended(Some("r")), &suspended(None)]
     );
-    assert_eq!(parsed.overrides[0].matches[&KeyPart::Tenant], "a");
+    assert_eq!(parsed.overrides[0].matches[&Attribute::Tenant], "a");
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_refusal_names_the_entry_and_the_fix() {
         ),
         (
             after(r#"{"match":{"tenent":"a"},"capacity":5}"#),
-            "overrides[2].match.tenent: unknown key part \"tenent\"",
+            "overrides[2].match.tenent: unknown attribute \"tenent\"",
         ),
         (
             after(r#"{"match":{"tenant":7},"capacity":5}"#),

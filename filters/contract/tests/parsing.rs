@@ -2,8 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use headgate_contract::{
-    Abandoned, Bodies, DefaultMaxTokens, FailureCharge, FilterConfig, KeyPart, ModelPlan, Profile,
-    Role, Stages, Tagging, TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport, parse_json,
+    Abandoned, Attribute, Bodies, DefaultMaxTokens, FailureCharge, FilterConfig, ModelPlan,
+    Profile, Role, Stages, Tagging, TokenBucketPolicySpec, TrafficTagPolicySpec, UsageReport,
+    parse_json,
 };
 
 #[track_caller]
@@ -19,7 +20,7 @@ fn a_policy_with_defaults_needs_only_name_key_and_profile() {
     .unwrap();
     let bucket = &spec.buckets[0];
     assert_eq!(bucket.key.len(), 2);
-    assert!(matches!(&bucket.key[1], KeyPart::Header(h) if h.as_str() == "x-team"));
+    assert!(matches!(&bucket.key[1], Attribute::Header(h) if h.as_str() == "x-team"));
     let Profile::Semantic(s) = &bucket.profile else {
         panic!("semantic")
     };
@@ -85,7 +86,7 @@ fn a_refusal_names_the_path_and_the_fix() {
     let cases = [
         (
             r#"{"buckets":[{"name":"a","key":["tenent"],"profile":"semantic"}]}"#,
-            "buckets[0].key[0]: unknown key part \"tenent\": write tenant, model, version or header:NAME",
+            "buckets[0].key[0]: unknown attribute \"tenent\": write tenant, model, version, dialect, operation, path, apiKeySha256, peerSpiffeId, sourceIp, maxTokens, stream, n, promptTokens, temperature, path:N, header:NAME, query:NAME, cookie:NAME, body:PATH, jwtClaim:NAME or sourceNetwork:IPV4_BITS/IPV6_BITS",
         ),
         (
             r#"{"buckets":[{"name":"a","key":[],"profile":"tokens"}]}"#,
@@ -343,7 +344,7 @@ fn a_source_of_the_tenant_says_what_it_may_be() {
         (r#"["header:X-A"]"#, "lower-case"),
         (
             r#"["x-tenant-id"]"#,
-            "write peerSpiffeId, jwtClaim:NAME, apiKeySha256 or header:NAME",
+            "unknown attribute \"x-tenant-id\": write tenant, model",
         ),
     ] {
         let json = format!(r#"{{"tenantFrom":{sources}}}"#);

@@ -10,11 +10,12 @@ mod rules;
 use std::rc::Rc;
 
 use headgate_contract::{
-    Bodies, BucketRule, ChargeAt, ConfigError, DefaultMaxTokens, FailureCharge, FilterConfig,
-    KeyPart, Mode, ModelId, ModelPlan, NamespaceConfig, OnFailure, Role, SettleOn, Stages, Tagging,
-    Unreadable, UsageReport, Version, names,
+    Attribute, Bodies, BucketRule, ChargeAt, ConfigError, DefaultMaxTokens, FailureCharge,
+    FilterConfig, Mode, ModelId, ModelPlan, NamespaceConfig, OnFailure, Role, SettleOn, Stages,
+    Tagging, Unreadable, UsageReport, Version, names,
 };
 
+use crate::body_fields::BodyFields;
 use crate::cost::Pricing;
 use crate::endpoint::ServedApis;
 use crate::failure::Failure;
@@ -26,6 +27,8 @@ use crate::outages::Target;
 use crate::overrides::Overrides;
 use crate::pick::Picker;
 use crate::scale::{ExpiringScale, ReceivedScales};
+
+use crate::tag_rules::TagRules;
 
 use assigned::Assigned;
 use rules::{OpenBucket, open_rules};
@@ -74,6 +77,8 @@ pub(crate) struct Namespace {
     pub(crate) rest: Rules,
     /// The APIs that it serves.
     pub(crate) served: ServedApis,
+    /// The fields of bodies that its attributes name.
+    pub(crate) fields: BodyFields,
 }
 
 /// One model of the plan.
@@ -96,6 +101,8 @@ pub(crate) struct Model {
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) tagging: Rc<Tagging>,
+    /// The rules of the tagging.
+    pub(crate) tag_rules: Option<Rc<TagRules>>,
     pub(crate) limits: Vec<Rc<Limit>>,
 }
 
@@ -110,7 +117,7 @@ pub(crate) struct Limit {
     pub(crate) bucket: String,
     /// The versions that spend it; `None`: all.
     versions: Option<Vec<Version>>,
-    pub(crate) key: Vec<KeyPart>,
+    pub(crate) key: Vec<Attribute>,
     /// It refuses nothing.
     pub(crate) shadow: bool,
     pub(crate) pricing: Pricing,
@@ -170,8 +177,11 @@ impl Compiled {
             } else {
                 Vec::new()
             };
+            let fields = BodyFields::of(&namespace)
+                .map_err(|e| ConfigError::new(format!("namespaces.{name}"), e))?;
             namespaces.push(Namespace::new(
                 name,
+                fields,
                 namespace,
                 &rules,
                 &received,
@@ -243,6 +253,7 @@ impl Compiled {
 impl Namespace {
     fn new(
         name: String,
+        fields: BodyFields,
         config: NamespaceConfig,
         rules: &[OpenBucket],
         received: &ReceivedScales,
@@ -253,17 +264,25 @@ impl Namespace {
             .iter()
             .map(|t| Rc::new(t.tagging.clone()))
             .collect();
+        let tag_rules: Vec<_> = taggings
+            .iter()
+            .map(|tagging| TagRules::new(&tagging.rules).map(Rc::new))
+            .collect();
         let default = Rc::new(Tagging::default());
         let tags: Vec<_> = config.tagging.iter().map(|t| t.models.as_deref()).collect();
         let buckets: Vec<_> = config.buckets.iter().map(|b| b.models.as_deref()).collect();
         let (tags, buckets) = (Assigned::new(&tags), Assigned::new(&buckets));
+        let tagging_of = |model: &str| tags.of(model).first().copied();
         let rules_of = |model: &str, numbers: &mut Numbers| Rules {
             tagging: Rc::clone(
-                tags.of(model)
-                    .first()
-                    .and_then(|i| taggings.get(*i))
+                tagging_of(model)
+                    .and_then(|i| taggings.get(i))
                     .unwrap_or(&default),
             ),
+            tag_rules: tagging_of(model)
+                .and_then(|i| tag_rules.get(i))
+                .cloned()
+                .flatten(),
             limits: buckets
                 .of(model)
                 .into_iter()
@@ -290,6 +309,7 @@ impl Namespace {
         let served = rest.tagging.apis.as_ref().map(ServedApis::new);
         Self {
             served: served.unwrap_or_default(),
+            fields,
             name: name.into(),
             models,
             index,

@@ -9,14 +9,16 @@ mod reservation;
 mod tenant;
 mod unserved;
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
-use headgate_contract::{Bodies, Role, Tagging, UnknownEndpoints, names};
+use headgate_contract::{Bodies, BodyPath, Role, Tagging, UnknownEndpoints, names};
 use headgate_dialect::{Api, Body, Operation, Price};
 
+use crate::attributes::Attributes;
 use crate::compiled::{Compiled, Model, Namespace, Place, Rules};
 use crate::decision::{Decision, Ticket};
-use crate::effects::Effect;
+use crate::effects::{Effect, Text};
 use crate::endpoint::{self, Class, PathNames};
 use crate::facts::Facts;
 use crate::headers::Headers;
@@ -27,9 +29,11 @@ use crate::metrics::{self, Metric, Series};
 use crate::outcome::{is_grpc, refuse_unknown};
 use crate::pick::{self, Version};
 use crate::refusal::Refusal;
+use crate::tag_rules::{Matched, tag_names};
 use crate::tags::{self, HEADER_LANE, Tags, Value};
 use crate::tenants::Counted;
 use crate::vm::Vm;
+use choice::Chosen;
 use unserved::{model_mismatch, not_found, not_ready, same_model};
 
 pub(crate) use unserved::unmetered;
@@ -43,6 +47,8 @@ const NONE: Value<'static> = Value::Fixed("");
 pub(crate) struct Request<'a> {
     pub(crate) headers: &'a Headers,
     pub(crate) body: Option<&'a Body>,
+    /// The fields of the body that attributes name, as far as the body has them.
+    pub(crate) captured: &'a [(BodyPath, String)],
     pub(crate) class: Class,
     /// What its path names.
     pub(crate) names: &'a PathNames,
@@ -58,6 +64,7 @@ impl<'a> Request<'a> {
         Self {
             headers,
             body: None,
+            captured: &[],
             class,
             names,
             namespace: None,
@@ -234,15 +241,34 @@ impl<'a> Decider<'a> {
             return Err(not_ready(model).into());
         }
         let tagging = &subject.rules.tagging;
-        let tenant = self.tenant(tagging)?;
+        let mut attributes = self.attributes(Some(&facts));
+        attributes.model = id;
+        let tenant = self.tenant(tagging, &attributes)?;
+        attributes.tenant = tenant.as_deref().unwrap_or_default();
         let mut effects = Vec::with_capacity(16);
         labels.model = subject.model.map_or(UNKNOWN, |m| &*m.id);
         let tenant_name = tenant.as_deref();
-        let (version, lane) = self.version(vm, subject, tenant_name, *labels, &mut effects)?;
+        let session = OnceCell::new();
+        let matched = self.matched(subject, &attributes, &session)?;
+        let chosen = Chosen {
+            rule: matched.as_ref().map(|matched| matched.rule),
+            session: &session,
+        };
+        let (version, lane) =
+            self.version(vm, subject, chosen, &attributes, *labels, &mut effects)?;
         let rename = self.rename(version, &facts, &mut effects)?;
         let series = version.map(|version| Rc::clone(vm.counters.version(version)));
         labels.version = pick::label(version);
         labels.lane = lane;
+        let (own, left_out) = own_tags(tagging, matched.as_ref(), headers);
+        if left_out > 0 {
+            effects.push(left_out_of(
+                TAG_VALUES_LEFT_OUT,
+                labels,
+                series.as_ref(),
+                left_out,
+            ));
+        }
         let tags = self.tagging.then(|| Tags {
             fixed: [
                 subject.model.map_or(NONE, |m| Value::Shared(&m.id)),
@@ -250,14 +276,12 @@ impl<'a> Decider<'a> {
                 Value::Fixed(lane),
                 tenant.as_ref().map_or(NONE, Value::Shared),
             ],
-            own: tags::own(tagging, headers),
+            own,
         });
         let input = ReserveInput {
             facts: &facts,
-            headers,
+            attributes: &attributes,
             tags: tags.as_ref(),
-            tenant: tenant.as_deref().unwrap_or_default(),
-            model: id,
             version,
             max_tokens: facts.output(
                 subject
@@ -281,7 +305,12 @@ impl<'a> Decider<'a> {
                 };
                 let left_out = tags::write(tags, sent, tagging, &mut effects);
                 if left_out > 0 {
-                    effects.push(baggage_left_out(labels, series.as_ref(), left_out));
+                    effects.push(left_out_of(
+                        BAGGAGE_LEFT_OUT,
+                        labels,
+                        series.as_ref(),
+                        left_out,
+                    ));
                 }
             }
             None => {
@@ -324,6 +353,23 @@ impl<'a> Decider<'a> {
             tenant,
         });
         Ok(Decision::Forward(effects, ticket))
+    }
+
+    /// The values of the request, still without its tenant and its model.
+    fn attributes<'f>(&self, facts: Option<&'f Facts<'f>>) -> Attributes<'f>
+    where
+        'a: 'f,
+    {
+        Attributes {
+            headers: self.request.headers,
+            class: self.request.class,
+            facts,
+            stream: self.request.body.and_then(|body| body.stream),
+            captured: self.request.captured,
+            host: self.host,
+            tenant: "",
+            model: "",
+        }
     }
 
     /// The model. A hop that does not decide limits unknown models by the rules for all models.
@@ -449,8 +495,11 @@ impl<'a> Decider<'a> {
     ) {
         let headers = self.request.headers;
         let clean = |name: &str| headers.get(name).map(tags::clean).unwrap_or_default();
-        let own = tagging.tags.iter().map(|tag| {
-            let name = tag.name.as_str();
+        let names = tagging.tags.iter().map(|tag| tag.name.as_str());
+        let mut names: Vec<&str> = names.chain(tag_names(&tagging.rules)).collect();
+        names.sort_unstable();
+        names.dedup();
+        let own = names.into_iter().map(|name| {
             let value = clean(&format!("{}{name}", names::TAG_HEADER_PREFIX));
             (name, value.into())
         });
@@ -475,9 +524,34 @@ fn admitted_requests(labels: &Labels<'_>, series: Option<&Rc<Series>>) -> Metric
     metrics::of_series(series, ADMITTED, labels.lane, render)
 }
 
+const BAGGAGE_LEFT_OUT: &str = "baggage_members_left_out_total";
+const TAG_VALUES_LEFT_OUT: &str = "tag_values_left_out_total";
+
 #[cold]
-fn baggage_left_out(labels: &Labels<'_>, series: Option<&Rc<Series>>, members: u64) -> Effect {
-    const NAME: &str = "baggage_members_left_out_total";
-    let render = || metrics::by_version(NAME, labels.model, labels.version);
-    Effect::Count(metrics::of_series(series, NAME, "", render), members)
+fn left_out_of(
+    name: &'static str,
+    labels: &Labels<'_>,
+    series: Option<&Rc<Series>>,
+    count: u64,
+) -> Effect {
+    let render = || metrics::by_version(name, labels.model, labels.version);
+    Effect::Count(metrics::of_series(series, name, "", render), count)
+}
+
+/// The own tags of a request, and how many values were left out. The tags of its rule replace those of the same name.
+fn own_tags<'a>(
+    tagging: &'a Tagging,
+    matched: Option<&Matched<'a>>,
+    headers: &Headers,
+) -> (Vec<(&'a str, Text)>, u64) {
+    let mut own = tags::own(tagging, headers);
+    let mut left_out = 0;
+    for (name, value) in matched.into_iter().flat_map(Matched::tags) {
+        own.retain(|(known, _)| *known != name);
+        match value {
+            Some(value) => own.push((name, value)),
+            None => left_out += 1,
+        }
+    }
+    (own, left_out)
 }

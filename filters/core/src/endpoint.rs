@@ -313,7 +313,7 @@ fn trimmed(mut path: &[u8]) -> &[u8] {
 }
 
 /// The path without its query, decoded, with each segment once. It may still end with a slash.
-fn normalize(path: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn normalize(path: &[u8]) -> Cow<'_, [u8]> {
     let end = path.iter().position(|b| matches!(b, b'?' | b'#'));
     let path = &path[..end.unwrap_or(path.len())];
     let mut before = 0;

@@ -199,7 +199,7 @@ fn digits(text: &[u8], most: usize) -> Option<u64> {
 
 /// A decimal such as `12`, `0.7` or `1.25` in millionths, rounded half up.
 #[inline(never)]
-fn millionths(text: &[u8]) -> Option<u64> {
+pub(crate) fn millionths(text: &[u8]) -> Option<u64> {
     let point = text.iter().position(|b| *b == b'.');
     let (whole, fraction) = match point {
         Some(at) => (&text[..at], &text[at + 1..]),

@@ -35,6 +35,9 @@ pub trait Host: Clock + Cells + Entropy {
     /// `connection.uri_san_peer_certificate`: the first URI among the subject alternative names of the client's certificate.
     fn peer_uri(&self) -> Option<String>;
 
+    /// `source.address`: the address of the client with its port, as the proxy determined it (`use_remote_address`, trusted hops).
+    fn source_address(&self) -> Option<String>;
+
     /// `metadata.filter_metadata` → `envoy.filters.http.jwt_authn` → `headgate`, or `payload` in a mesh of Istio → a claim at the
     /// top level. Text as it is, a number as a double in 8 bytes, little-endian.
     fn jwt_claim(&self, name: &str) -> Option<Vec<u8>>;

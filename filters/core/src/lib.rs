@@ -13,6 +13,8 @@
 //! ```
 
 mod answer;
+mod attributes;
+mod body_fields;
 mod compiled;
 pub mod cost;
 mod counters;
@@ -51,6 +53,7 @@ mod sessions;
 pub mod settle;
 mod skew;
 pub mod stream;
+mod tag_rules;
 pub mod tags;
 mod tenants;
 mod usage_refusals;

@@ -8,13 +8,13 @@ mod denied;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use headgate_contract::{KeyPart, SettleOn};
+use headgate_contract::{Attribute, SettleOn};
 use headgate_dialect::Passed;
 
+use crate::attributes::Attributes;
 use crate::compiled::Limit;
 use crate::cost::{Parts, Pricing, Quote, Work, tokens_of_bytes};
 use crate::facts::{Facts, MaxTokens, single};
-use crate::headers::Headers;
 use crate::host::Host;
 use crate::ledger::{BucketCost, Fingerprint, Reservations, Rule};
 use crate::metrics::Series;
@@ -27,15 +27,13 @@ use crate::vm::Vm;
 use denied::{denied, never, suspended};
 
 /// The properties that decide the price and the bucket of a request.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct ReserveInput<'a> {
     pub(crate) facts: &'a Facts<'a>,
-    pub(crate) headers: &'a Headers,
+    /// With the tenant, and the model's id; empty for a model outside the plan, so that all of them share one bucket.
+    pub(crate) attributes: &'a Attributes<'a>,
     /// The tags that this hop writes. They count instead of what the client sent in their headers.
     pub(crate) tags: Option<&'a Tags<'a>>,
-    pub(crate) tenant: &'a str,
-    /// The model's id; empty for a model outside the plan, so that all of them share one bucket.
-    pub(crate) model: &'a str,
     pub(crate) version: Option<&'a Rc<Version>>,
     /// Live capacity, in percent.
     pub(crate) percent: u16,
@@ -220,14 +218,20 @@ fn fingerprint(limit: &Limit, request: &ReserveInput<'_>) -> Result<Fingerprint,
 }
 
 /// The value of a part of a key.
-fn value<'a>(part: &KeyPart, request: &ReserveInput<'a>) -> Result<Cow<'a, str>, Box<Refusal>> {
+fn value<'a>(part: &Attribute, request: &ReserveInput<'a>) -> Result<Cow<'a, str>, Box<Refusal>> {
     Ok(match part {
-        KeyPart::Tenant => request.tenant.into(),
-        KeyPart::Model => request.model.into(),
-        KeyPart::Version => pick::label(request.version).into(),
+        Attribute::Version => pick::label(request.version).into(),
         // What the client sent under this name is not its tenant.
-        KeyPart::Header(name) if name.as_str() == HEADER_TENANT => request.tenant.into(),
-        KeyPart::Header(name) => return header(name.as_str(), request),
+        Attribute::Header(name) if name.as_str() == HEADER_TENANT => {
+            request.attributes.tenant.into()
+        }
+        Attribute::Header(name) => return header(name.as_str(), request),
+        // The tenant is encoded already.
+        Attribute::Tenant => request.attributes.tenant.into(),
+        part => match request.attributes.value(part)? {
+            Some(value) => encoded(value.as_bytes()).into_owned().into(),
+            None => "".into(),
+        },
     })
 }
 
@@ -237,7 +241,7 @@ fn header<'a>(name: &str, request: &ReserveInput<'a>) -> Result<Cow<'a, str>, Bo
     match request.tags.and_then(|tags| tags.header(name)) {
         Some(written) => Ok(written.into()),
         None => {
-            let sent = single(request.headers, name)?;
+            let sent = single(request.attributes.headers, name)?;
             Ok(encoded(sent.unwrap_or_default()))
         }
     }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use headgate_contract::{Bucket, Decimal, KeyPart, OverrideCapacity};
+use headgate_contract::{Attribute, Bucket, Decimal, OverrideCapacity};
 
 use crate::ledger::Rule;
 use crate::refusal::Refusal;
@@ -21,8 +21,8 @@ pub(crate) struct Overrides {
 /// The overrides that match the same parts.
 #[derive(Debug)]
 struct Group {
-    /// In the order of [`KeyPart`].
-    parts: Vec<KeyPart>,
+    /// In the order of [`Attribute`].
+    parts: Vec<Attribute>,
     table: Table,
 }
 
@@ -49,7 +49,7 @@ pub(crate) enum Capacity {
 type Entries = Vec<(u64, Entry)>;
 
 /// The value of a part of a key.
-type PartValue<'f, 'a> = dyn Fn(&KeyPart) -> Result<Cow<'a, str>, Box<Refusal>> + 'f;
+type PartValue<'f, 'a> = dyn Fn(&Attribute) -> Result<Cow<'a, str>, Box<Refusal>> + 'f;
 
 impl Overrides {
     /// The overrides of a bucket; `None` if it has none. `open` gives the rule of another window.
@@ -61,7 +61,7 @@ impl Overrides {
         rule: &Rule,
         mut open: impl FnMut(&Decimal, &Decimal) -> Result<Option<Rule>, E>,
     ) -> Result<Option<Self>, E> {
-        let mut groups: Vec<(Vec<KeyPart>, Entries)> = Vec::new();
+        let mut groups: Vec<(Vec<Attribute>, Entries)> = Vec::new();
         for (place, o) in bucket.overrides.iter().enumerate() {
             let mut hash = rule.key();
             for value in o.matches.values() {
@@ -80,7 +80,7 @@ impl Overrides {
                 }
             };
             let entry = (hash.finish().get(), Entry { place, capacity });
-            let same = |parts: &[KeyPart]| parts.iter().eq(o.matches.keys());
+            let same = |parts: &[Attribute]| parts.iter().eq(o.matches.keys());
             match groups.iter_mut().find(|(parts, _)| same(parts)) {
                 Some((_, entries)) => entries.push(entry),
                 None => groups.push((o.matches.keys().cloned().collect(), vec![entry])),

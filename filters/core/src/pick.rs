@@ -42,6 +42,8 @@ pub enum Lane {
     Pin,
     /// The request continues a response of the version.
     Response,
+    /// A tag rule named the version.
+    Rule,
 }
 
 impl Lane {
@@ -53,6 +55,7 @@ impl Lane {
             Self::Canary => "canary",
             Self::Pin => "pin",
             Self::Response => "response",
+            Self::Rule => "rule",
         }
     }
 }

@@ -5,8 +5,9 @@
 
 use std::rc::Rc;
 
+use headgate_contract::BodyPath;
 use headgate_contract::names::HEADER_MODEL;
-use headgate_dialect::{BodyHeaders, BodyScanner, Endpoint, Limits, Splice};
+use headgate_dialect::{BodyHeaders, BodyScanner, Capture, Endpoint, Limits, Splice};
 
 use crate::answer::{Answer, VIA_UPSTREAM, basis_of_unread_answer, learn_of, settle};
 use crate::compiled::Place;
@@ -53,6 +54,8 @@ struct Reading {
     class: Class,
     names: PathNames,
     scanner: BodyScanner,
+    /// The fields that attributes name.
+    fields: Option<FieldReader>,
     /// Bytes that may still come.
     room: usize,
     max: u32,
@@ -120,8 +123,10 @@ impl Stream {
             let decision = decide(vm, host, request);
             return self.opened(decision, vm, host);
         };
-        let namespace = match vm.config.as_ref().map(|config| config.place(host)) {
-            Some(Place::Namespace(namespace)) => Rc::clone(&namespace.name),
+        let (namespace, fields) = match vm.config.as_ref().map(|config| config.place(host)) {
+            Some(Place::Namespace(namespace)) => {
+                (Rc::clone(&namespace.name), namespace.fields.reader())
+            }
             Some(Place::Elsewhere) => return self.decided(unmetered()),
             Some(Place::Unknown) | None => {
                 let request = Request::of_headers(&headers, class, &names);
@@ -136,7 +141,7 @@ impl Stream {
             content_length: headers.content_length(),
             model_known: names.model.is_some() || headers.get(HEADER_MODEL).is_some(),
         });
-        let reading = Reading::new((class, names), scanner, headers, max, namespace);
+        let reading = Reading::new((class, names), scanner, headers, max, namespace, fields);
         if let Err(refusal) = readable(&reading.headers, max) {
             return self.decided(reading.refuse(vm, host, refusal));
         }
@@ -461,6 +466,18 @@ fn readable(headers: &Headers, max: u32) -> Result<(), Box<Refusal>> {
     }
 }
 
+/// The names of fields, and the reader of their values.
+type FieldReader = (Rc<[BodyPath]>, Capture);
+
+/// The fields that a body has, with their values.
+fn captured((names, fields): FieldReader) -> Vec<(BodyPath, String)> {
+    let values = fields.values().into_iter();
+    let fields = names.iter().zip(values);
+    fields
+        .filter_map(|(name, value)| Some((name.clone(), value?)))
+        .collect()
+}
+
 impl Reading {
     #[inline(never)]
     fn new(
@@ -469,6 +486,7 @@ impl Reading {
         headers: Headers,
         max: u32,
         namespace: Rc<str>,
+        fields: Option<FieldReader>,
     ) -> Box<Self> {
         Box::new(Self {
             headers,
@@ -476,6 +494,7 @@ impl Reading {
             class,
             names,
             scanner,
+            fields,
             room: usize::try_from(max).unwrap_or(usize::MAX),
             max,
         })
@@ -485,6 +504,9 @@ impl Reading {
     fn push(&mut self, chunk: &[u8]) -> Result<(), Box<Refusal>> {
         let within = chunk.len().min(self.room);
         self.scanner.push(&chunk[..within]);
+        if let Some((_, fields)) = &mut self.fields {
+            fields.push(&chunk[..within]);
+        }
         self.room -= within;
         if let Some(error) = self.scanner.error() {
             return Err(Refusal::Body(error.clone()).into());
@@ -500,9 +522,11 @@ impl Reading {
             Ok(body) => body,
             Err(error) => return self.refuse(vm, host, Refusal::Body(error).into()),
         };
+        let captured = self.fields.take().map(captured).unwrap_or_default();
         let request = Request {
             headers: &self.headers,
             body: Some(&body),
+            captured: &captured,
             class: self.class,
             names: &self.names,
             namespace: Some(&self.namespace),

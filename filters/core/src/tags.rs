@@ -23,7 +23,7 @@ pub const MAX_VALUE: usize = 128;
 
 /// Header with the tenant, for later hops.
 pub(crate) const HEADER_TENANT: &str = "x-headgate-tenant";
-/// Header with the lane (`base`, `canary` or `pin`), for later hops.
+/// Header with the lane (`base`, `canary`, `pin`, `response` or `rule`), for later hops.
 pub(crate) const HEADER_LANE: &str = "x-headgate-lane";
 
 /// A tag of Headgate, and where it is written.
@@ -93,7 +93,7 @@ impl Deref for Value<'_> {
 /// The tags of one request. An empty one is not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tags<'a> {
-    /// The model's id, the version picked, the lane (`base`, `canary` or `pin`), and the tenant, clean.
+    /// The model's id, the version picked, the lane (`base`, `canary`, `pin`, `response` or `rule`), and the tenant, clean.
     pub fixed: [Value<'a>; 4],
     /// Own tags: name and clean value.
     pub own: Vec<(&'a str, Text)>,

@@ -32,6 +32,7 @@
 mod answer;
 mod anthropic;
 mod body;
+mod capture;
 mod cohere;
 mod dialect;
 mod endpoint;
@@ -59,6 +60,7 @@ mod vllm;
 
 pub use answer::UsageScanner;
 pub use body::{Body, BodyError, BodyHeaders, Limits, Passed, SessionFields};
+pub use capture::{Capture, FieldPath, FieldStep, MAX_FIELDS};
 pub use dialect::{Dialect, Refusal};
 pub use endpoint::{Costs, Endpoint, Price};
 pub use form::BodyScanner;

@@ -93,6 +93,10 @@ impl Host for Call {
         text(b"connection\0uri_san_peer_certificate")
     }
 
+    fn source_address(&self) -> Option<String> {
+        text(b"source\0address")
+    }
+
     fn jwt_claim(&self, name: &str) -> Option<Vec<u8>> {
         // Listeners of Headgate keep the payload under the first key, a RequestAuthentication of Istio under the second one.
         let keys: [&[u8]; 2] = [b"headgate\0", b"payload\0"];

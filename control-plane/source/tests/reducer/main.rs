@@ -6,7 +6,7 @@ mod quotes;
 mod services;
 
 use headgate_contract::{
-    KeyPart, PolicySpec as _, Target, TokenBucketPolicySpec, TrafficTagPolicySpec,
+    Attribute, PolicySpec as _, Target, TokenBucketPolicySpec, TrafficTagPolicySpec,
 };
 use headgate_model::Change;
 use headgate_model::Observed;
@@ -125,7 +125,7 @@ fn policies_have_the_specs_of_the_contract() {
     let spec = policy.spec.get::<TokenBucketPolicySpec>().unwrap();
     assert!(matches!(&spec.target, Target::Models(m) if m[0].as_str() == "llama"));
     assert_eq!(spec.buckets[0].key.len(), 2);
-    assert_eq!(spec.buckets[0].key[0], KeyPart::Tenant);
+    assert_eq!(spec.buckets[0].key[0], Attribute::Tenant);
     let tags = &observed.objects.policies[&id(TrafficTagPolicySpec::KIND, "prod", "tags")];
     let tags = tags.spec.get::<TrafficTagPolicySpec>().unwrap();
     let sources = tags.tagging.tenant_from.iter().cloned();
@@ -206,7 +206,7 @@ fn a_refusal_names_the_file_the_document_the_path_and_the_fix() {
     let cases = [
         (
             format!("{TAGS}---{}", TENANTS.replace("tenant,", "tenent,")),
-            "f.yaml (document 2): spec.buckets[0].key[0]: unknown key part \"tenent\": write tenant, model, version or header:NAME",
+            "f.yaml (document 2): spec.buckets[0].key[0]: unknown attribute \"tenent\": write tenant, model, version, dialect, operation, path, apiKeySha256, peerSpiffeId, sourceIp, maxTokens, stream, n, promptTokens, temperature, path:N, header:NAME, query:NAME, cookie:NAME, body:PATH, jwtClaim:NAME or sourceNetwork:IPV4_BITS/IPV6_BITS",
         ),
         (
             TENANTS.replace("models: [llama]", "modles: [llama]"),

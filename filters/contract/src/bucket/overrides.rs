@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::window;
-use super::{Decimal, KeyPart, Profile, Tokens};
+use super::{Attribute, Decimal, Profile, Tokens};
 
 /// Most overrides of a bucket.
 pub(super) const MAX_OVERRIDES: usize = 10_000;
@@ -22,7 +22,7 @@ const MAX_WINDOWS: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Override {
     /// Values of parts of the key. Not empty.
-    pub matches: BTreeMap<KeyPart, String>,
+    pub matches: BTreeMap<Attribute, String>,
     /// The capacity.
     pub capacity: OverrideCapacity,
 }
@@ -73,7 +73,7 @@ pub(super) struct Raw {
     /// Values of parts of the bucket's `key`, such as `tenant: acme`, as clients send them. The parts that are not named have any value.
     /// An empty value matches requests without one. 1–8 parts.
     #[cfg_attr(feature = "schema", schemars(schema_with = "match_schema"))]
-    r#match: BTreeMap<KeyPart, String>,
+    r#match: BTreeMap<Attribute, String>,
     /// Tokens in a full bucket. 0: suspended, every request is refused with 403.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     capacity: Option<Decimal>,
@@ -106,7 +106,7 @@ fn match_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 /// Checks the overrides of a bucket with this key and profile.
 pub(super) fn check(
     overrides: Vec<Raw>,
-    key: &[KeyPart],
+    key: &[Attribute],
     profile: &Profile,
 ) -> Result<Vec<Override>, String> {
     if overrides.len() > MAX_OVERRIDES {
@@ -121,7 +121,7 @@ pub(super) fn check(
             .push(entry.map_err(|(field, problem)| format!("`overrides[{i}].{field}`{problem}"))?);
     }
     each_once(&checked)?;
-    let combinations: BTreeSet<Vec<&KeyPart>> =
+    let combinations: BTreeSet<Vec<&Attribute>> =
         checked.iter().map(|o| o.matches.keys().collect()).collect();
     if combinations.len() > MAX_COMBINATIONS {
         return Err(format!(
@@ -157,7 +157,7 @@ fn each_once(overrides: &[Override]) -> Result<(), String> {
 
 impl Raw {
     /// An error has the field, and what follows it.
-    fn check(self, key: &[KeyPart], profile: &Profile) -> Result<Override, (String, String)> {
+    fn check(self, key: &[Attribute], profile: &Profile) -> Result<Override, (String, String)> {
         let error = |field: &str, problem: &str| Err((field.to_owned(), problem.to_owned()));
         if self.r#match.is_empty() {
             return error("match", " is empty: name a part of `key`");

@@ -6,7 +6,7 @@ use crate::MAX_TOKENS;
 
 use super::window;
 use super::{
-    Abandoned, BucketName, Decimal, Duration, KeyPart, Mode, OnContention, OnFailure, Semantic,
+    Abandoned, Attribute, BucketName, Decimal, Duration, Mode, OnContention, OnFailure, Semantic,
     SettleOn, Tokens, Unreadable, UsageReport,
 };
 
@@ -25,9 +25,9 @@ pub(super) struct Bucket {
     /// Bucket name, unique in the policy. If several policies define this bucket for one model, the policy precedence
     /// decides; a tie is an error (`DuplicateBucket`), and the oldest applies.
     name: BucketName,
-    /// Attributes that partition the bucket (`tenant`, `model`, `version`, `header:NAME`); empty means one bucket for everybody.
+    /// Attributes that partition the bucket, such as `tenant`, `model`, `header:NAME` or `jwtClaim:NAME`; empty means one bucket for everybody.
     #[cfg_attr(feature = "schema", schemars(length(max = super::MAX_PARTS), extend("x-kubernetes-list-type" = "set")))]
-    key: Vec<KeyPart>,
+    key: Vec<Attribute>,
     /// `enforce`: the bucket refuses requests beyond its capacity. `shadow`: it reserves and settles as ever, but what it would
     /// have refused passes, is not charged to it, and is counted as `would_limit`; its balance is not shown to clients.
     /// Default `enforce`.

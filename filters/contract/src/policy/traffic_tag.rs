@@ -9,9 +9,11 @@ use super::target::Fields;
 #[cfg(feature = "schema")]
 use super::target::{MAX_MODELS, MAX_REFS};
 use super::{PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetRef};
+#[cfg(feature = "schema")]
+use crate::request_rule::MAX_RULES;
 use crate::tagging::{OwnTag, SessionKey, TenantMetrics, UnknownVersion, unique};
-use crate::tenant::{MAX_TENANT_RULES, tenant_sources};
-use crate::{Apis, Cors, ModelId, Tagging, TenantSource, TrustedHop};
+use crate::tenant::MAX_TENANT_RULES;
+use crate::{Apis, Attribute, Cors, ModelId, RequestRule, Tagging, TrustedHop, request_rule};
 
 /// Most session keys, and most own tags, in a policy.
 const MAX_TAGGING: usize = 32;
@@ -78,9 +80,13 @@ struct Raw {
     /// certificate, which the listener verified. `jwtClaim:NAME` is a claim of the JSON Web Token that `jwt_authn` verified: text or a whole
     /// number. `apiKeySha256` is the SHA-256, in hexadecimal digits, of the key in `authorization: Bearer`, `x-api-key` or `api-key`.
     /// `header:NAME` is what a header says: a client can write anything in it. Default `[header:x-tenant-id]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(length(min = 1, max = MAX_TENANT_RULES), extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::EACH_ONCE]))))]
-    tenant_from: Option<Vec<TenantSource>>,
+    #[serde(
+        default,
+        deserialize_with = "crate::tenant::some_sources",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(feature = "schema", schemars(schema_with = "crate::tenant::sources_schema", length(min = 1, max = MAX_TENANT_RULES), extend("x-kubernetes-validations" = crate::rules::of(&[crate::rules::EACH_ONCE]))))]
+    tenant_from: Option<Vec<Attribute>>,
     /// For proxies with the role `follow`: patterns of the SPIFFE ids of previous hops. The header `x-headgate-tenant` is accepted only from
     /// these hops. `*` matches any characters; `any` accepts the header from every client. For all others, the tenant comes from
     /// `tenantFrom`. Default none.
@@ -114,6 +120,14 @@ struct Raw {
         "x-kubernetes-list-map-keys" = ["name"],
     )))]
     tags: Vec<OwnTag>,
+    /// Rules that tag requests or pin their version, by what a request has. The first one that matches applies; then weights pick the version
+    /// as ever. At most 256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_RULES), extend(
+        "x-kubernetes-list-type" = "map",
+        "x-kubernetes-list-map-keys" = ["name"],
+    )))]
+    rules: Vec<RequestRule>,
     /// The web pages that may call the models from a browser. Only in a policy without `targetRefs`, `models` and `selector`, because a
     /// preflight request names no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -146,6 +160,7 @@ impl TryFrom<Raw> for TrafficTagPolicySpec {
     type Error = String;
     fn try_from(raw: Raw) -> Result<Self, String> {
         unique(&raw.tags)?;
+        request_rule::check(&raw.rules)?;
         let keys = raw.session_keys.as_ref().map_or(0, Vec::len);
         at_most("sessionKeys", keys, MAX_TAGGING)?;
         at_most("tags", raw.tags.len(), MAX_TAGGING)?;
@@ -176,7 +191,6 @@ impl TryFrom<Raw> for TrafficTagPolicySpec {
         at_most("trustedHops", raw.trusted_hops.len(), MAX_TENANT_RULES)?;
         let default = Tagging::default();
         let tenant_from = raw.tenant_from.unwrap_or(default.tenant_from);
-        tenant_sources(&tenant_from).map_err(|e| format!("`tenantFrom`: {e}"))?;
         Ok(Self {
             target,
             overrides: raw.overrides,
@@ -189,6 +203,7 @@ impl TryFrom<Raw> for TrafficTagPolicySpec {
                 filter_state: raw.filter_state.unwrap_or(default.filter_state),
                 response_headers: raw.response_headers.unwrap_or(default.response_headers),
                 tags: raw.tags,
+                rules: raw.rules,
                 cors: raw.cors,
                 apis: raw.apis,
                 tenant_metrics: raw.tenant_metrics,
@@ -213,6 +228,7 @@ impl From<TrafficTagPolicySpec> for Raw {
             filter_state: Some(spec.tagging.filter_state),
             response_headers: Some(spec.tagging.response_headers),
             tags: spec.tagging.tags,
+            rules: spec.tagging.rules,
             cors: spec.tagging.cors,
             apis: spec.tagging.apis,
             tenant_metrics: spec.tagging.tenant_metrics,

@@ -1,28 +1,70 @@
 //! The choice of a version: the pin of the request, or the pick of its session.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use headgate_contract::{SessionKey, UnknownVersion, names};
 
 use super::unserved::not_ready;
 use super::{Decider, Subject};
+use crate::attributes::Attributes;
 use crate::compiled::Model;
 use crate::effects::Effect;
 use crate::facts::single;
 use crate::labels::Labels;
+use crate::metrics;
 use crate::pick::{Lane, Pinned, Version};
 use crate::refusal::Refusal;
 use crate::responses::Response;
 use crate::session;
+use crate::tag_rules::{Matched, Rule};
 use crate::vm::Vm;
 
+/// What was found out about a request before its version is chosen.
+#[derive(Clone, Copy)]
+pub(super) struct Chosen<'r> {
+    /// Its tag rule.
+    pub(super) rule: Option<&'r Rule>,
+    /// Its session, if a rule needed it.
+    pub(super) session: &'r OnceCell<Session>,
+}
+
+/// The key of a session, and whether it is the fingerprint of the conversation.
+pub(super) type Session = (u64, bool);
+
 impl<'a> Decider<'a> {
+    /// The tag rule of a request.
+    pub(super) fn matched(
+        &self,
+        subject: Subject<'a>,
+        attributes: &Attributes<'_>,
+        session: &OnceCell<Session>,
+    ) -> Result<Option<Matched<'a>>, Box<Refusal>> {
+        match &subject.rules.tag_rules {
+            Some(rules) if self.tagging => rules.find(attributes, &|| {
+                session.get_or_init(|| self.session(subject, attributes)).0
+            }),
+            _ => Ok(None),
+        }
+    }
+
+    /// The session of a request; a random one if nothing names it.
+    fn session(&self, subject: Subject<'_>, attributes: &Attributes<'_>) -> Session {
+        let list = &subject.rules.tagging.session_keys;
+        let (tenant, model) = (attributes.tenant, attributes.model);
+        match session::key(list, attributes.headers, self.request.body, tenant, model) {
+            Some((key, source)) => (key, *source == SessionKey::Fingerprint),
+            None => (self.host.next(), false),
+        }
+    }
+
     /// The version, and the lane by which it was chosen; no lane if the previous hop chose it, no version if the proxy has no route for it.
     pub(super) fn version(
         &self,
         vm: &mut Vm,
         subject: Subject<'a>,
-        tenant: Option<&str>,
+        chosen: Chosen<'_>,
+        attributes: &Attributes<'_>,
         labels: Labels<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<(Option<&'a Rc<Version>>, &'static str), Box<Refusal>> {
@@ -47,19 +89,20 @@ impl<'a> Decider<'a> {
         if let Some(version) = self.continued(model, labels.namespace) {
             return Ok((Some(version), Lane::Response.as_str()));
         }
-        let tenant = tenant.unwrap_or_default();
-        let list = &tagging.session_keys;
-        let session = match session::key(list, headers, self.request.body, tenant, &model.id) {
-            Some((key, SessionKey::Fingerprint)) => {
-                effects.push(Effect::Count(
-                    vm.counters.fingerprint(model, &labels, key),
-                    1,
-                ));
-                key
+        if let Some(version) = chosen.rule.and_then(|rule| rule.version.as_ref()) {
+            if model.picker.pin(version.as_str()) == Pinned::Ready
+                && let Some(version) = model.picker.known(version.as_str())
+            {
+                return Ok((Some(version), Lane::Rule.as_str()));
             }
-            Some((key, _)) => key,
-            None => self.host.next(),
-        };
+            effects.push(not_ready_for_rule(&model.id, version.as_str()));
+        }
+        let session = chosen.session;
+        let (session, fingerprint) = *session.get_or_init(|| self.session(subject, attributes));
+        if fingerprint {
+            let metric = vm.counters.fingerprint(model, &labels, session);
+            effects.push(Effect::Count(metric, 1));
+        }
         let Some((mut version, mut lane)) = model.picker.version(session) else {
             return Err(not_ready(model));
         };
@@ -90,6 +133,13 @@ impl<'a> Decider<'a> {
             _ => None,
         }
     }
+}
+
+/// The counter of a request whose rule names a version without a ready endpoint.
+#[cold]
+fn not_ready_for_rule(model: &str, version: &str) -> Effect {
+    let metric = metrics::by_version("rule_versions_not_ready_total", model, version);
+    Effect::Count(metric, 1)
 }
 
 /// The version that a request is pinned to; `None` if it is unknown and weights decide.

@@ -45,7 +45,9 @@ impl Decider<'_> {
             },
             namespace: Some(&namespace.name),
             model: model.map_or(name, |model| Some(&*model.id)),
-            tenant: self.tenant(&rules.tagging).unwrap_or_default(),
+            tenant: self
+                .tenant(&rules.tagging, &self.attributes(None))
+                .unwrap_or_default(),
             tagging: Some(&*rules.tagging),
         };
         refused.refuse(

@@ -174,4 +174,14 @@ pub const FAMILIES: &[Family] = &[
         VERSION,
         "Tags that did not fit into `baggage`.",
     ),
+    counter(
+        "tag_values_left_out_total",
+        VERSION,
+        "Tags of rules that were not written, because their value was empty, longer than 128 bytes, or had characters that a tag cannot have.",
+    ),
+    counter(
+        "rule_versions_not_ready_total",
+        VERSION,
+        "Requests whose rule names this version, which had no ready endpoint or does not exist: weights picked their version.",
+    ),
 ];

@@ -27,6 +27,8 @@ pub(crate) struct MemoryHost {
     pub(crate) istio: RefCell<BTreeMap<String, String>>,
     /// The URI in the certificate of the client.
     pub(crate) peer: RefCell<Option<String>>,
+    /// The address of the client, with its port.
+    pub(crate) source: RefCell<Option<String>>,
     /// The claims of a verified token, as the host gives them.
     pub(crate) claims: RefCell<BTreeMap<String, Vec<u8>>>,
     pub(crate) served: RefCell<Option<String>>,
@@ -112,6 +114,9 @@ impl Host for MemoryHost {
     }
     fn peer_uri(&self) -> Option<String> {
         self.peer.borrow().clone()
+    }
+    fn source_address(&self) -> Option<String> {
+        self.source.borrow().clone()
     }
     fn jwt_claim(&self, name: &str) -> Option<Vec<u8>> {
         self.claims.borrow().get(name).cloned()

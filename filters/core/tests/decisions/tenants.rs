@@ -214,3 +214,32 @@ fn a_hop_that_follows_removes_a_tenant_that_nothing_confirms() {
         assert_eq!(refused, status, "{name}");
     }
 }
+
+#[test]
+fn a_value_that_the_client_chose_or_envoy_verified_names_the_tenant() {
+    let send = |source: &str| {
+        let mut proxy = proxy(&format!(r#"{{"tenantFrom":["{source}"]}}"#));
+        *proxy.host.source.borrow_mut() = Some("10.1.2.3:80".into());
+        let path = "/v1/chat/completions?team=a%20b";
+        let headers = [
+            (":method", "POST"),
+            (":path", path),
+            ("cookie", "x=1; team=red"),
+        ];
+        let body = r#"{"model":"m","metadata":{"org":{"id":7}}}"#;
+        let (_, step) = proxy.send(&headers, Some(body.as_bytes()));
+        request_header(&step, "x-headgate-tenant").map(str::to_owned)
+    };
+    for (source, tenant) in [
+        ("query:team", Some("a%20b")),
+        ("cookie:team", Some("red")),
+        ("cookie:none", None),
+        ("body:metadata.org.id", Some("7")),
+        ("body:metadata.org", None),
+        ("path:2", Some("chat")),
+        ("sourceIp", Some("10.1.2.3")),
+        ("sourceNetwork:16/56", Some("10.1.0.0/16")),
+    ] {
+        assert_eq!(send(source).as_deref(), tenant, "{source}");
+    }
+}

@@ -121,6 +121,28 @@ impl Decimal {
         }
     }
 
+    /// The number with at most six digits after the point; `None` if it is too large.
+    pub(crate) fn text(&self) -> Option<String> {
+        const UNIT: u64 = 1_000_000;
+        let size = Self {
+            negative: false,
+            ..*self
+        };
+        let minus = if self.negative { "-" } else { "" };
+        if let Ok(whole) = size.whole() {
+            return Some(format!("{minus}{whole}"));
+        }
+        let millionths = size.millionths().ok()?;
+        let fraction = format!("{:06}", millionths % UNIT);
+        let number = format!("{minus}{}.{fraction}", millionths / UNIT);
+        Some(
+            number
+                .trim_end_matches('0')
+                .trim_end_matches('.')
+                .to_owned(),
+        )
+    }
+
     /// The number in millionths, rounded half up.
     pub(crate) fn millionths(&self) -> Result<u64, DecimalError> {
         if self.mantissa == 0 {

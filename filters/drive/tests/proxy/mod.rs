@@ -145,6 +145,9 @@ impl Host for Recorder {
         None
     }
 
+    fn source_address(&self) -> Option<String> {
+        None
+    }
     fn jwt_claim(&self, _: &str) -> Option<Vec<u8>> {
         None
     }
