@@ -33,6 +33,7 @@ mod request_rule;
 mod rules;
 mod served_model;
 mod stages;
+mod tag_text;
 mod tagging;
 mod tenant;
 
@@ -65,7 +66,6 @@ pub use request_rule::{
 };
 pub use served_model::{OnBaseLost, ServedModelSpec};
 pub use stages::{Stage, Stages};
-pub use tagging::{
-    OwnTag, SessionKey, TagSource, Tagging, TenantMetrics, UnknownVersion, tag_value,
-};
+pub use tag_text::tag_value;
+pub use tagging::{OwnTag, SessionKey, TagSource, Tagging, TenantMetrics, UnknownVersion};
 pub use tenant::TrustedHop;

@@ -15,7 +15,7 @@ pub use predicate::{Predicate, Test};
 pub use template::{Piece, Template};
 
 use crate::ids::{RuleName, Version};
-use crate::tagging::tag_name;
+use crate::tag_text::tag_name;
 use crate::{Attribute, HeaderName};
 
 /// Most rules of a policy.

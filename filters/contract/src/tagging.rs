@@ -6,9 +6,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::tenant::default_sources;
 use crate::{Apis, Attribute, Cors, HeaderName, RequestRule, TrustedHop, request_rule};
 
-/// Longest value of a tag, in bytes.
-pub(crate) const MAX_TAG_VALUE: usize = 128;
-
 /// How the requests of a model are tagged, and how their version is picked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -141,28 +138,6 @@ fn checked_rules<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<RequestRule>, D:
     let rules = Vec::deserialize(d)?;
     request_rule::check(&rules).map_err(D::Error::custom)?;
     Ok(rules)
-}
-
-/// Checks the name of a tag of the operator's own.
-pub(crate) fn tag_name(name: &str) -> Result<(), String> {
-    if name.contains('_') {
-        return Err(format!(
-            "tag {name:?} must not contain '_', which some servers read as '-'"
-        ));
-    }
-    if ["model", "version", "tenant", "lane", "rule", "reason"].contains(&name) {
-        return Err(format!(
-            "tag {name:?} is one of Headgate's own: choose another name"
-        ));
-    }
-    Ok(())
-}
-
-/// Whether it can be the value of a tag: 1–128 visible ASCII characters without `,`, `;` and `"`.
-#[must_use]
-pub fn tag_value(value: &[u8]) -> bool {
-    let visible = |c: &u8| c.is_ascii_graphic() && !matches!(c, b',' | b';' | b'"');
-    (1..=MAX_TAG_VALUE).contains(&value.len()) && value.iter().all(visible)
 }
 
 /// Checks that no two own tags have the same name.
@@ -298,8 +273,9 @@ impl schemars::JsonSchema for SessionKey {
 mod raw {
     use serde::{Deserialize, Serialize};
 
-    use super::{HeaderName, TagSource, tag_name, tag_value};
+    use super::{HeaderName, TagSource};
     use crate::ids::not_a_tag;
+    use crate::tag_text::{tag_name, tag_value};
 
     /// A tag of the operator's own: `header` or `value`, one of them.
     #[derive(Serialize, Deserialize)]

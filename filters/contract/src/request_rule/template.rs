@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::tagging::{MAX_TAG_VALUE, tag_value};
+use crate::tag_text::{MAX_TAG_VALUE, tag_value};
 
 /// A value of a tag: text with `$1` or `${name}` in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
