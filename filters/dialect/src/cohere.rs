@@ -76,9 +76,9 @@ static RERANK: Endpoint = Endpoint {
 /// The rows of the table of operations.
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: &[Operation] = &[
-    Operation { name: "cohere.chat", api: Api::Cohere, method: "POST", pattern: "/v2/chat", access: Access::Charged, endpoint: &CHAT },
-    Operation { name: "cohere.embed", api: Api::Cohere, method: "POST", pattern: "/v2/embed", access: Access::Charged, endpoint: &EMBED },
-    Operation { name: "cohere.rerank", api: Api::Cohere, method: "POST", pattern: "/v2/rerank", access: Access::Charged, endpoint: &RERANK },
+    Api::Cohere.row("cohere.chat", "POST", "/v2/chat", Access::Charged, &CHAT),
+    Api::Cohere.row("cohere.embed", "POST", "/v2/embed", Access::Charged, &EMBED),
+    Api::Cohere.row("cohere.rerank", "POST", "/v2/rerank", Access::Charged, &RERANK),
 ];
 
 const CHAT_REQUEST: Schema = Schema {

@@ -49,36 +49,19 @@ const BASE: Endpoint = Endpoint {
     },
 };
 
-const fn row(
-    name: &'static str,
-    method: &'static str,
-    pattern: &'static str,
-    access: Access,
-    endpoint: &'static Endpoint,
-) -> Operation {
-    Operation {
-        name,
-        api: Api::Gemini,
-        method,
-        pattern,
-        access,
-        endpoint,
-    }
-}
-
 /// The rows of the table of operations. `GET /v1/models` is OpenAI's.
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: &[Operation] = &[
-    row("gemini.generateContent", "POST", "/v1beta/models/{model}:generateContent", Access::Charged, &GENERATE),
-    row("gemini.streamGenerateContent", "POST", "/v1beta/models/{model}:streamGenerateContent", Access::Charged, &GENERATE),
-    row("gemini.embedContent", "POST", "/v1beta/models/{model}:embedContent", Access::Charged, &EMBED),
-    row("gemini.batchEmbedContents", "POST", "/v1beta/models/{model}:batchEmbedContents", Access::Charged, &EMBED),
-    row("gemini.countTokens", "POST", "/v1beta/models/{model}:countTokens", Access::Free, &HEADERS_ONLY),
-    row("gemini.generateContent", "POST", "/v1/models/{model}:generateContent", Access::Charged, &GENERATE),
-    row("gemini.streamGenerateContent", "POST", "/v1/models/{model}:streamGenerateContent", Access::Charged, &GENERATE),
-    row("gemini.embedContent", "POST", "/v1/models/{model}:embedContent", Access::Charged, &EMBED),
-    row("gemini.batchEmbedContents", "POST", "/v1/models/{model}:batchEmbedContents", Access::Charged, &EMBED),
-    row("gemini.countTokens", "POST", "/v1/models/{model}:countTokens", Access::Free, &HEADERS_ONLY),
-    row("gemini.models", "GET", "/v1beta/models", Access::Models, &HEADERS_ONLY),
-    row("gemini.models", "GET", "/v1beta/models/{model}", Access::Models, &HEADERS_ONLY),
+    Api::Gemini.row("gemini.generateContent", "POST", "/v1beta/models/{model}:generateContent", Access::Charged, &GENERATE),
+    Api::Gemini.row("gemini.streamGenerateContent", "POST", "/v1beta/models/{model}:streamGenerateContent", Access::Charged, &GENERATE),
+    Api::Gemini.row("gemini.embedContent", "POST", "/v1beta/models/{model}:embedContent", Access::Charged, &EMBED),
+    Api::Gemini.row("gemini.batchEmbedContents", "POST", "/v1beta/models/{model}:batchEmbedContents", Access::Charged, &EMBED),
+    Api::Gemini.row("gemini.countTokens", "POST", "/v1beta/models/{model}:countTokens", Access::Free, &HEADERS_ONLY),
+    Api::Gemini.row("gemini.generateContent", "POST", "/v1/models/{model}:generateContent", Access::Charged, &GENERATE),
+    Api::Gemini.row("gemini.streamGenerateContent", "POST", "/v1/models/{model}:streamGenerateContent", Access::Charged, &GENERATE),
+    Api::Gemini.row("gemini.embedContent", "POST", "/v1/models/{model}:embedContent", Access::Charged, &EMBED),
+    Api::Gemini.row("gemini.batchEmbedContents", "POST", "/v1/models/{model}:batchEmbedContents", Access::Charged, &EMBED),
+    Api::Gemini.row("gemini.countTokens", "POST", "/v1/models/{model}:countTokens", Access::Free, &HEADERS_ONLY),
+    Api::Gemini.row("gemini.models", "GET", "/v1beta/models", Access::Models, &HEADERS_ONLY),
+    Api::Gemini.row("gemini.models", "GET", "/v1beta/models/{model}", Access::Models, &HEADERS_ONLY),
 ];

@@ -25,8 +25,8 @@ static PREDICT: Endpoint = Endpoint {
 /// The rows of the table of operations.
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: &[Operation] = &[
-    Operation { name: "kserve.predict", api: Api::KServe, method: "POST", pattern: "/v1/models/{model}:predict", access: Access::Charged, endpoint: &PREDICT },
-    Operation { name: "kserve.explain", api: Api::KServe, method: "POST", pattern: "/v1/models/{model}:explain", access: Access::Charged, endpoint: &PREDICT },
+    Api::KServe.row("kserve.predict", "POST", "/v1/models/{model}:predict", Access::Charged, &PREDICT),
+    Api::KServe.row("kserve.explain", "POST", "/v1/models/{model}:explain", Access::Charged, &PREDICT),
 ];
 
 /// `instances` or `inputs`, and what else the model has.

@@ -47,36 +47,19 @@ const BASE: Endpoint = Endpoint {
     },
 };
 
-const fn row(
-    name: &'static str,
-    method: &'static str,
-    pattern: &'static str,
-    access: Access,
-    endpoint: &'static Endpoint,
-) -> Operation {
-    Operation {
-        name,
-        api: Api::LlamaCpp,
-        method,
-        pattern,
-        access,
-        endpoint,
-    }
-}
-
 /// The rows of the table of operations.
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: &[Operation] = &[
-    row("llamacpp.completion", "POST", "/completion", Access::Charged, &COMPLETION),
-    row("llamacpp.completion", "POST", "/completions", Access::Charged, &COMPLETION),
-    row("llamacpp.infill", "POST", "/infill", Access::Charged, &INFILL),
-    row("llamacpp.embedding", "POST", "/embedding", Access::Charged, &EMBEDDING),
-    row("llamacpp.embedding", "POST", "/embeddings", Access::Charged, &EMBEDDING),
-    row("llamacpp.tokenize", "POST", "/tokenize", Access::Free, &openai::TOKENIZE),
-    row("llamacpp.tokenize", "POST", "/detokenize", Access::Free, &openai::TOKENIZE),
-    row("llamacpp.template", "POST", "/apply-template", Access::Free, &openai::TOKENIZE),
-    row("llamacpp.props", "GET", "/props", Access::Free, &HEADERS_ONLY),
-    row("llamacpp.props.change", "POST", "/props", Access::Management, &HEADERS_ONLY),
-    row("llamacpp.slots", "GET", "/slots", Access::Free, &HEADERS_ONLY),
-    row("llamacpp.slots.change", "POST", "/slots/{id}", Access::Management, &HEADERS_ONLY),
+    Api::LlamaCpp.row("llamacpp.completion", "POST", "/completion", Access::Charged, &COMPLETION),
+    Api::LlamaCpp.row("llamacpp.completion", "POST", "/completions", Access::Charged, &COMPLETION),
+    Api::LlamaCpp.row("llamacpp.infill", "POST", "/infill", Access::Charged, &INFILL),
+    Api::LlamaCpp.row("llamacpp.embedding", "POST", "/embedding", Access::Charged, &EMBEDDING),
+    Api::LlamaCpp.row("llamacpp.embedding", "POST", "/embeddings", Access::Charged, &EMBEDDING),
+    Api::LlamaCpp.row("llamacpp.tokenize", "POST", "/tokenize", Access::Free, &openai::TOKENIZE),
+    Api::LlamaCpp.row("llamacpp.tokenize", "POST", "/detokenize", Access::Free, &openai::TOKENIZE),
+    Api::LlamaCpp.row("llamacpp.template", "POST", "/apply-template", Access::Free, &openai::TOKENIZE),
+    Api::LlamaCpp.row("llamacpp.props", "GET", "/props", Access::Free, &HEADERS_ONLY),
+    Api::LlamaCpp.row("llamacpp.props.change", "POST", "/props", Access::Management, &HEADERS_ONLY),
+    Api::LlamaCpp.row("llamacpp.slots", "GET", "/slots", Access::Free, &HEADERS_ONLY),
+    Api::LlamaCpp.row("llamacpp.slots.change", "POST", "/slots/{id}", Access::Management, &HEADERS_ONLY),
 ];

@@ -65,38 +65,21 @@ const BASE: Endpoint = Endpoint {
     },
 };
 
-const fn row(
-    name: &'static str,
-    method: &'static str,
-    pattern: &'static str,
-    access: Access,
-    endpoint: &'static Endpoint,
-) -> Operation {
-    Operation {
-        name,
-        api: Api::Ollama,
-        method,
-        pattern,
-        access,
-        endpoint,
-    }
-}
-
 /// The rows of the table of operations.
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: &[Operation] = &[
-    row("ollama.chat", "POST", "/api/chat", Access::Charged, &CHAT),
-    row("ollama.generate", "POST", "/api/generate", Access::Charged, &GENERATE),
-    row("ollama.embed", "POST", "/api/embed", Access::Charged, &EMBED),
-    row("ollama.embed", "POST", "/api/embeddings", Access::Charged, &EMBEDDINGS),
-    row("ollama.show", "POST", "/api/show", Access::Free, &SHOW),
-    row("ollama.models", "GET", "/api/tags", Access::Models, &HEADERS_ONLY),
-    row("ollama.read", "GET", "/api/ps", Access::Free, &HEADERS_ONLY),
-    row("ollama.read", "GET", "/api/version", Access::Free, &HEADERS_ONLY),
-    row("ollama.pull", "POST", "/api/pull", Access::Management, &HEADERS_ONLY),
-    row("ollama.push", "POST", "/api/push", Access::Management, &HEADERS_ONLY),
-    row("ollama.create", "POST", "/api/create", Access::Management, &HEADERS_ONLY),
-    row("ollama.create", "*", "/api/blobs/{id}", Access::Management, &HEADERS_ONLY),
-    row("ollama.copy", "POST", "/api/copy", Access::Management, &HEADERS_ONLY),
-    row("ollama.delete", "DELETE", "/api/delete", Access::Management, &HEADERS_ONLY),
+    Api::Ollama.row("ollama.chat", "POST", "/api/chat", Access::Charged, &CHAT),
+    Api::Ollama.row("ollama.generate", "POST", "/api/generate", Access::Charged, &GENERATE),
+    Api::Ollama.row("ollama.embed", "POST", "/api/embed", Access::Charged, &EMBED),
+    Api::Ollama.row("ollama.embed", "POST", "/api/embeddings", Access::Charged, &EMBEDDINGS),
+    Api::Ollama.row("ollama.show", "POST", "/api/show", Access::Free, &SHOW),
+    Api::Ollama.row("ollama.models", "GET", "/api/tags", Access::Models, &HEADERS_ONLY),
+    Api::Ollama.row("ollama.read", "GET", "/api/ps", Access::Free, &HEADERS_ONLY),
+    Api::Ollama.row("ollama.read", "GET", "/api/version", Access::Free, &HEADERS_ONLY),
+    Api::Ollama.row("ollama.pull", "POST", "/api/pull", Access::Management, &HEADERS_ONLY),
+    Api::Ollama.row("ollama.push", "POST", "/api/push", Access::Management, &HEADERS_ONLY),
+    Api::Ollama.row("ollama.create", "POST", "/api/create", Access::Management, &HEADERS_ONLY),
+    Api::Ollama.row("ollama.create", "*", "/api/blobs/{id}", Access::Management, &HEADERS_ONLY),
+    Api::Ollama.row("ollama.copy", "POST", "/api/copy", Access::Management, &HEADERS_ONLY),
+    Api::Ollama.row("ollama.delete", "DELETE", "/api/delete", Access::Management, &HEADERS_ONLY),
 ];

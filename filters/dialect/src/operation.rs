@@ -37,6 +37,25 @@ impl Api {
     pub fn names_model(self) -> bool {
         !matches!(self, Self::Tgi | Self::LlamaCpp | Self::SgLang)
     }
+
+    /// A row of the table: an operation of this API.
+    pub(crate) const fn row(
+        self,
+        name: &'static str,
+        method: &'static str,
+        pattern: &'static str,
+        access: Access,
+        endpoint: &'static Endpoint,
+    ) -> Operation {
+        Operation {
+            name,
+            api: self,
+            method,
+            pattern,
+            access,
+            endpoint,
+        }
+    }
 }
 
 /// A set of APIs.

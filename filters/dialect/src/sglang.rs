@@ -30,29 +30,12 @@ const BASE: Endpoint = Endpoint {
     },
 };
 
-const fn row(
-    name: &'static str,
-    method: &'static str,
-    pattern: &'static str,
-    access: Access,
-    endpoint: &'static Endpoint,
-) -> Operation {
-    Operation {
-        name,
-        api: Api::SgLang,
-        method,
-        pattern,
-        access,
-        endpoint,
-    }
-}
-
 /// The rows of the table of operations.
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: &[Operation] = &[
-    row("sglang.generate", "POST", "/generate", Access::Charged, &GENERATE),
-    row("sglang.info", "GET", "/get_model_info", Access::Free, &HEADERS_ONLY),
-    row("sglang.info", "GET", "/get_server_info", Access::Free, &HEADERS_ONLY),
+    Api::SgLang.row("sglang.generate", "POST", "/generate", Access::Charged, &GENERATE),
+    Api::SgLang.row("sglang.info", "GET", "/get_model_info", Access::Free, &HEADERS_ONLY),
+    Api::SgLang.row("sglang.info", "GET", "/get_server_info", Access::Free, &HEADERS_ONLY),
 ];
 
 const REQUEST: Schema = Schema {

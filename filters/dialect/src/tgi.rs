@@ -69,31 +69,14 @@ const BASE: Endpoint = Endpoint {
     },
 };
 
-const fn row(
-    name: &'static str,
-    method: &'static str,
-    pattern: &'static str,
-    access: Access,
-    endpoint: &'static Endpoint,
-) -> Operation {
-    Operation {
-        name,
-        api: Api::Tgi,
-        method,
-        pattern,
-        access,
-        endpoint,
-    }
-}
-
 /// The rows of the table of operations. A proxy answers `/health` or routes it by its headers.
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: &[Operation] = &[
-    row("tgi.generate", "POST", "/generate", Access::Charged, &GENERATE),
-    row("tgi.generate", "POST", "/generate_stream", Access::Charged, &GENERATE_STREAM),
-    row("tgi.generate", "POST", "/", Access::Charged, &GENERATE),
-    row("tgi.embed", "POST", "/embed", Access::Charged, &EMBED),
-    row("tgi.rerank", "POST", "/rerank", Access::Charged, &RERANK),
-    row("tgi.tokenize", "POST", "/tokenize", Access::Free, &openai::TOKENIZE),
-    row("tgi.info", "GET", "/info", Access::Free, &HEADERS_ONLY),
+    Api::Tgi.row("tgi.generate", "POST", "/generate", Access::Charged, &GENERATE),
+    Api::Tgi.row("tgi.generate", "POST", "/generate_stream", Access::Charged, &GENERATE_STREAM),
+    Api::Tgi.row("tgi.generate", "POST", "/", Access::Charged, &GENERATE),
+    Api::Tgi.row("tgi.embed", "POST", "/embed", Access::Charged, &EMBED),
+    Api::Tgi.row("tgi.rerank", "POST", "/rerank", Access::Charged, &RERANK),
+    Api::Tgi.row("tgi.tokenize", "POST", "/tokenize", Access::Free, &openai::TOKENIZE),
+    Api::Tgi.row("tgi.info", "GET", "/info", Access::Free, &HEADERS_ONLY),
 ];
