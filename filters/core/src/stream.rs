@@ -194,7 +194,8 @@ impl Stream {
         }
     }
 
-    /// A request was decided by a part of its body, or by all of it. The rest is read as it passes.
+    /// A request was decided by a part of its body, or by all of it. The rest is read as it passes, beginning with what arrived together
+    /// with the part that decided.
     fn passed_on(&mut self, decision: Decision, end: bool) -> Step {
         let before = std::mem::replace(&mut self.0, Phase::Over);
         let step = self.decided(decision);
