@@ -132,7 +132,9 @@ impl TensorScanner {
             self.error = Some(self.reason(error));
         }
         self.end_json_if_complete();
-        self.count_binary(binary.len() as u64);
+        if self.error.is_none() {
+            self.count_binary(binary.len() as u64);
+        }
     }
 
     fn end_json_if_complete(&mut self) {

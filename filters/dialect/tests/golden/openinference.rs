@@ -14,6 +14,7 @@ const FLAG: &str = "a message has an unknown compression flag";
 const TOO_LONG: &str = "a field is longer than its message";
 
 /// A request whose body may pass after the part that decides.
+#[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) name: &'static str,
     pub(crate) path: &'static str,
