@@ -7,7 +7,7 @@ use crate::operation::{Access, Api, Operation};
 use crate::plain;
 use crate::triton;
 
-/// `POST …/infer`
+/// `POST …/infer`, and MLServer's `…/infer_stream`
 static INFER: Endpoint = Endpoint {
     request: Form::Tensors,
     ..BASE
@@ -39,6 +39,8 @@ const BASE: Endpoint = Endpoint {
 pub(crate) static OPERATIONS: &[Operation] = &[
     Api::OpenInference.row("openinference.infer", "POST", "/v2/models/{model}/versions/{version}/infer", Access::Charged, &INFER),
     Api::OpenInference.row("openinference.infer", "POST", "/v2/models/{model}/infer", Access::Charged, &INFER),
+    Api::OpenInference.row("openinference.infer", "POST", "/v2/models/{model}/versions/{version}/infer_stream", Access::Charged, &INFER),
+    Api::OpenInference.row("openinference.infer", "POST", "/v2/models/{model}/infer_stream", Access::Charged, &INFER),
     Api::OpenInference.row("triton.generate", "POST", "/v2/models/{model}/versions/{version}/generate", Access::Charged, &triton::GENERATE),
     Api::OpenInference.row("triton.generate", "POST", "/v2/models/{model}/versions/{version}/generate_stream", Access::Charged, &triton::GENERATE_STREAM),
     Api::OpenInference.row("triton.generate", "POST", "/v2/models/{model}/generate", Access::Charged, &triton::GENERATE),

@@ -9,11 +9,12 @@ use crate::proxy::{
 };
 
 const CAPACITY: u64 = 1_000_000;
-const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/json")];
+pub(crate) const JSON: [(&str, &str); 2] =
+    [(":status", "200"), ("content-type", "application/json")];
 const SSE: [(&str, &str); 2] = [(":status", "200"), ("content-type", "text/event-stream")];
 
 /// One model, a bucket that does not refill within a test, and this `apis`.
-fn proxy(apis: &str) -> Proxy {
+pub(crate) fn proxy(apis: &str) -> Proxy {
     let config = one_model(&tokens(CAPACITY, "1", ""));
     let tagged = format!(r#""tagging":[{{"policy":"t","tagging":{{"apis":{apis}}}}}],"buckets""#);
     let config = config.replace(r#""buckets""#, &tagged);
@@ -21,14 +22,19 @@ fn proxy(apis: &str) -> Proxy {
 }
 
 /// A request that is posted to a path.
-fn post(proxy: &mut Proxy, path: &str, more: &[(&str, &str)], body: &str) -> (Stream, Step) {
+pub(crate) fn post(
+    proxy: &mut Proxy,
+    path: &str,
+    more: &[(&str, &str)],
+    body: &str,
+) -> (Stream, Step) {
     let mut headers = vec![(":method", "POST"), (":path", path)];
     headers.extend_from_slice(more);
     proxy.send(&headers, Some(body.as_bytes()))
 }
 
 /// The tokens that a stream was charged when it ends.
-fn charged(proxy: &mut Proxy, mut stream: Stream) -> u64 {
+pub(crate) fn charged(proxy: &mut Proxy, mut stream: Stream) -> u64 {
     let effects = proxy.end(&mut stream);
     let charged = effects.iter().filter_map(|effect| match effect {
         Effect::Observe(metric, milli) if metric.rendered().contains("charged") => Some(*milli),
@@ -306,7 +312,7 @@ fn anthropic_clients_get_their_list_of_models() {
 }
 
 /// A gRPC message.
-fn message(compressed: u8, bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn message(compressed: u8, bytes: &[u8]) -> Vec<u8> {
     let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
     [&[compressed][..], &length, bytes].concat()
 }
@@ -319,7 +325,7 @@ fn infer(raw: u8) -> Vec<u8> {
     bytes
 }
 
-const GRPC: [(&str, &str); 3] = [
+pub(crate) const GRPC: [(&str, &str); 3] = [
     (":method", "POST"),
     (":path", "/inference.GRPCInferenceService/ModelStreamInfer"),
     ("content-type", "application/grpc"),
@@ -355,7 +361,7 @@ fn the_first_message_decides_and_every_further_one_is_charged() {
 }
 
 /// Tokens that effects count as debited.
-fn counted_debits(step: &Step) -> u64 {
+pub(crate) fn counted_debits(step: &Step) -> u64 {
     let debits = step.effects.iter().filter_map(|effect| match effect {
         Effect::Count(metric, milli) if metric.rendered().contains("debited") => Some(*milli),
         _ => None,

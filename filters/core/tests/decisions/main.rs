@@ -14,6 +14,7 @@ mod hops;
 mod keys;
 mod limits;
 mod mesh;
+mod openinference;
 mod outages;
 mod overrides;
 mod pick;

@@ -9,6 +9,7 @@ pub(crate) mod embeddings;
 pub(crate) mod forms;
 pub(crate) mod llamacpp;
 pub(crate) mod ollama;
+pub(crate) mod openinference;
 pub(crate) mod parts;
 pub(crate) mod requests;
 pub(crate) mod tgi;
@@ -64,6 +65,7 @@ pub(crate) fn answers() -> Vec<case::Case> {
     cases.extend(tgi::answers());
     cases.extend(llamacpp::answers());
     cases.extend(triton::answers());
+    cases.extend(openinference::answers());
     cases
 }
 
@@ -153,6 +155,9 @@ pub(crate) fn check_all() {
         for case in requests() {
             let body = scan(case.endpoint, case.body, portion);
             assert_eq!(body, Ok(case.facts), "{} by {portion}", case.name);
+        }
+        for request in openinference::requests() {
+            request.check(portion);
         }
         for case in bad::cases() {
             let error = scan(case.endpoint, case.body, portion).err();

@@ -8,6 +8,7 @@ mod golden;
 mod agreement;
 mod chunking;
 mod cutting;
+mod openinference;
 mod passing;
 mod servers;
 mod stream_options;
