@@ -236,8 +236,10 @@ impl Reader {
             .any(|last| last.as_bytes() == kind)
     }
 
-    /// Adds a part of the id of the response. What is too long is not kept.
+    /// Adds a part of the id of the response. What is too long is not kept. Something with such an id is of this dialect: the first
+    /// events of a stream have only what the request set, and no text.
     fn push_response_id(&mut self, text: &[u8]) {
+        self.mark_known();
         let room = (MAX_ID + 1).saturating_sub(self.response_id.len());
         let text = text.get(..text.len().min(room)).unwrap_or_default();
         self.response_id
