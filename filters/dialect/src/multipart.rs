@@ -7,6 +7,8 @@
 //! boundary is content.
 
 mod header;
+#[cfg(test)]
+mod tests;
 
 use crate::body::{Body, BodyError, BodyHeaders, Limits, Passed};
 use crate::json::Decimal;

@@ -8,6 +8,8 @@ mod golden;
 mod agreement;
 mod chunking;
 mod cutting;
+mod multipart;
+mod openai;
 mod passing;
 mod servers;
 mod stream_options;
