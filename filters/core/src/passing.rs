@@ -67,9 +67,9 @@ impl Passing {
             }
         };
         let unpaid = &mut self.unpaid;
-        unpaid.bytes += passed.bytes;
-        unpaid.tokens += passed.tokens;
-        unpaid.messages += passed.messages;
+        unpaid.bytes = unpaid.bytes.saturating_add(passed.bytes);
+        unpaid.tokens = unpaid.tokens.saturating_add(passed.tokens);
+        unpaid.messages = unpaid.messages.saturating_add(passed.messages);
         let due =
             unpaid.messages > 0 || unpaid.bytes >= PIECE_BYTES || unpaid.tokens >= PIECE_TOKENS;
         match due {

@@ -142,7 +142,7 @@ impl Stream {
             model_known: names.model.is_some() || headers.get(HEADER_MODEL).is_some(),
         });
         let reading = Reading::new((class, names), scanner, headers, max, namespace, fields);
-        if let Err(refusal) = readable(&reading.headers, max) {
+        if let Err(refusal) = reading.readable() {
             return self.decided(reading.refuse(vm, host, refusal));
         }
         let decided = reading.scanner.decided();
@@ -173,7 +173,7 @@ impl Stream {
             return Step::pause();
         }
         let decision = reading.finish(vm, host);
-        self.passed_on(decision, end)
+        self.passed_on(decision, vm, host, end)
     }
 
     /// A request was decided by its headers. It may be a session.
@@ -194,14 +194,19 @@ impl Stream {
         }
     }
 
-    /// A request was decided by a part of its body, or by all of it. The rest is read as it passes.
-    fn passed_on(&mut self, decision: Decision, end: bool) -> Step {
+    /// A request was decided by a part of its body, or by all of it. The rest is read as it passes, beginning with what arrived together
+    /// with the part that decided.
+    fn passed_on(&mut self, decision: Decision, vm: &mut Vm, host: &dyn Host, end: bool) -> Step {
         let before = std::mem::replace(&mut self.0, Phase::Over);
-        let step = self.decided(decision);
-        if let (Phase::AwaitingBody(reading), Phase::Sent(sent), false) = (before, &mut self.0, end)
+        let mut step = self.decided(decision);
+        if let (Phase::AwaitingBody(reading), Phase::Sent(sent)) = (before, &mut self.0)
             && !sent.ticket.admitted.charges.is_empty()
+            && !(end && reading.scanner.holds_all())
         {
-            sent.passing = Some(Box::new(Passing::of_scanner(reading.scanner)));
+            let mut passing = Passing::of_scanner(reading.scanner);
+            step.effects
+                .extend(passing.push(b"", &mut sent.ticket, vm, host));
+            sent.passing = Some(Box::new(passing));
         }
         step
     }
@@ -455,17 +460,6 @@ fn aborted() -> Step {
     Step::with(vec![Effect::Count(left, 1)])
 }
 
-/// Whether a body with these headers can be read.
-fn readable(headers: &Headers, max: u32) -> Result<(), Box<Refusal>> {
-    if headers.encoded() {
-        return Err(Refusal::BodyEncoded.into());
-    }
-    match headers.content_length() {
-        Some(length) if length > u64::from(max) => Err(Refusal::BodyTooLarge { max }.into()),
-        _ => Ok(()),
-    }
-}
-
 /// The names of fields, and the reader of their values.
 type FieldReader = (Rc<[BodyPath]>, Capture);
 
@@ -500,7 +494,22 @@ impl Reading {
         })
     }
 
-    /// Reads up to the size limit. Errors within the limit are reported first, however the bytes are split.
+    /// Whether a body with these headers can be read. One of which only a part is held may be of any length.
+    fn readable(&self) -> Result<(), Box<Refusal>> {
+        let max = self.max;
+        if self.headers.encoded() {
+            return Err(Refusal::BodyEncoded.into());
+        }
+        match self.headers.content_length() {
+            Some(length) if length > u64::from(max) && self.scanner.holds_all() => {
+                Err(Refusal::BodyTooLarge { max }.into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads up to the size limit. Errors within the limit are reported first, however the bytes are split. What arrives together with the
+    /// part that decides may be beyond it.
     fn push(&mut self, chunk: &[u8]) -> Result<(), Box<Refusal>> {
         let within = chunk.len().min(self.room);
         self.scanner.push(&chunk[..within]);
@@ -511,7 +520,10 @@ impl Reading {
         if let Some(error) = self.scanner.error() {
             return Err(Refusal::Body(error.clone()).into());
         }
-        if within < chunk.len() {
+        let beyond = chunk.get(within..).unwrap_or_default();
+        if self.scanner.decided() {
+            self.scanner.push(beyond);
+        } else if !beyond.is_empty() {
             return Err(Refusal::BodyTooLarge { max: self.max }.into());
         }
         Ok(())

@@ -81,7 +81,17 @@ impl BodyScanner {
         }
     }
 
-    /// Whether enough was read for the facts: the rest may pass unread.
+    /// Whether the whole body is needed for the facts. If not, they are known before its end, however long it is.
+    #[must_use]
+    pub fn holds_all(&self) -> bool {
+        match &self.0 {
+            Scanner::Json(_) => true,
+            Scanner::Multipart(_) | Scanner::Messages(_) => false,
+            Scanner::Tensors(scanner) => scanner.holds_all(),
+        }
+    }
+
+    /// Whether enough was read for the facts: the rest may pass unread. What was pushed beyond it, [`Self::pass`] returns.
     #[must_use]
     pub fn decided(&self) -> bool {
         match &self.0 {

@@ -1,5 +1,6 @@
 //! The bodies of inference requests: JSON with tensors, and messages of gRPC. It knows no path and no model server.
 
+mod input;
 mod messages;
 mod protobuf;
 mod status;

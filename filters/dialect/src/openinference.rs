@@ -7,7 +7,7 @@ use crate::operation::{Access, Api, Operation};
 use crate::plain;
 use crate::triton;
 
-/// `POST …/infer`
+/// `POST …/infer`, and MLServer's `…/infer_stream`
 static INFER: Endpoint = Endpoint {
     request: Form::Tensors,
     ..BASE
@@ -56,6 +56,8 @@ const fn row(
 pub(crate) static OPERATIONS: &[Operation] = &[
     row("openinference.infer", "POST", "/v2/models/{model}/versions/{version}/infer", Access::Charged, &INFER),
     row("openinference.infer", "POST", "/v2/models/{model}/infer", Access::Charged, &INFER),
+    row("openinference.infer", "POST", "/v2/models/{model}/versions/{version}/infer_stream", Access::Charged, &INFER),
+    row("openinference.infer", "POST", "/v2/models/{model}/infer_stream", Access::Charged, &INFER),
     row("triton.generate", "POST", "/v2/models/{model}/versions/{version}/generate", Access::Charged, &triton::GENERATE),
     row("triton.generate", "POST", "/v2/models/{model}/versions/{version}/generate_stream", Access::Charged, &triton::GENERATE_STREAM),
     row("triton.generate", "POST", "/v2/models/{model}/generate", Access::Charged, &triton::GENERATE),

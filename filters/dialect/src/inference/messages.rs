@@ -16,14 +16,17 @@ pub(crate) struct MessageScanner {
     header_len: usize,
     /// Bytes of the current message that are still to come.
     left: u64,
-    compressed: bool,
+    /// The current message is read. If not, its bytes are counted already.
+    reads: bool,
     request: InferRequest,
-    /// Bytes that the complete messages cost, and their number.
-    bytes: u64,
-    messages: u64,
-    model: Option<String>,
-    version: Option<String>,
+    /// The facts of the first message.
+    first: Option<Body>,
+    /// The error of the first message.
     error: Option<BodyError>,
+    /// No message begins here any more: all bytes count.
+    lost: bool,
+    /// What further messages cost.
+    further: Passed,
 }
 
 impl MessageScanner {
@@ -32,13 +35,12 @@ impl MessageScanner {
             header: [0; HEADER],
             header_len: 0,
             left: 0,
-            compressed: false,
+            reads: false,
             request: InferRequest::new(limits),
-            bytes: 0,
-            messages: 0,
-            model: None,
-            version: None,
+            first: None,
             error: None,
+            lost: false,
+            further: Passed::default(),
         }
     }
 
@@ -46,6 +48,7 @@ impl MessageScanner {
         let mut rest = bytes;
         while self.error.is_none() && !rest.is_empty() {
             rest = match self.header_len < HEADER {
+                _ if self.lost => self.count_lost(rest),
                 true => self.header(rest),
                 false => self.message(rest),
             };
@@ -62,17 +65,26 @@ impl MessageScanner {
         }
         self.header_len += 1;
         if self.header_len == HEADER {
-            let [compressed, length @ ..] = self.header;
-            self.left = u64::from(u32::from_be_bytes(length));
-            self.compressed = compressed != 0;
-            match compressed {
-                0 => self.request.begin(self.left),
-                1 => self.count(self.left),
-                _ => self.fail("a message has an unknown compression flag"),
-            }
-            self.end_if_complete();
+            self.begin();
         }
         rest
+    }
+
+    /// A message begins.
+    fn begin(&mut self) {
+        let [compressed, length @ ..] = self.header;
+        self.left = u64::from(u32::from_be_bytes(length));
+        self.reads = compressed == 0;
+        match compressed {
+            0 => self.request.begin(self.left),
+            1 => self.count(Body::default(), self.left),
+            _ if self.first.is_some() => self.lost = true,
+            _ => {
+                let what = "a message has an unknown compression flag";
+                self.error = Some(BodyError::NotProtobuf { what });
+            }
+        }
+        self.end_if_complete();
     }
 
     /// Reads the current message. Returns the bytes after it.
@@ -82,83 +94,99 @@ impl MessageScanner {
             .min(bytes.len());
         let (message, rest) = bytes.split_at(len);
         self.left -= len as u64;
-        if !self.compressed
-            && let Err(what) = self.request.push(message)
+        if self.reads
+            && let Err(error) = self.request.push(message)
         {
-            self.fail(what);
+            self.fail(error);
         }
         self.end_if_complete();
         rest
     }
 
     fn end_if_complete(&mut self) {
-        if self.left > 0 || self.error.is_some() {
+        if self.left > 0 || self.lost || self.error.is_some() {
             return;
         }
         self.header_len = 0;
-        if self.compressed {
+        if !self.reads {
             return;
         }
         match self.request.end() {
             Ok(request) => {
-                if self.messages == 0 && self.model.is_none() {
-                    (self.model, self.version) = (request.model, request.version);
-                }
-                self.count(request.bytes);
+                let body = Body {
+                    model: request.model,
+                    version: request.version,
+                    ..Body::default()
+                };
+                self.count(body, request.bytes);
             }
-            Err(error) => self.error = Some(error),
+            Err(error) => self.fail(error),
         }
     }
 
-    fn count(&mut self, bytes: u64) {
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.messages += 1;
+    /// The current message costs these bytes.
+    fn count(&mut self, body: Body, bytes: u64) {
+        match self.first {
+            None => {
+                self.first = Some(Body {
+                    prompt_bytes: bytes,
+                    ..body
+                });
+            }
+            Some(_) => {
+                self.further.bytes = self.further.bytes.saturating_add(bytes);
+                self.further.messages += 1;
+            }
+        }
     }
 
-    fn fail(&mut self, what: &'static str) {
-        self.error = Some(BodyError::NotProtobuf { what });
+    /// The current message is malformed. A further one is the upstream's to refuse: it costs its bytes.
+    #[cold]
+    fn fail(&mut self, error: BodyError) {
+        match self.first {
+            None => self.error = Some(error),
+            Some(_) => {
+                let [_, length @ ..] = self.header;
+                self.count(Body::default(), u64::from(u32::from_be_bytes(length)));
+                self.reads = false;
+            }
+        }
+    }
+
+    /// Bytes that belong to no message pass.
+    #[cold]
+    fn count_lost<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        self.further.bytes = self.further.bytes.saturating_add(bytes.len() as u64);
+        &[]
     }
 
     pub(crate) fn decided(&self) -> bool {
-        self.messages > 0
+        self.first.is_some()
     }
 
     pub(crate) fn error(&self) -> Option<&BodyError> {
-        self.error.as_ref().filter(|_| self.messages == 0)
+        self.error.as_ref()
     }
 
+    /// The model, once the first message is complete.
     pub(crate) fn model(&self) -> Option<&str> {
-        self.model.as_deref()
+        self.first.as_ref()?.model.as_deref()
     }
 
-    /// The facts of the first message, and the cost of all that arrived with it.
     pub(crate) fn finish(&mut self) -> Result<Body, BodyError> {
-        if self.messages == 0 {
-            let what = "it ends before its first message is complete";
-            return Err(self
-                .error
-                .clone()
-                .unwrap_or(BodyError::NotProtobuf { what }));
+        match (&self.error, &mut self.first) {
+            (Some(error), _) => Err(error.clone()),
+            (None, Some(body)) => Ok(std::mem::take(body)),
+            (None, None) => {
+                let what = "it ends before its first message is complete";
+                Err(BodyError::NotProtobuf { what })
+            }
         }
-        self.messages = 0;
-        Ok(Body {
-            model: self.model.clone(),
-            version: self.version.take().filter(|version| !version.is_empty()),
-            prompt_bytes: std::mem::take(&mut self.bytes),
-            ..Body::default()
-        })
     }
 
-    /// Reads further messages. What is malformed there is the upstream's to refuse: it costs its bytes.
+    /// Reads further messages.
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> Passed {
-        if self.error.is_some() {
-            self.bytes += bytes.len() as u64;
-        }
         self.push(bytes);
-        Passed {
-            bytes: std::mem::take(&mut self.bytes),
-            tokens: 0,
-            messages: std::mem::take(&mut self.messages),
-        }
+        std::mem::take(&mut self.further)
     }
 }

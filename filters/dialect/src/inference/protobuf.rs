@@ -1,33 +1,70 @@
 //! `ModelInferRequest` of `inference.GRPCInferenceService`, in the encoding of Protocol Buffers, read as it arrives.
 //!
-//! Only names and sizes are kept. An input costs what was sent for it, or its elements times the size of one: the greater counts.
+//! Only names and sizes are kept. An input costs its elements times the size of one, or its text, or the shared memory that holds it. Raw
+//! tensors stand behind all inputs, so they are compared with the sum: the greater counts. Of a name that is given twice the last one
+//! counts, as Protocol Buffers demand.
 
-use super::tensors::{DATATYPES, element_size};
+use super::input::{Input, not_a_shape};
 use crate::body::{BodyError, Limits};
 
-/// Longest name of a datatype, and one byte more.
-const MAX_DATATYPE: usize = 8;
+/// The name of a parameter: the bytes of shared memory that hold a tensor.
+const SHARED_MEMORY: &[u8] = b"shared_memory_byte_size";
+/// Longest name of a parameter, and one byte more.
+const MAX_KEY: usize = 24;
+/// Messages inside of a message that are read: an input, a parameter of it, and its value.
+const LEVELS: usize = 4;
 
-// Numbers of fields in `ModelInferRequest`.
-const MODEL_NAME: u64 = 1;
-const MODEL_VERSION: u64 = 2;
-const INPUTS: u64 = 5;
-const RAW_INPUT_CONTENTS: u64 = 7;
-// Numbers of fields in its `InferInputTensor`.
-const DATATYPE: u64 = 2;
-const SHAPE: u64 = 3;
-const CONTENTS: u64 = 5;
+/// A message, or a list of numbers without tags.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Request,
+    Input,
+    Contents,
+    Shape,
+    Parameter,
+    ParameterValue,
+}
 
-/// The meaning of a field's bytes.
+/// The meaning of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Field {
     Other,
     Model,
     Version,
     Datatype,
-    Shape,
-    /// Elements of a tensor.
-    Contents,
+    Dimension,
+    /// Elements of a tensor: numbers with a variable length, numbers with this length, text.
+    Numbers,
+    Fixed(u64),
+    Text,
+    RawTensor,
+    ParameterName,
+    ParameterNumber,
+    /// A message or a list that is read.
+    Inside(Level),
+}
+
+/// The fields that are read, by their numbers.
+fn field(level: Level, number: u64) -> Field {
+    match (level, number) {
+        (Level::Request, 1) => Field::Model,
+        (Level::Request, 2) => Field::Version,
+        (Level::Request, 5) => Field::Inside(Level::Input),
+        (Level::Request, 7) => Field::RawTensor,
+        (Level::Input, 2) => Field::Datatype,
+        (Level::Input, 3) => Field::Inside(Level::Shape),
+        (Level::Input, 4) => Field::Inside(Level::Parameter),
+        (Level::Input, 5) => Field::Inside(Level::Contents),
+        (Level::Contents, 1..=5) => Field::Numbers,
+        (Level::Contents, 6) => Field::Fixed(4),
+        (Level::Contents, 7) => Field::Fixed(8),
+        (Level::Contents, 8) => Field::Text,
+        (Level::Parameter, 1) => Field::ParameterName,
+        (Level::Parameter, 2) => Field::Inside(Level::ParameterValue),
+        // As a signed or an unsigned number.
+        (Level::ParameterValue, 2 | 5) => Field::ParameterNumber,
+        _ => Field::Other,
+    }
 }
 
 /// What the next byte belongs to.
@@ -38,12 +75,8 @@ enum State {
     Value(Field),
     /// The length of a field.
     Length(Field),
-    /// The length of an input.
-    InputLength,
     /// So many bytes of a field.
     Bytes(Field, u64),
-    /// A list of numbers with so many bytes.
-    Numbers(u64),
 }
 
 /// What a message says.
@@ -60,149 +93,151 @@ pub(super) struct Request {
 pub(super) struct InferRequest {
     limits: Limits,
     state: State,
-    /// Bytes of the message, and of the input in it, that are still to come.
-    left: u64,
-    input_left: Option<u64>,
+    /// The messages around the next byte, and how many bytes of each are still to come.
+    levels: [(Level, u64); LEVELS],
+    depth: usize,
     /// A number so far, and its bits.
     number: u64,
     bits: u32,
-    model: Option<Vec<u8>>,
-    version: Option<Vec<u8>>,
-    datatype: [u8; MAX_DATATYPE],
-    datatype_len: usize,
-    elements: u64,
-    /// Bytes of tensors that were sent, and that their shapes say.
-    sent: u64,
-    shaped: u64,
-    unknown_datatype: bool,
+    model: Vec<u8>,
+    version: Vec<u8>,
+    input: Input,
+    key: [u8; MAX_KEY],
+    key_len: usize,
+    parameter: u64,
+    /// Bytes of the raw tensors, and of the inputs.
+    raw: u64,
+    inputs: u64,
 }
 
-/// The error of a malformed message.
-type What = &'static str;
+const TOO_LONG: &str = "a field is longer than its message";
+const CUT: &str = "a message ends inside a field";
 
-const TOO_LONG: What = "a field is longer than its message";
-const NOT_A_NUMBER: What = "a number has more than 64 bits";
+#[cold]
+fn malformed(what: &'static str) -> BodyError {
+    BodyError::NotProtobuf { what }
+}
 
 impl InferRequest {
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
             state: State::Tag,
-            left: 0,
-            input_left: None,
+            levels: [(Level::Request, 0); LEVELS],
+            depth: 0,
             number: 0,
             bits: 0,
-            model: None,
-            version: None,
-            datatype: [0; MAX_DATATYPE],
-            datatype_len: 0,
-            elements: 1,
-            sent: 0,
-            shaped: 0,
-            unknown_datatype: false,
+            model: Vec::new(),
+            version: Vec::new(),
+            input: Input::default(),
+            key: [0; MAX_KEY],
+            key_len: 0,
+            parameter: 0,
+            raw: 0,
+            inputs: 0,
         }
     }
 
     /// A message of this length begins.
     pub(super) fn begin(&mut self, length: u64) {
         *self = Self::new(self.limits);
-        self.left = length;
+        self.levels = [(Level::Request, length); LEVELS];
     }
 
-    /// The next bytes of the message.
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), What> {
+    /// The next bytes of the message. Nothing may be pushed after an error.
+    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), BodyError> {
         while !bytes.is_empty() {
             bytes = match self.state {
-                State::Bytes(field, left) => self.field_bytes(field, left, bytes),
+                State::Bytes(field, left) => self.bytes(field, left, bytes)?,
                 _ => self.number(bytes)?,
             };
-            self.end_input();
+            self.end_levels()?;
         }
         Ok(())
     }
 
     /// The message is complete.
     pub(super) fn end(&mut self) -> Result<Request, BodyError> {
-        if self.state != State::Tag || self.bits > 0 || self.input_left.is_some() {
-            let what = "a message ends inside a field";
-            return Err(BodyError::NotProtobuf { what });
+        if self.state != State::Tag || self.bits > 0 || self.depth > 0 {
+            return Err(malformed(CUT));
         }
-        if self.unknown_datatype {
-            return Err(BodyError::WrongType {
-                field: "inputs[].datatype",
-                expected: DATATYPES,
-            });
-        }
-        for (field, text) in [
-            ("model_name", &self.model),
-            ("model_version", &self.version),
-        ] {
-            let max = self.limits.max_string;
-            if text.as_ref().is_some_and(|text| text.len() > max) {
-                return Err(BodyError::TooLong { field, max });
-            }
-        }
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let text =
+            |bytes: &[u8]| (!bytes.is_empty()).then(|| String::from_utf8_lossy(bytes).into_owned());
         Ok(Request {
-            model: self
-                .model
-                .take()
-                .filter(|model| !model.is_empty())
-                .map(text),
-            version: self.version.take().map(text),
-            bytes: self.sent.max(self.shaped),
+            model: text(&self.model),
+            version: text(&self.version),
+            bytes: self.raw.max(self.inputs),
         })
     }
 
+    /// The innermost message, and how many bytes of it are still to come.
+    fn level(&self) -> (Level, u64) {
+        self.levels
+            .get(self.depth)
+            .copied()
+            .unwrap_or((Level::Request, 0))
+    }
+
+    fn consume(&mut self, bytes: u64) {
+        for (_, left) in self.levels.iter_mut().take(self.depth + 1) {
+            *left = left.saturating_sub(bytes);
+        }
+    }
+
     /// Consumes bytes of a field. Returns the others.
-    fn field_bytes<'b>(&mut self, field: Field, left: u64, bytes: &'b [u8]) -> &'b [u8] {
+    fn bytes<'b>(
+        &mut self,
+        field: Field,
+        left: u64,
+        bytes: &'b [u8],
+    ) -> Result<&'b [u8], BodyError> {
         let len = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         let (taken, rest) = bytes.split_at(len);
         self.consume(len as u64);
-        let room = |text: &Vec<u8>| (self.limits.max_string + 1).saturating_sub(text.len());
         match field {
-            Field::Model | Field::Version => {
-                let text = match field {
-                    Field::Model => &mut self.model,
-                    _ => &mut self.version,
-                };
-                let text = text.get_or_insert_default();
-                let room = room(text);
-                text.extend_from_slice(&taken[..taken.len().min(room)]);
-            }
+            Field::Model => self.model.extend_from_slice(taken),
+            Field::Version => self.version.extend_from_slice(taken),
             Field::Datatype => {
+                self.input.datatype(taken);
+                if left == len as u64 {
+                    self.input.end_datatype()?;
+                }
+            }
+            Field::Numbers => {
+                let ends = taken.iter().filter(|byte| **byte < 0x80);
+                self.input.sent += ends.count() as u64;
+            }
+            Field::ParameterName => {
                 for byte in taken {
-                    if let Some(letter) = self.datatype.get_mut(self.datatype_len) {
+                    if let Some(letter) = self.key.get_mut(self.key_len) {
                         *letter = *byte;
-                        self.datatype_len += 1;
+                        self.key_len += 1;
                     }
                 }
             }
-            Field::Contents => self.sent = self.sent.saturating_add(len as u64),
-            Field::Shape | Field::Other => {}
+            _ => {}
         }
-        let left = left - len as u64;
-        self.state = match left {
+        self.state = match left - len as u64 {
             0 => State::Tag,
-            _ => State::Bytes(field, left),
+            left => State::Bytes(field, left),
         };
-        rest
+        Ok(rest)
     }
 
     /// Consumes a byte of a number. Returns the others.
-    fn number<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], What> {
+    fn number<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], BodyError> {
         let Some((byte, rest)) = bytes.split_first() else {
             return Ok(bytes);
         };
         if self.bits > 63 {
-            return Err(NOT_A_NUMBER);
+            return Err(malformed("a number has more than 64 bits"));
+        }
+        if self.level().1 == 0 {
+            return Err(malformed(TOO_LONG));
         }
         self.consume(1);
         self.number |= u64::from(byte & 0x7F) << self.bits;
         self.bits += 7;
-        if let State::Numbers(left) = &mut self.state {
-            *left = left.saturating_sub(1);
-        }
         if byte & 0x80 != 0 {
             return Ok(rest);
         }
@@ -210,99 +245,138 @@ impl InferRequest {
         let number = std::mem::take(&mut self.number);
         self.state = match self.state {
             State::Tag => self.tag(number)?,
-            State::Value(field) => {
-                if field == Field::Shape {
-                    self.dimension(number);
-                }
-                State::Tag
-            }
-            State::Numbers(left) => {
-                self.dimension(number);
-                match left {
-                    0 => State::Tag,
-                    left => State::Numbers(left),
-                }
-            }
-            State::InputLength => {
-                self.fits(number)?;
-                self.input_left = Some(number);
-                self.datatype_len = 0;
-                self.elements = 1;
-                State::Tag
-            }
-            State::Length(field) => {
-                self.fits(number)?;
-                match (field, number) {
-                    (_, 0) => State::Tag,
-                    (Field::Shape, length) => State::Numbers(length),
-                    (field, length) => State::Bytes(field, length),
-                }
-            }
+            State::Value(field) => self.value(field, number)?,
+            State::Length(field) => self.length(field, number)?,
             State::Bytes(..) => self.state,
         };
         Ok(rest)
     }
 
     /// A field begins.
-    fn tag(&mut self, tag: u64) -> Result<State, What> {
-        let (number, wire_type) = (tag >> 3, tag & 7);
-        let field = match (self.input_left.is_some(), number) {
-            (false, MODEL_NAME) => Field::Model,
-            (false, MODEL_VERSION) => Field::Version,
-            (false, RAW_INPUT_CONTENTS) | (true, CONTENTS) => Field::Contents,
-            (true, DATATYPE) => Field::Datatype,
-            (true, SHAPE) => Field::Shape,
-            _ => Field::Other,
-        };
-        Ok(match wire_type {
-            0 => State::Value(field),
-            1 => self.fixed(8)?,
-            2 if number == INPUTS && self.input_left.is_none() => State::InputLength,
-            2 => State::Length(field),
-            5 => self.fixed(4)?,
-            _ => return Err("a field has an unknown wire type"),
+    fn tag(&mut self, tag: u64) -> Result<State, BodyError> {
+        let field = field(self.level().0, tag >> 3);
+        Ok(match (tag & 7, field) {
+            (0, Field::Inside(Level::Shape)) => State::Value(Field::Dimension),
+            (0, field) => State::Value(field),
+            (1, field) => self.fixed(field, 8)?,
+            (2, field) => State::Length(field),
+            (5, field) => self.fixed(field, 4)?,
+            _ => return Err(malformed("a field has an unknown wire type")),
         })
     }
 
-    fn fixed(&self, length: u64) -> Result<State, What> {
+    /// A number of fixed length.
+    fn fixed(&mut self, field: Field, length: u64) -> Result<State, BodyError> {
         self.fits(length)?;
+        if field == Field::Fixed(length) {
+            self.input.sent += 1;
+        }
         Ok(State::Bytes(Field::Other, length))
     }
 
-    /// Whether so many bytes fit into what is left.
-    fn fits(&self, length: u64) -> Result<(), What> {
-        match length <= self.input_left.unwrap_or(self.left) {
-            true => Ok(()),
-            false => Err(TOO_LONG),
-        }
-    }
-
-    fn consume(&mut self, bytes: u64) {
-        self.left = self.left.saturating_sub(bytes);
-        if let Some(left) = &mut self.input_left {
-            *left = left.saturating_sub(bytes);
-        }
-    }
-
-    fn dimension(&mut self, number: u64) {
-        // A negative number has the highest bit set: no shape has it.
-        self.elements = self.elements.saturating_mul(number);
-    }
-
-    /// Ends the input, if all of it was read.
-    fn end_input(&mut self) {
-        if self.input_left != Some(0) || self.state != State::Tag || self.bits > 0 {
-            return;
-        }
-        self.input_left = None;
-        let datatype = self.datatype.get(..self.datatype_len).unwrap_or_default();
-        match element_size(datatype) {
-            Some(Some(size)) => {
-                let bytes = self.elements.saturating_mul(size);
-                self.shaped = self.shaped.saturating_add(bytes);
+    /// The number that is the value of a field.
+    fn value(&mut self, field: Field, number: u64) -> Result<State, BodyError> {
+        match field {
+            // The highest bit is that of a negative number.
+            Field::Dimension if number >> 63 != 0 => return Err(not_a_shape()),
+            Field::Dimension => {
+                self.input.dimension(number);
+                if self.level().0 == Level::Shape {
+                    return Ok(State::Value(field));
+                }
             }
-            Some(None) => {}
-            None => self.unknown_datatype = true,
+            Field::Numbers => self.input.sent += 1,
+            Field::ParameterNumber => self.parameter = number,
+            _ => {}
+        }
+        Ok(State::Tag)
+    }
+
+    /// A field of this length begins.
+    fn length(&mut self, field: Field, length: u64) -> Result<State, BodyError> {
+        self.fits(length)?;
+        match field {
+            Field::Inside(level) => return Ok(self.enter(level, length)),
+            Field::Model => self.begin_name("model_name", length, field)?,
+            Field::Version => self.begin_name("model_version", length, field)?,
+            Field::Datatype => self.input.begin_datatype(),
+            Field::Fixed(size) => self.input.sent += length / size,
+            Field::Text => self.input.text += length,
+            Field::RawTensor => self.raw += length,
+            Field::ParameterName => self.key_len = 0,
+            _ => {}
+        }
+        match (field, length) {
+            (Field::Datatype, 0) => self.input.end_datatype()?,
+            (_, 0) => {}
+            _ => return Ok(State::Bytes(field, length)),
+        }
+        Ok(State::Tag)
+    }
+
+    /// The name of the model or of its version begins.
+    fn begin_name(
+        &mut self,
+        name: &'static str,
+        length: u64,
+        field: Field,
+    ) -> Result<(), BodyError> {
+        let max = self.limits.max_string;
+        if length > max as u64 {
+            return Err(BodyError::TooLong { field: name, max });
+        }
+        match field {
+            Field::Model => self.model.clear(),
+            _ => self.version.clear(),
+        }
+        Ok(())
+    }
+
+    /// A message or a list begins.
+    fn enter(&mut self, level: Level, length: u64) -> State {
+        match level {
+            Level::Input => self.input = Input::default(),
+            Level::Parameter => {
+                self.key_len = 0;
+                self.parameter = 0;
+            }
+            _ => {}
+        }
+        self.depth += 1;
+        if let Some(place) = self.levels.get_mut(self.depth) {
+            *place = (level, length);
+        }
+        match level {
+            Level::Shape => State::Value(Field::Dimension),
+            _ => State::Tag,
+        }
+    }
+
+    /// Ends the messages and lists that were read completely.
+    fn end_levels(&mut self) -> Result<(), BodyError> {
+        while let (level, 0) = self.level()
+            && self.depth > 0
+            && self.bits == 0
+            && (self.state == State::Tag || level == Level::Shape)
+        {
+            match level {
+                Level::Input => self.inputs = self.inputs.saturating_add(self.input.bytes()?),
+                Level::Parameter if self.key.get(..self.key_len) == Some(SHARED_MEMORY) => {
+                    self.input.outside = self.input.outside.max(self.parameter);
+                }
+                _ => {}
+            }
+            self.depth -= 1;
+            self.state = State::Tag;
+        }
+        Ok(())
+    }
+
+    /// Whether so many bytes fit into what is left.
+    fn fits(&self, length: u64) -> Result<(), BodyError> {
+        match length <= self.level().1 {
+            true => Ok(()),
+            false => Err(malformed(TOO_LONG)),
         }
     }
 }

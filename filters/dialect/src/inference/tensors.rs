@@ -3,26 +3,12 @@
 //! An input costs its elements times the size of an element; text costs its bytes. What the shape says and what is sent may differ: the
 //! greater counts.
 
+use super::input::{Input, not_a_shape};
 use crate::body::{Body, BodyError, BodyHeaders, Limits, Passed};
-use crate::json::{Json, JsonError, Kind, Path, Scalar, Sink, WantedPart};
+use crate::json::{Decimal, Json, JsonError, Kind, Path, Scalar, Sink, WantedPart};
 
-/// Longest name of a datatype, and one byte more.
-const MAX_DATATYPE: usize = 8;
-
-/// The known datatypes, for error messages.
-pub(super) const DATATYPES: &str = "one of BOOL, INT8, INT16, INT32, INT64, UINT8, UINT16, UINT32, UINT64, FP16, BF16, FP32, FP64, BYTES";
-
-/// The size of an element in bytes; `None` for text, whose bytes count; an error for an unknown datatype.
-pub(super) fn element_size(datatype: &[u8]) -> Option<Option<u64>> {
-    Some(match datatype {
-        b"BOOL" | b"INT8" | b"UINT8" => Some(1),
-        b"INT16" | b"UINT16" | b"FP16" | b"BF16" => Some(2),
-        b"INT32" | b"UINT32" | b"FP32" => Some(4),
-        b"INT64" | b"UINT64" | b"FP64" => Some(8),
-        b"BYTES" => None,
-        _ => return Option::None,
-    })
-}
+/// Deepest nesting that is read: as deep as JSON may be.
+const DEPTH: usize = 130;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -44,30 +30,20 @@ enum Field {
     Data,
     Parameters,
     BinarySize,
-}
-
-/// One input so far.
-#[derive(Debug, Clone, Copy, Default)]
-struct Input {
-    datatype: [u8; MAX_DATATYPE],
-    datatype_len: usize,
-    /// The product of the shape; `None` without a shape.
-    elements: Option<u64>,
-    /// Elements in `data`, and bytes of text in it.
-    sent: u64,
-    text: u64,
-    /// Bytes of the binary tensor.
-    binary: u64,
+    SharedSize,
 }
 
 /// The reader of the JSON.
 #[derive(Debug)]
 struct Reader {
-    path: Path<Place, 32>,
+    path: Path<Place, DEPTH>,
     field: Field,
     in_datatype: bool,
+    /// Where an object among the elements begins.
+    object_at: Option<u64>,
     input: Input,
     bytes: u64,
+    /// Bytes of binary tensors that the inputs announce.
     binary: u64,
     error: Option<BodyError>,
 }
@@ -79,8 +55,16 @@ pub(crate) struct TensorScanner {
     reader: Reader,
     /// Bytes of JSON that are still to come; `None` if all of the body is JSON.
     left: Option<u64>,
-    /// Bytes of binary tensors that the inputs announce and that did not pass yet.
+    /// There is no JSON: the body is one binary tensor.
+    raw: bool,
+    /// Bytes behind the JSON, if the length of the body is known.
+    behind: u64,
+    /// The JSON is complete.
+    ended: bool,
+    /// Bytes of binary tensors that are priced and did not pass yet.
     announced: u64,
+    /// Bytes that passed and were not announced.
+    beyond: u64,
     error: Option<BodyError>,
 }
 
@@ -92,13 +76,18 @@ impl TensorScanner {
                 path: Path::new(Place::Root),
                 field: Field::Other,
                 in_datatype: false,
+                object_at: None,
                 input: Input::default(),
                 bytes: 0,
                 binary: 0,
                 error: None,
             },
             left: None,
+            raw: false,
+            behind: 0,
+            ended: false,
             announced: 0,
+            beyond: 0,
             error: None,
         }
     }
@@ -109,9 +98,17 @@ impl TensorScanner {
         }
         let length = std::str::from_utf8(headers.json_length).ok();
         let length: Option<u64> = length.and_then(|text| text.trim().parse().ok());
-        let fits = |length: &u64| headers.content_length.is_none_or(|all| *length <= all);
-        match length.filter(fits) {
-            Some(length) => self.left = Some(length),
+        let behind = |length: u64| match headers.content_length {
+            Some(all) => all.checked_sub(length),
+            None => Some(0),
+        };
+        match length.and_then(|length| Some((length, behind(length)?))) {
+            Some((length, behind)) => {
+                self.left = Some(length);
+                self.raw = length == 0;
+                self.behind = behind;
+                self.end_json_if_complete();
+            }
             None => {
                 self.error = Some(BodyError::WrongType {
                     field: "inference-header-content-length",
@@ -134,20 +131,44 @@ impl TensorScanner {
         if let Err(error) = self.json.push(json, &mut self.reader) {
             self.error = Some(self.reason(error));
         }
+        self.end_json_if_complete();
         self.count_binary(binary.len() as u64);
     }
 
+    fn end_json_if_complete(&mut self) {
+        if self.left == Some(0) && !self.ended && self.error.is_none() {
+            self.end_json();
+        }
+    }
+
+    /// The JSON is complete. What stands behind it costs what the inputs announce, or its length, if that is more.
+    fn end_json(&mut self) {
+        if !self.raw
+            && let Err(error) = self.json.finish(&mut self.reader)
+        {
+            self.error = Some(self.reason(error));
+            return;
+        }
+        self.ended = true;
+        self.announced = self.reader.binary.max(self.behind);
+        let more = self.announced - self.reader.binary;
+        self.reader.bytes = self.reader.bytes.saturating_add(more);
+    }
+
     /// Bytes of binary tensors arrive. Those that were not announced count too.
-    fn count_binary(&mut self, bytes: u64) -> u64 {
-        self.announced += std::mem::take(&mut self.reader.binary);
+    fn count_binary(&mut self, bytes: u64) {
         let beyond = bytes.saturating_sub(self.announced);
         self.announced -= bytes - beyond;
-        self.reader.bytes = self.reader.bytes.saturating_add(beyond);
-        beyond
+        self.beyond += beyond;
+    }
+
+    /// Whether all of the body is JSON.
+    pub(crate) fn holds_all(&self) -> bool {
+        self.left.is_none()
     }
 
     pub(crate) fn decided(&self) -> bool {
-        self.left == Some(0) && self.json.is_done()
+        self.left.is_some() && self.ended
     }
 
     pub(crate) fn error(&self) -> Option<&BodyError> {
@@ -155,13 +176,12 @@ impl TensorScanner {
     }
 
     pub(crate) fn finish(&mut self) -> Result<Body, BodyError> {
+        if !self.ended && self.error.is_none() {
+            self.end_json();
+        }
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
-        if let Err(error) = self.json.finish(&mut self.reader) {
-            return Err(self.reason(error));
-        }
-        self.count_binary(0);
         Ok(Body {
             prompt_bytes: self.reader.bytes,
             ..Body::default()
@@ -169,8 +189,9 @@ impl TensorScanner {
     }
 
     pub(crate) fn pass(&mut self, bytes: &[u8]) -> Passed {
+        self.count_binary(bytes.len() as u64);
         Passed {
-            bytes: self.count_binary(bytes.len() as u64),
+            bytes: std::mem::take(&mut self.beyond),
             ..Passed::default()
         }
     }
@@ -186,48 +207,73 @@ impl TensorScanner {
 }
 
 impl Reader {
-    fn refuse<T>(&mut self, field: &'static str, expected: &'static str) -> Result<T, JsonError> {
-        self.error = Some(BodyError::WrongType { field, expected });
+    #[cold]
+    fn refuse<T>(&mut self, error: BodyError) -> Result<T, JsonError> {
+        self.error = Some(error);
         Err(JsonError::Refused)
+    }
+
+    /// Refuses a value that the place of the next one cannot hold.
+    fn check(&mut self, kind: Option<Kind>) -> Result<(), JsonError> {
+        let (field, expected) = match (self.path.at(), self.field, kind) {
+            (Some(Place::Root), _, None | Some(Kind::Array)) => return Err(JsonError::Refused),
+            (Some(Place::Top), Field::Inputs, None | Some(Kind::Object)) => ("inputs", "an array"),
+            (Some(Place::Inputs), _, None | Some(Kind::Array)) => ("inputs[]", "an object"),
+            (Some(Place::Input), Field::Shape, None | Some(Kind::Object))
+            | (Some(Place::Shape), _, Some(_)) => return self.refuse(not_a_shape()),
+            _ => return Ok(()),
+        };
+        self.refuse(BodyError::WrongType { field, expected })
+    }
+
+    /// A number of bytes outside of the JSON.
+    fn outside(&mut self, number: &Decimal, field: &'static str) -> Result<u64, JsonError> {
+        match number.whole() {
+            Ok(bytes) => {
+                self.input.outside = self.input.outside.max(bytes);
+                Ok(bytes)
+            }
+            Err(_) => self.refuse(BodyError::WrongType {
+                field,
+                expected: "a whole number",
+            }),
+        }
     }
 
     /// An input is complete.
     fn end_input(&mut self) -> Result<(), JsonError> {
-        let input = std::mem::take(&mut self.input);
-        let datatype = input.datatype.get(..input.datatype_len).unwrap_or_default();
-        let Some(size) = element_size(datatype) else {
-            return self.refuse("inputs[].datatype", DATATYPES);
-        };
-        let elements = input.elements.unwrap_or_default().max(input.sent);
-        let bytes = size.map_or(input.text, |size| elements.saturating_mul(size));
-        self.bytes = self.bytes.saturating_add(bytes.max(input.binary));
-        self.binary = self.binary.saturating_add(input.binary);
-        Ok(())
+        match self.input.bytes() {
+            Ok(bytes) => {
+                self.bytes = self.bytes.saturating_add(bytes);
+                Ok(())
+            }
+            Err(error) => self.refuse(error),
+        }
     }
 }
 
 impl Sink for Reader {
-    fn open(&mut self, kind: Kind, _: u64) -> Result<bool, JsonError> {
+    fn open(&mut self, kind: Kind, at: u64) -> Result<bool, JsonError> {
+        self.check(Some(kind))?;
         let place = match (self.path.at(), self.field, kind) {
-            (Some(Place::Root), _, Kind::Object) => Place::Top,
-            (Some(Place::Root), _, Kind::Array) => return Err(JsonError::Refused),
-            (Some(Place::Top), Field::Inputs, Kind::Array) => Place::Inputs,
-            (Some(Place::Top), Field::Inputs, _) => return self.refuse("inputs", "an array"),
-            (Some(Place::Inputs), _, Kind::Object) => {
+            (Some(Place::Root), ..) => Place::Top,
+            (Some(Place::Top), Field::Inputs, _) => Place::Inputs,
+            (Some(Place::Inputs), ..) => {
                 self.input = Input::default();
                 Place::Input
             }
-            (Some(Place::Inputs), ..) => return self.refuse("inputs[]", "an object"),
-            (Some(Place::Input), Field::Shape, Kind::Array) => {
-                self.input.elements = Some(1);
+            (Some(Place::Input), Field::Shape, _) => {
+                self.input.begin_shape();
                 Place::Shape
             }
-            (Some(Place::Input), Field::Shape, _) => {
-                return self.refuse("inputs[].shape", "an array of whole numbers");
-            }
-            (Some(Place::Input), Field::Data, Kind::Array) => Place::Data,
-            (Some(Place::Data), _, Kind::Array) => Place::Data,
+            (Some(Place::Input), Field::Data, Kind::Array)
+            | (Some(Place::Data), _, Kind::Array) => Place::Data,
             (Some(Place::Input), Field::Parameters, Kind::Object) => Place::Parameters,
+            (Some(Place::Input), Field::Data, _) | (Some(Place::Data), ..) => {
+                self.object_at = Some(at);
+                self.path.skip();
+                return Ok(false);
+            }
             _ => {
                 self.path.skip();
                 return Ok(false);
@@ -238,9 +284,13 @@ impl Sink for Reader {
         Ok(self.path.at().is_some())
     }
 
-    fn close(&mut self, _: u64) -> Result<(), JsonError> {
+    fn close(&mut self, at: u64) -> Result<(), JsonError> {
         let left = self.path.leave();
         self.field = Field::Other;
+        if let Some(from) = self.object_at.take() {
+            self.input.sent += 1;
+            self.input.text += at + 1 - from;
+        }
         match left {
             Some(Place::Input) => self.end_input(),
             _ => Ok(()),
@@ -255,16 +305,18 @@ impl Sink for Reader {
             (Some(Place::Input), b"data") => Field::Data,
             (Some(Place::Input), b"parameters") => Field::Parameters,
             (Some(Place::Parameters), b"binary_data_size") => Field::BinarySize,
+            (Some(Place::Parameters), b"shared_memory_byte_size") => Field::SharedSize,
             _ => Field::Other,
         };
     }
 
     fn begin_string(&mut self, _: u64) -> Result<WantedPart, JsonError> {
+        self.check(None)?;
         self.in_datatype = self.field == Field::Datatype;
         match (self.path.at(), self.field) {
-            (Some(Place::Root), _) => Err(JsonError::Refused),
+            (Some(Place::Shape), _) => self.refuse(not_a_shape()),
             (Some(Place::Input), Field::Datatype) => {
-                self.input.datatype_len = 0;
+                self.input.begin_datatype();
                 Ok(WantedPart::Text)
             }
             (Some(Place::Input), Field::Data) | (Some(Place::Data), _) => {
@@ -280,34 +332,38 @@ impl Sink for Reader {
     }
 
     fn text(&mut self, text: &[u8]) {
-        for byte in text {
-            if let Some(letter) = self.input.datatype.get_mut(self.input.datatype_len) {
-                *letter = *byte;
-                self.input.datatype_len += 1;
-            }
-        }
+        self.input.datatype(text);
     }
 
     fn end_string(&mut self, _: u64) -> Result<(), JsonError> {
+        if self.in_datatype
+            && let Err(error) = self.input.end_datatype()
+        {
+            return self.refuse(error);
+        }
         Ok(())
     }
 
     fn scalar(&mut self, scalar: Scalar, _: u64) -> Result<(), JsonError> {
+        self.check(None)?;
         match (self.path.at(), self.field, scalar) {
-            (Some(Place::Root), ..) => return Err(JsonError::Refused),
-            (Some(Place::Shape), _, Scalar::Number(number)) => {
-                let Ok(number) = number.whole() else {
-                    return self.refuse("inputs[].shape", "an array of whole numbers");
-                };
-                let elements = self.input.elements.unwrap_or(1);
-                self.input.elements = Some(elements.saturating_mul(number));
+            (Some(Place::Shape), _, scalar) => match scalar {
+                Scalar::Number(number) if let Ok(length) = number.whole() => {
+                    self.input.dimension(length);
+                }
+                _ => return self.refuse(not_a_shape()),
+            },
+            // An element that is no text, where text is expected, counts a byte.
+            (Some(Place::Input), Field::Data, _) | (Some(Place::Data), ..) => {
+                self.input.sent += 1;
+                self.input.text += 1;
             }
-            (Some(Place::Data), ..) => self.input.sent += 1,
             (Some(Place::Parameters), Field::BinarySize, Scalar::Number(number)) => {
-                let Ok(bytes) = number.whole() else {
-                    return self.refuse("inputs[].parameters.binary_data_size", "a whole number");
-                };
-                self.input.binary = bytes;
+                let bytes = self.outside(&number, "inputs[].parameters.binary_data_size")?;
+                self.binary = self.binary.saturating_add(bytes);
+            }
+            (Some(Place::Parameters), Field::SharedSize, Scalar::Number(number)) => {
+                self.outside(&number, "inputs[].parameters.shared_memory_byte_size")?;
             }
             _ => {}
         }
