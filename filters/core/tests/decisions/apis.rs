@@ -9,11 +9,12 @@ use crate::proxy::{
 };
 
 const CAPACITY: u64 = 1_000_000;
-const JSON: [(&str, &str); 2] = [(":status", "200"), ("content-type", "application/json")];
+pub(crate) const JSON: [(&str, &str); 2] =
+    [(":status", "200"), ("content-type", "application/json")];
 const SSE: [(&str, &str); 2] = [(":status", "200"), ("content-type", "text/event-stream")];
 
 /// One model, a bucket that does not refill within a test, and this `apis`.
-fn proxy(apis: &str) -> Proxy {
+pub(crate) fn proxy(apis: &str) -> Proxy {
     let config = one_model(&tokens(CAPACITY, "1", ""));
     let tagged = format!(r#""tagging":[{{"policy":"t","tagging":{{"apis":{apis}}}}}],"buckets""#);
     let config = config.replace(r#""buckets""#, &tagged);
@@ -28,7 +29,7 @@ fn post(proxy: &mut Proxy, path: &str, more: &[(&str, &str)], body: &str) -> (St
 }
 
 /// The tokens that a stream was charged when it ends.
-fn charged(proxy: &mut Proxy, mut stream: Stream) -> u64 {
+pub(crate) fn charged(proxy: &mut Proxy, mut stream: Stream) -> u64 {
     let effects = proxy.end(&mut stream);
     let charged = effects.iter().filter_map(|effect| match effect {
         Effect::Observe(metric, milli) if metric.rendered().contains("charged") => Some(*milli),
