@@ -37,12 +37,17 @@ pub(crate) struct Schema {
     pub(crate) continues: bool,
     /// Whether each document (also in a list) is about one sequence, which its index names. It reports the usage of that sequence.
     pub(crate) by_sequence: bool,
+    /// Whether an answer is a sound, unless it is labelled as JSON or as events.
+    pub(crate) sounds: bool,
 }
 
 /// A byte order mark.
 const MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Beginnings of the first line of an event stream, if it is not a comment.
 const FIELDS: [&[u8]; 4] = [b"data:", b"event:", b"id:", b"retry:"];
+
+/// Bytes of a sound for one byte of text; see [`Observed::unread_bytes`]. A quarter less than characters of base64.
+const SOUND_PER_BYTE: u64 = 600;
 
 /// Reads one answer, in portions of any size.
 ///
@@ -150,6 +155,8 @@ impl UsageScanner {
             Label::Other => Form::Unreadable,
         };
         match bytes.first()? {
+            // A sound may begin with any byte.
+            _ if self.is_sound() => Some(Form::Unreadable),
             b'{' | b'[' => Some(Form::Documents),
             b':' => Some(self.events()),
             _ if FIELDS.iter().any(|field| bytes.starts_with(field)) => Some(self.events()),
@@ -159,6 +166,10 @@ impl UsageScanner {
             _ if FIELDS.iter().any(|field| field.starts_with(bytes)) => None,
             _ => Some(label),
         }
+    }
+
+    fn is_sound(&self) -> bool {
+        self.documents.reader.sounds() && self.label == Label::Other
     }
 
     fn events(&self) -> Form {
@@ -198,9 +209,13 @@ impl UsageScanner {
             Form::Open(kept) => kept.len() as u64,
             _ => 0,
         };
+        let unread = self.documents.unread_bytes() + open;
         Observed {
             text_bytes: self.documents.text_bytes(),
-            unread_bytes: self.documents.unread_bytes() + open,
+            unread_bytes: match self.is_sound() {
+                true => unread / SOUND_PER_BYTE,
+                false => unread,
+            },
             bytes: self.bytes,
         }
     }

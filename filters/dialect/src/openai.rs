@@ -182,6 +182,7 @@ pub(crate) static OPERATIONS: &[Operation] = &[
     Api::OpenAi.row("openai.models", "GET", "/v1/models/{model}", Access::Models, &HEADERS_ONLY),
     Api::OpenAi.row("openai.models.delete", "DELETE", "/v1/models/{model}", Access::Management, &HEADERS_ONLY),
     Api::OpenAi.row("openai.responses.countTokens", "POST", "/v1/responses/input_tokens", Access::Free, &RESPONSES),
+    Api::OpenAi.row("openai.responses.compact", "POST", "/v1/responses/compact", Access::Charged, &RESPONSES),
     Api::OpenAi.row("openai.responses.read", "GET", "/v1/responses/{rest}", Access::Free, &HEADERS_ONLY),
     Api::OpenAi.row("openai.responses.cancel", "POST", "/v1/responses/{id}/cancel", Access::Free, &HEADERS_ONLY),
     Api::OpenAi.row("openai.responses.delete", "DELETE", "/v1/responses/{id}", Access::Management, &HEADERS_ONLY),

@@ -45,10 +45,11 @@ impl Usage {
 pub struct Observed {
     /// UTF-8 bytes of generated text of every kind after unescaping, each text once. Tool arguments that are objects count by
     /// their bytes as sent. Audio counts one byte for 800 characters of base64: at 50 ms per token, pcm16 at 24 kHz is 3200
-    /// characters per token, and 4 bytes of text are one token.
+    /// characters per token, and 4 bytes of text are one token. Pictures in base64 count alike.
     pub text_bytes: u64,
     /// Bytes of documents and of event data that are not JSON. All bytes, if nothing was of this dialect. The bytes of a
-    /// document that was cut, if there was neither text nor usage.
+    /// document that was cut, if there was neither text nor usage. Of an answer that is a sound, one byte for 600: as much as its
+    /// base64 would count.
     pub unread_bytes: u64,
     /// Bytes of the answer itself.
     pub bytes: u64,

@@ -10,6 +10,7 @@ mod chunking;
 mod cost;
 mod embeddings;
 mod facts;
+mod files;
 mod hops;
 mod keys;
 mod limits;

@@ -19,6 +19,9 @@ pub(crate) enum Container {
     Envelope,
     /// The results of a request that generates nothing. They are not read.
     Vectors,
+    /// The list of generated pictures.
+    Pictures,
+    Picture,
     Choices,
     Choice,
     Delta,
@@ -73,8 +76,8 @@ pub(crate) enum Field {
     Verbatim(TextKind),
     /// Generated text, if it is a string of a choice: text counts under any name.
     Unknown,
-    /// Base64 of sound.
-    Sound,
+    /// Base64 of a sound or of a picture.
+    Base64,
     Count(Count),
     /// The index of a choice, of a tool call, or of the sequence that a document is about.
     Index,
@@ -120,6 +123,7 @@ impl Container {
             Self::List => inside(Self::Top),
             Self::Reports => inside(Self::TokenUsage),
             Self::Choices => inside(Self::Choice),
+            Self::Pictures => inside(Self::Picture),
             Self::ToolCalls => inside(Self::ToolCall),
             Self::Details => inside(Self::Detail),
             Self::Blocks(kind) => Some(Field::Text(kind)),

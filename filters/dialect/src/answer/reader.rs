@@ -7,16 +7,16 @@ mod sink;
 
 use super::Schema;
 use super::field::{Container, ErrorSign, Field, Keyword};
-use super::report::{Report, merge};
+use super::report::{Count, Report, merge};
 use super::sequences::{Index, Sequences};
 use super::text::{Place, TextKind, Texts};
 use crate::json::{Decimal, Kind, Path};
 use crate::usage::Usage;
 
 /// Characters of base64 for one byte of text; see [`Observed::text_bytes`](crate::Observed).
-const SOUND_PER_BYTE: u64 = 800;
+const BASE64_PER_BYTE: u64 = 800;
 /// Length of the longest word that is compared, and one byte more.
-const MAX_KEYWORD: usize = 24;
+const MAX_KEYWORD: usize = 27;
 /// Longest id of a response that is kept, in bytes.
 const MAX_ID: usize = 128;
 
@@ -36,7 +36,7 @@ pub(super) struct UsageOnly {
 enum Reading {
     Nothing,
     Text,
-    Sound,
+    Base64,
     Keyword(Keyword),
     ResponseId,
     Error,
@@ -61,8 +61,9 @@ pub(super) struct Reader {
     call: Index,
     /// Where the value begins that counts as sent.
     verbatim: Option<u64>,
-    sound: u64,
-    sound_before: u64,
+    /// Characters of base64 so far, and those before the current document.
+    base64: u64,
+    base64_before: u64,
     report: Report,
     usage: Option<Usage>,
     /// The usage by sequence, where documents are about one.
@@ -118,8 +119,8 @@ impl Reader {
             choice: Index::default(),
             call: Index::default(),
             verbatim: None,
-            sound: 0,
-            sound_before: 0,
+            base64: 0,
+            base64_before: 0,
             report: Report::default(),
             usage: None,
             by_sequence: Sequences::default(),
@@ -160,7 +161,7 @@ impl Reader {
         self.reports = false;
         self.reports_output = false;
         self.usage_only = UsageOnly::default();
-        self.sound_before = self.sound;
+        self.base64_before = self.base64;
         self.texts.begin_document();
     }
 
@@ -183,7 +184,7 @@ impl Reader {
     pub(super) fn drop_document(&mut self) {
         self.texts.drop_document();
         self.by_sequence.end_document(self.choice.get());
-        self.sound = self.sound_before;
+        self.base64 = self.base64_before;
         self.usage_only.not = true;
         self.end_reports();
     }
@@ -235,8 +236,10 @@ impl Reader {
             .any(|last| last.as_bytes() == kind)
     }
 
-    /// Adds a part of the id of the response. What is too long is not kept.
+    /// Adds a part of the id of the response. What is too long is not kept. Something with such an id is of this dialect: the first
+    /// events of a stream have only what the request set, and no text.
     fn push_response_id(&mut self, text: &[u8]) {
+        self.mark_known();
         let room = (MAX_ID + 1).saturating_sub(self.response_id.len());
         let text = text.get(..text.len().min(room)).unwrap_or_default();
         self.response_id
@@ -283,11 +286,16 @@ impl Reader {
         std::mem::take(&mut self.error_here)
     }
 
+    /// Whether an answer is a sound, unless its label says otherwise.
+    pub(super) fn sounds(&self) -> bool {
+        self.schema.sounds
+    }
+
     /// Bytes of text so far, including the current document. `read` bytes of that document are read.
     pub(super) fn text_bytes(&self, in_document: bool, read: u64) -> u64 {
-        let sound = self.sound / SOUND_PER_BYTE;
+        let base64 = self.base64 / BASE64_PER_BYTE;
         if !in_document {
-            return self.texts.total() + sound;
+            return self.texts.total() + base64;
         }
         let mut texts = self.texts.clone();
         if let Some(from) = self.verbatim {
@@ -297,7 +305,7 @@ impl Reader {
             texts.end_choice(self.choice.get());
         }
         texts.end_document();
-        texts.total() + sound
+        texts.total() + base64
     }
 
     /// The document has a field of this dialect.
@@ -339,7 +347,7 @@ impl Reader {
     /// Enters a container of interest.
     fn enter(&mut self, container: Container, offset: u64) {
         match container {
-            Container::Vectors => self.mark_known(),
+            Container::Vectors | Container::Pictures => self.mark_known(),
             Container::Choices => {
                 self.choice = Index::default();
                 self.mark_known();
@@ -456,7 +464,11 @@ impl Reader {
 
     fn count(&mut self, number: Decimal) {
         if let Field::Count(count) = self.field {
-            if self.path.at() == Some(Container::Top) && !self.counts_at_top {
+            let at_top = self.path.at() == Some(Container::Top);
+            if at_top && count == Count::Seconds && self.reports {
+                return;
+            }
+            if at_top && !self.counts_at_top {
                 self.counts_at_top = true;
                 self.report = Report::default();
             }
@@ -487,7 +499,7 @@ impl Reader {
     /// Part of a string was read that is not empty.
     fn some_text(&mut self) {
         match self.reading {
-            Reading::Text | Reading::Sound => self.mark_known(),
+            Reading::Text | Reading::Base64 => self.mark_known(),
             Reading::Error => self.set_error(),
             Reading::ErrorSign(sign) => self.error_sign(sign),
             Reading::Keyword(_) | Reading::ResponseId | Reading::Nothing => {}

@@ -14,6 +14,7 @@ pub(crate) const GENERATED: Schema = Schema {
     amends_reports: false,
     continues: false,
     by_sequence: false,
+    sounds: false,
 };
 
 /// Answers of embeddings.
@@ -45,22 +46,24 @@ pub(super) const IMAGES: Schema = Schema {
 
 fn images_field(container: Container, key: &[u8]) -> Field {
     match (container, key) {
-        (Container::Top, b"data") => Field::Inside(Container::Vectors, Kind::Array),
-        (Container::Top, b"b64_json") => Field::Ignored,
+        (Container::Top, b"data") => Field::Inside(Container::Pictures, Kind::Array),
+        // In an event, a picture that may not be complete.
+        (Container::Top | Container::Picture, b"b64_json") => Field::Base64,
         _ => field(container, key),
     }
 }
 
-/// Answers with sound. Events of it have base64 in `audio`.
+/// Answers that are a sound. Events of it have base64 in `audio`.
 pub(super) const SPEECH: Schema = Schema {
     field: speech_field,
     last_events: &["speech.audio.done"],
+    sounds: true,
     ..GENERATED
 };
 
 fn speech_field(container: Container, key: &[u8]) -> Field {
     match (container, key) {
-        (Container::Top, b"audio" | b"delta") => Field::Sound,
+        (Container::Top, b"audio" | b"delta") => Field::Base64,
         _ => field(container, key),
     }
 }
@@ -91,7 +94,10 @@ pub(super) const TRANSCRIPTIONS: Schema = Schema {
 fn transcriptions_field(container: Container, key: &[u8]) -> Field {
     match (container, key) {
         (Container::Top, b"text" | b"delta") => Field::Text(TextKind::Content),
-        (Container::Usage, b"seconds") => Field::Count(Count::Seconds),
+        // The length stands beside the text in a verbose answer. Usage counts where both are there.
+        (Container::Usage, b"seconds") | (Container::Top, b"duration") => {
+            Field::Count(Count::Seconds)
+        }
         _ => field(container, key),
     }
 }
@@ -113,6 +119,7 @@ fn response_field(container: Container, key: &[u8]) -> Field {
         (Container::Top | Container::Envelope, b"id") => Field::ResponseId,
         (Container::Top, b"output") => Field::Text(TextKind::Content),
         (Container::Envelope, b"output") => Field::Ignored,
+        (Container::Top, b"partial_image_b64") => Field::Base64,
         _ => field(container, key),
     }
 }
@@ -235,7 +242,7 @@ fn keys(container: Container) -> &'static [(&'static str, Field)] {
             ("content", Text(TextKind::Details)),
         ],
         Container::Audio => &[
-            ("data", Field::Sound),
+            ("data", Field::Base64),
             ("transcript", Text(TextKind::Transcript)),
         ],
         Container::ToolCall => &[

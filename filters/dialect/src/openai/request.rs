@@ -151,6 +151,14 @@ fn response_keys(container: Container) -> &'static [(&'static str, Field)] {
             ("summary", Field::Verbatim),
             ("encrypted_content", Field::Verbatim),
             ("action", Field::Verbatim),
+            // What the tools of a host did in earlier turns.
+            ("queries", Field::Verbatim),
+            ("results", Field::Verbatim),
+            ("code", Field::Verbatim),
+            ("outputs", Field::InnerContent),
+            ("result", Field::Media),
+            ("operation", Field::Verbatim),
+            ("tools", Field::Verbatim),
         ],
         // A file is a part without a key that is known here.
         Container::Part => &[
@@ -164,6 +172,7 @@ fn response_keys(container: Container) -> &'static [(&'static str, Field)] {
             ("file_data", Field::Media),
             ("file_id", Field::Media),
             ("file_url", Field::Media),
+            ("url", Field::Media),
         ],
         _ => keys(container),
     }

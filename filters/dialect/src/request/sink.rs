@@ -180,8 +180,13 @@ impl BodyReader {
                 Container::OptionsList
             }
             (Field::InnerContent, Kind::Array) => Container::InnerContent,
-            (Field::InnerPart, Kind::Object) => Container::InnerPart,
-            (Field::InnerContent | Field::InnerPart, _) => {
+            // One block in place of a list.
+            (Field::InnerContent | Field::InnerPart, Kind::Object) => {
+                self.verbatim_from = offset;
+                self.part_known = false;
+                Container::InnerPart
+            }
+            (Field::InnerPart, _) => {
                 self.verbatim_from = offset;
                 Container::Verbatim
             }
@@ -248,6 +253,12 @@ impl BodyReader {
                 }
             }
             Some(Container::OptionsList) => self.in_list = false,
+            Some(Container::InnerPart) => {
+                // A kind of block that is not known counts as it was sent. The part around it has a known key.
+                if !std::mem::replace(&mut self.part_known, true) {
+                    self.add_verbatim(offset + 1 - self.verbatim_from);
+                }
+            }
             Some(Container::Verbatim) => self.add_verbatim(offset + 1 - self.verbatim_from),
             Some(Container::Prompts) => self.end_prompt(Field::Prompt)?,
             Some(Container::Tokens) => self.end_prompt_item(),
@@ -267,8 +278,7 @@ impl BodyReader {
                 | Container::MediaList
                 | Container::StreamOptions
                 | Container::Options
-                | Container::InnerContent
-                | Container::InnerPart,
+                | Container::InnerContent,
             ) => {}
         }
         Ok(())

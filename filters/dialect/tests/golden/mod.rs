@@ -10,6 +10,7 @@ pub(crate) mod forms;
 pub(crate) mod llamacpp;
 pub(crate) mod ollama;
 pub(crate) mod openinference;
+pub(crate) mod openai;
 pub(crate) mod parts;
 pub(crate) mod requests;
 pub(crate) mod tgi;
@@ -61,6 +62,7 @@ pub(crate) fn answers() -> Vec<case::Case> {
     cases.extend(forms::cases());
     cases.extend(embeddings::answers());
     cases.extend(apis::answers());
+    cases.extend(openai::answers());
     cases.extend(ollama::answers());
     cases.extend(tgi::answers());
     cases.extend(llamacpp::answers());
@@ -73,6 +75,7 @@ pub(crate) fn answers() -> Vec<case::Case> {
 pub(crate) fn requests() -> Vec<requests::Request> {
     let mut cases = requests::cases();
     cases.extend(embeddings::requests());
+    cases.extend(openai::requests());
     cases.extend(ollama::requests());
     cases.extend(tgi::requests());
     cases.extend(llamacpp::requests());

@@ -9,6 +9,8 @@ mod agreement;
 mod chunking;
 mod cutting;
 mod openinference;
+mod multipart;
+mod openai;
 mod passing;
 mod servers;
 mod stream_options;

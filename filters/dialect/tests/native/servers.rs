@@ -159,6 +159,7 @@ fn ollama_lists_models_in_its_own_shape() {
 #[test]
 fn a_cut_at_any_byte_counts_no_more_than_the_whole() {
     let cases = [
+        golden::openai::answers(),
         golden::ollama::answers(),
         golden::tgi::answers(),
         golden::llamacpp::answers(),

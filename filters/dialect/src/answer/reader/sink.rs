@@ -88,7 +88,7 @@ impl Sink for Reader {
                 self.begin_text(TextKind::Unknown);
                 (Reading::Text, WantedPart::Text)
             }
-            Field::Sound => (Reading::Sound, WantedPart::Length),
+            Field::Base64 => (Reading::Base64, WantedPart::Length),
             Field::Keyword(keyword) => (Reading::Keyword(keyword), WantedPart::Text),
             Field::ResponseId => {
                 self.response_id.clear();
@@ -112,8 +112,8 @@ impl Sink for Reader {
 
     fn length(&mut self, bytes: u64) {
         self.some_text();
-        if self.reading == Reading::Sound {
-            self.sound += bytes;
+        if self.reading == Reading::Base64 {
+            self.base64 += bytes;
         }
     }
 
