@@ -81,6 +81,15 @@ impl BodyScanner {
         }
     }
 
+    /// Bytes of JSON at the beginning of the body, if something else follows them. `None`: all of it has one form.
+    #[must_use]
+    pub fn json_length(&self) -> Option<u64> {
+        match &self.0 {
+            Scanner::Tensors(scanner) => scanner.json_length(),
+            _ => None,
+        }
+    }
+
     /// Whether enough was read for the facts: the rest may pass unread.
     #[must_use]
     pub fn decided(&self) -> bool {

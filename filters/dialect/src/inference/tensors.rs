@@ -77,7 +77,9 @@ struct Reader {
 pub(crate) struct TensorScanner {
     json: Json,
     reader: Reader,
-    /// Bytes of JSON that are still to come; `None` if all of the body is JSON.
+    /// Bytes of JSON at the beginning of the body; `None` if all of it is JSON.
+    json_length: Option<u64>,
+    /// Those that are still to come.
     left: Option<u64>,
     /// Bytes of binary tensors that the inputs announce and that did not pass yet.
     announced: u64,
@@ -97,6 +99,7 @@ impl TensorScanner {
                 binary: 0,
                 error: None,
             },
+            json_length: None,
             left: None,
             announced: 0,
             error: None,
@@ -111,7 +114,10 @@ impl TensorScanner {
         let length: Option<u64> = length.and_then(|text| text.trim().parse().ok());
         let fits = |length: &u64| headers.content_length.is_none_or(|all| *length <= all);
         match length.filter(fits) {
-            Some(length) => self.left = Some(length),
+            Some(length) => {
+                self.json_length = Some(length);
+                self.left = Some(length);
+            }
             None => {
                 self.error = Some(BodyError::WrongType {
                     field: "inference-header-content-length",
@@ -144,6 +150,10 @@ impl TensorScanner {
         self.announced -= bytes - beyond;
         self.reader.bytes = self.reader.bytes.saturating_add(beyond);
         beyond
+    }
+
+    pub(crate) fn json_length(&self) -> Option<u64> {
+        self.json_length
     }
 
     pub(crate) fn decided(&self) -> bool {
