@@ -76,7 +76,15 @@ impl Host for Proxy {
         None
     }
 
+    fn source_address(&self) -> Option<String> {
+        None
+    }
+
     fn jwt_claim(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn held_body(&self, _: usize, _: usize) -> Option<Vec<u8>> {
         None
     }
 

@@ -302,10 +302,14 @@ impl Reader<'_> {
 
 const END: &str = "unexpected end";
 
-/// `digits · 10^exponent`. The nearest double for at most 15 digits and an exponent within ±22: both powers are exact then, and
-/// one operation rounds once. Any number of a configuration is one of these.
+/// `digits · 10^exponent`. The nearest double for digits below 2^53 and an exponent within ±22: both factors are exact then, and
+/// one operation rounds once. Zeros at the end of a fraction do not count. Any number of a configuration is one of these.
 #[allow(clippy::cast_precision_loss)]
-fn scaled(digits: u64, exponent: i32) -> f64 {
+fn scaled(mut digits: u64, mut exponent: i32) -> f64 {
+    while exponent < 0 && digits > 0 && digits.is_multiple_of(10) {
+        digits /= 10;
+        exponent += 1;
+    }
     let mut value = digits as f64;
     let mut left = exponent.unsigned_abs().min(400);
     while left > 0 && value != 0.0 && value.is_finite() {

@@ -29,6 +29,7 @@ mod plan;
 mod policy;
 mod read;
 mod request_rule;
+mod request_schema;
 #[cfg(feature = "schema")]
 mod rules;
 mod served_model;
@@ -63,6 +64,10 @@ pub use policy::{
 pub use read::parse_json;
 pub use request_rule::{
     MAX_MATCHED, Network, Pattern, Piece, Predicate, RequestRule, Template, Test,
+};
+pub use request_schema::{
+    COUNT_LIMITS, JSON_OPERATIONS, JSON_TYPES, Literal, NUMBER_LIMITS, OperationSchema,
+    RequestSchema, SchemaNumber,
 };
 pub use served_model::{OnBaseLost, ServedModelSpec};
 pub use stages::{Stage, Stages};

@@ -94,7 +94,11 @@ fn kind(unexpected: &Unexpected<'_>) -> &'static str {
 
 impl Node {
     fn refuse<'de, V: Visitor<'de>>(&'de self, visitor: &V) -> ReadError {
-        let unexpected = match self {
+        de::Error::invalid_type(self.unexpected(), visitor)
+    }
+
+    fn unexpected(&self) -> Unexpected<'_> {
+        match self {
             Node::Null => Unexpected::Unit,
             Node::Bool(value) => Unexpected::Bool(*value),
             Node::Unsigned(value) => Unexpected::Unsigned(*value),
@@ -103,8 +107,12 @@ impl Node {
             Node::Text(value) => Unexpected::Str(value),
             Node::List(_) => Unexpected::Seq,
             Node::Map(_) => Unexpected::Map,
-        };
-        de::Error::invalid_type(unexpected, visitor)
+        }
+    }
+
+    /// The kind of the value, in words.
+    pub(crate) fn kind(&self) -> &'static str {
+        kind(&self.unexpected())
     }
 
     fn number<'de, V: Visitor<'de>>(&'de self, visitor: V) -> Result<V::Value, ReadError> {
@@ -129,10 +137,19 @@ macro_rules! numbers {
 impl<'de> Deserializer<'de> for &'de Node {
     type Error = ReadError;
 
-    /// The contract has only two types with several forms: [`Decimal`](crate::Decimal), a number, and values that are a number or text.
+    /// Few types have several forms: [`Decimal`](crate::Decimal), a number, values that are a number or text, and a tree, in which null is a
+    /// value.
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
         match self {
+            Node::Null => visitor.visit_unit(),
+            Node::Bool(value) => visitor.visit_bool(*value),
             Node::Text(value) => visitor.visit_borrowed_str(value),
+            Node::List(items) => visitor.visit_seq(Items { items, index: 0 }),
+            Node::Map(fields) => visitor.visit_map(Fields {
+                fields: fields.iter(),
+                nulls: Nulls::Values,
+                next: None,
+            }),
             _ => self.number(visitor),
         }
     }
@@ -168,7 +185,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         match self {
             Node::Map(fields) => visitor.visit_map(Fields {
                 fields: fields.iter(),
-                known: None,
+                nulls: Nulls::Absent,
                 next: None,
             }),
             _ => Err(self.refuse(&visitor)),
@@ -184,7 +201,7 @@ impl<'de> Deserializer<'de> for &'de Node {
         match self {
             Node::Map(fields) => visitor.visit_map(Fields {
                 fields: fields.iter(),
-                known: Some(known),
+                nulls: Nulls::AbsentOf(known),
                 next: None,
             }),
             _ => Err(self.refuse(&visitor)),
@@ -219,6 +236,59 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 }
 
+/// A value of any form, for types that are read from their tree.
+impl<'de> de::Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        d.deserialize_any(Tree)
+    }
+}
+
+struct Tree;
+
+impl<'de> Visitor<'de> for Tree {
+    type Value = Node;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+    fn visit_unit<E>(self) -> Result<Node, E> {
+        Ok(Node::Null)
+    }
+    fn visit_bool<E>(self, value: bool) -> Result<Node, E> {
+        Ok(Node::Bool(value))
+    }
+    fn visit_u64<E>(self, value: u64) -> Result<Node, E> {
+        Ok(Node::Unsigned(value))
+    }
+    fn visit_i64<E>(self, value: i64) -> Result<Node, E> {
+        Ok(match u64::try_from(value) {
+            Ok(value) => Node::Unsigned(value),
+            Err(_) => Node::Signed(value),
+        })
+    }
+    fn visit_f64<E>(self, value: f64) -> Result<Node, E> {
+        Ok(Node::Float(value))
+    }
+    fn visit_str<E>(self, value: &str) -> Result<Node, E> {
+        Ok(Node::Text(value.to_owned()))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Node, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Node::List(list))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Node, A::Error> {
+        let mut map: Vec<(String, Node)> = Vec::new();
+        while let Some((key, value)) = entries.next_entry::<String, Node>()? {
+            let at = map.partition_point(|(before, _)| *before < key);
+            map.insert(at, (key, value));
+        }
+        Ok(Node::Map(map))
+    }
+}
+
 struct Items<'de> {
     items: &'de [Node],
     index: usize,
@@ -248,18 +318,32 @@ impl<'de> SeqAccess<'de> for Items<'de> {
 
 struct Fields<'de> {
     fields: std::slice::Iter<'de, (String, Node)>,
-    /// The fields of the type; `None` for a map, which may have any.
-    known: Option<&'static [&'static str]>,
+    nulls: Nulls,
     next: Option<(&'de str, &'de Node)>,
 }
 
+/// The meaning of a field that is null.
+#[derive(Clone, Copy)]
+enum Nulls {
+    /// It is absent, as in Kubernetes. The map may have any field.
+    Absent,
+    /// It is absent, and one that is not among these fields of the type is refused even so.
+    AbsentOf(&'static [&'static str]),
+    /// Null is a value.
+    Values,
+}
+
 impl<'de> Fields<'de> {
-    /// The next field. As in Kubernetes, a field that is null is absent; an unknown one is refused even so.
     #[inline(never)]
     fn next_field(&mut self) -> Option<&'de (String, Node)> {
-        let known = self.known;
+        let nulls = self.nulls;
         self.fields.find(|(key, value)| {
-            !matches!(value, Node::Null) || known.is_some_and(|k| !k.contains(&key.as_str()))
+            !matches!(value, Node::Null)
+                || match nulls {
+                    Nulls::Absent => false,
+                    Nulls::AbsentOf(known) => !known.contains(&key.as_str()),
+                    Nulls::Values => true,
+                }
         })
     }
 }

@@ -4,7 +4,10 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::tenant::default_sources;
-use crate::{Apis, Attribute, Cors, HeaderName, RequestRule, TrustedHop, request_rule};
+use crate::{
+    Apis, Attribute, Cors, HeaderName, OperationSchema, RequestRule, TrustedHop, request_rule,
+    request_schema,
+};
 
 /// How the requests of a model are tagged, and how their version is picked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +45,12 @@ pub struct Tagging {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub rules: Vec<RequestRule>,
+    /// Schemas of request bodies, each for some operations. A request that does not meet its schema is refused.
+    #[serde(
+        deserialize_with = "checked_schemas",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub schemas: Vec<OperationSchema>,
     /// The web pages that may call. Only in a policy for a whole namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
@@ -140,6 +149,12 @@ fn checked_rules<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<RequestRule>, D:
     Ok(rules)
 }
 
+fn checked_schemas<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<OperationSchema>, D::Error> {
+    let schemas = Vec::deserialize(d)?;
+    request_schema::check(&schemas).map_err(D::Error::custom)?;
+    Ok(schemas)
+}
+
 /// Checks that no two own tags have the same name.
 pub(crate) fn unique(tags: &[OwnTag]) -> Result<(), String> {
     for (i, tag) in tags.iter().enumerate() {
@@ -207,6 +222,7 @@ impl Default for Tagging {
             response_headers: true,
             tags: Vec::new(),
             rules: Vec::new(),
+            schemas: Vec::new(),
             cors: None,
             apis: None,
             tenant_metrics: None,

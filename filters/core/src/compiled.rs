@@ -27,6 +27,7 @@ use crate::outages::Target;
 use crate::overrides::Overrides;
 use crate::pick::Picker;
 use crate::scale::{ExpiringScale, ReceivedScales};
+use crate::schemas::BodySchemas;
 
 use crate::tag_rules::TagRules;
 
@@ -97,12 +98,32 @@ pub(crate) struct Model {
     pub(crate) default_max_tokens: DefaultMaxTokens,
 }
 
+/// A tagging, with its compiled parts.
+#[derive(Debug)]
+struct Tagged {
+    tagging: Rc<Tagging>,
+    tag_rules: Option<Rc<TagRules>>,
+    schemas: Option<Rc<BodySchemas>>,
+}
+
+impl Tagged {
+    fn new(mut tagging: Tagging) -> Self {
+        Self {
+            tag_rules: TagRules::new(&tagging.rules).map(Rc::new),
+            schemas: BodySchemas::new(std::mem::take(&mut tagging.schemas)).map(Rc::new),
+            tagging: tagging.into(),
+        }
+    }
+}
+
 /// The tagging and the buckets of a model.
 #[derive(Debug)]
 pub(crate) struct Rules {
     pub(crate) tagging: Rc<Tagging>,
     /// The rules of the tagging.
     pub(crate) tag_rules: Option<Rc<TagRules>>,
+    /// The schemas of the tagging.
+    pub(crate) schemas: Option<Rc<BodySchemas>>,
     pub(crate) limits: Vec<Rc<Limit>>,
 }
 
@@ -254,44 +275,43 @@ impl Namespace {
     fn new(
         name: String,
         fields: BodyFields,
-        config: NamespaceConfig,
+        mut config: NamespaceConfig,
         rules: &[OpenBucket],
         received: &ReceivedScales,
         numbers: &mut Numbers,
     ) -> Self {
-        let taggings: Vec<_> = config
-            .tagging
-            .iter()
-            .map(|t| Rc::new(t.tagging.clone()))
+        let taggings = std::mem::take(&mut config.tagging).into_iter();
+        let taggings: Vec<_> = taggings
+            .map(|rule| (rule.models, Tagged::new(rule.tagging)))
             .collect();
-        let tag_rules: Vec<_> = taggings
+        let default = Tagged::new(Tagging::default());
+        let tags: Vec<_> = taggings
             .iter()
-            .map(|tagging| TagRules::new(&tagging.rules).map(Rc::new))
+            .map(|(models, _)| models.as_deref())
             .collect();
-        let default = Rc::new(Tagging::default());
-        let tags: Vec<_> = config.tagging.iter().map(|t| t.models.as_deref()).collect();
         let buckets: Vec<_> = config.buckets.iter().map(|b| b.models.as_deref()).collect();
         let (tags, buckets) = (Assigned::new(&tags), Assigned::new(&buckets));
-        let tagging_of = |model: &str| tags.of(model).first().copied();
-        let rules_of = |model: &str, numbers: &mut Numbers| Rules {
-            tagging: Rc::clone(
-                tagging_of(model)
-                    .and_then(|i| taggings.get(i))
-                    .unwrap_or(&default),
-            ),
-            tag_rules: tagging_of(model)
-                .and_then(|i| tag_rules.get(i))
-                .cloned()
-                .flatten(),
-            limits: buckets
-                .of(model)
-                .into_iter()
-                .filter_map(|i| {
-                    let (bucket, rule) = (config.buckets.get(i)?, rules.get(i)?);
-                    let number = next(&mut numbers.limits);
-                    Some(Rc::new(limit(bucket, rule, model, number)))
-                })
-                .collect(),
+        let tagging_of = |model: &str| {
+            let index = tags.of(model).first().copied();
+            let found = index.and_then(|i| taggings.get(i));
+            found.map_or(&default, |(_, tagged)| tagged)
+        };
+        let rules_of = |model: &str, numbers: &mut Numbers| {
+            let tagged = tagging_of(model);
+            Rules {
+                tagging: Rc::clone(&tagged.tagging),
+                tag_rules: tagged.tag_rules.clone(),
+                schemas: tagged.schemas.clone(),
+                limits: buckets
+                    .of(model)
+                    .into_iter()
+                    .filter_map(|i| {
+                        let (bucket, rule) = (config.buckets.get(i)?, rules.get(i)?);
+                        let number = next(&mut numbers.limits);
+                        Some(Rc::new(limit(bucket, rule, model, number)))
+                    })
+                    .collect(),
+            }
         };
         let mut models = Vec::with_capacity(config.models.len());
         for (id, plan) in &config.models {

@@ -47,6 +47,8 @@ const NONE: Value<'static> = Value::Fixed("");
 pub(crate) struct Request<'a> {
     pub(crate) headers: &'a Headers,
     pub(crate) body: Option<&'a Body>,
+    /// Bytes of the body that are held and are JSON, if it is.
+    pub(crate) held: usize,
     /// The fields of the body that attributes name, as far as the body has them.
     pub(crate) captured: &'a [(BodyPath, String)],
     pub(crate) class: Class,
@@ -64,6 +66,7 @@ impl<'a> Request<'a> {
         Self {
             headers,
             body: None,
+            held: 0,
             captured: &[],
             class,
             names,
@@ -247,6 +250,7 @@ impl<'a> Decider<'a> {
         attributes.tenant = tenant.as_deref().unwrap_or_default();
         let mut effects = Vec::with_capacity(16);
         labels.model = subject.model.map_or(UNKNOWN, |m| &*m.id);
+        self.check_schema(subject, labels.model)?;
         let tenant_name = tenant.as_deref();
         let session = OnceCell::new();
         let matched = self.matched(subject, &attributes, &session)?;
@@ -402,6 +406,18 @@ impl<'a> Decider<'a> {
                 rules: model.map_or(&namespace.rest, |m| &m.rules),
             }),
         }
+    }
+
+    /// Checks the body against the schema of its operation and its model.
+    fn check_schema(&self, subject: Subject<'_>, model: &str) -> Result<(), Box<Refusal>> {
+        let (Some(schemas), Class::Call(operation)) = (&subject.rules.schemas, self.request.class)
+        else {
+            return Ok(());
+        };
+        if !self.tagging || self.request.body.is_none() {
+            return Ok(());
+        }
+        schemas.check(operation.name, model, self.host, self.request.held)
     }
 
     /// The only model of the namespace, for an API whose requests do not name their model.

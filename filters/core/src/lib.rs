@@ -47,6 +47,7 @@ pub mod refusal;
 pub mod rendezvous;
 mod responses;
 pub mod scale;
+pub mod schemas;
 mod served;
 pub mod session;
 mod sessions;

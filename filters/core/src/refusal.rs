@@ -5,7 +5,7 @@
 
 mod message;
 
-use headgate_dialect::{self as dialect, BodyError, Costs, Dialect};
+use headgate_dialect::{self as dialect, BodyError, Costs, Dialect, Violation};
 
 use crate::effects::{Name, Reply};
 
@@ -80,6 +80,13 @@ pub enum Refusal {
     },
     /// The body has an error.
     Body(BodyError),
+    /// The body does not meet the schema that a policy has for it.
+    SchemaViolation {
+        /// The field and the rule.
+        violation: Violation,
+        /// The model's id.
+        model: String,
+    },
     /// The body is larger than the limit.
     BodyTooLarge {
         /// The limit, in bytes.
@@ -235,6 +242,9 @@ impl Refusal {
                 Outcome(503, "version_not_ready", "headgate_version_not_ready")
             }
             Self::Body(error) => Outcome(400, body_code(error), "headgate_bad_body"),
+            Self::SchemaViolation { .. } => {
+                Outcome(400, "schema_violation", "headgate_schema_violation")
+            }
             Self::BodyTooLarge { .. } => {
                 Outcome(413, "request_too_large", "headgate_body_too_large")
             }
@@ -290,6 +300,9 @@ impl Refusal {
             Self::ModelMissing { in_body: false } => Some("x-model"),
             Self::VersionNotFound { .. } | Self::VersionNotReady { .. } => Some("x-model-version"),
             Self::Body(error) => error.field(),
+            Self::SchemaViolation { violation, .. } => {
+                Some(violation.path.as_str()).filter(|path| !path.is_empty())
+            }
             Self::BodyEncoded => Some("content-encoding"),
             Self::BodySigned { header } => Some(header),
             Self::HeaderDisagrees { name } | Self::HeaderInvalid { name, .. } => Some(name),

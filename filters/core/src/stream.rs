@@ -529,6 +529,14 @@ impl Reading {
         Ok(())
     }
 
+    /// Bytes of the body that were read and are JSON, if it is.
+    fn held(&self) -> usize {
+        let max = usize::try_from(self.max).unwrap_or(usize::MAX);
+        let read = max.saturating_sub(self.room);
+        let json = self.scanner.json_length().unwrap_or(u64::MAX);
+        read.min(usize::try_from(json).unwrap_or(usize::MAX))
+    }
+
     fn finish(&mut self, vm: &mut Vm, host: &dyn Host) -> Decision {
         let body = match self.scanner.finish() {
             Ok(body) => body,
@@ -538,6 +546,7 @@ impl Reading {
         let request = Request {
             headers: &self.headers,
             body: Some(&body),
+            held: self.held(),
             captured: &captured,
             class: self.class,
             names: &self.names,

@@ -18,7 +18,7 @@ const MAX_DEPTH: u8 = 128;
 /// A step to a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FieldStep {
-    /// The member of an object with this key. A key longer than 32 bytes is never found.
+    /// The member of an object with this key. A key longer than 64 bytes is never found.
     Key(String),
     /// The element of a list with this index.
     Index(u32),

@@ -81,6 +81,15 @@ impl BodyScanner {
         }
     }
 
+    /// Bytes of JSON at the beginning of the body, if something else follows them. `None`: all of it has one form.
+    #[must_use]
+    pub fn json_length(&self) -> Option<u64> {
+        match &self.0 {
+            Scanner::Tensors(scanner) => scanner.json_length(),
+            _ => None,
+        }
+    }
+
     /// Whether the whole body is needed for the facts. If not, they are known before its end, however long it is.
     #[must_use]
     pub fn holds_all(&self) -> bool {

@@ -14,7 +14,8 @@ mod plain;
 mod text;
 mod write;
 
-pub(crate) use decimal::{Decimal, DecimalError};
+pub use decimal::Decimal;
+pub(crate) use decimal::DecimalError;
 use number::Digits;
 pub(crate) use path::Path;
 pub(crate) use write::{fill, fill_list, push_string};
@@ -23,7 +24,7 @@ pub(crate) use write::{fill, fill_list, push_string};
 const MAX_DEPTH: u8 = 128;
 
 /// Longest key that any sink reads, in bytes.
-const MAX_KEY: usize = 32;
+const MAX_KEY: usize = 64;
 
 /// The reason why reading stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub(crate) trait Sink {
     fn open(&mut self, kind: Kind, at: u64) -> Result<bool, JsonError>;
     /// The innermost container that began ends. Its bracket is at this byte of the document.
     fn close(&mut self, at: u64) -> Result<(), JsonError>;
-    /// A key, decoded. A key longer than 32 bytes arrives as an empty one.
+    /// A key, decoded. A key longer than 64 bytes arrives as an empty one.
     fn key(&mut self, key: &[u8]);
     /// A string value begins. Its quote is at this byte of the document. Returns the part of it that the sink wants.
     fn begin_string(&mut self, at: u64) -> Result<WantedPart, JsonError>;

@@ -15,6 +15,7 @@
 //! - `openai` is a dialect: tables that map its keys to the vocabulary, and its wording.
 //! - `operation` has the types of a row of the table, and `operations` the table of all methods and paths.
 //! - `inference` reads and words the tensors and messages of the Open Inference Protocol.
+//! - `schema` checks a body against a JSON schema, and `capture` reads chosen fields of it: each by a pass of its own.
 //! - `form` has the forms of request bodies, and the scanner of each.
 //! - `body`, `usage`, `endpoint` and `dialect` have the types that other crates see.
 //!
@@ -51,6 +52,7 @@ mod operation;
 mod operations;
 mod plain;
 mod request;
+mod schema;
 mod sglang;
 mod sse;
 mod tgi;
@@ -65,7 +67,9 @@ pub use dialect::{Dialect, Refusal};
 pub use endpoint::{Costs, Endpoint, Price};
 pub use form::BodyScanner;
 pub use inference::grpc_status_details;
+pub use json::Decimal;
 pub use operation::{Access, Api, Apis, Operation};
 pub use operations::{Captures, Found, endpoints, find, models_path, operations};
 pub use request::Splice;
+pub use schema::{BodySchema, Constant, Member, SchemaCheck, SchemaError, Types, Violation};
 pub use usage::{Label, Observed, Output, Usage};

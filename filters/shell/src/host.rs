@@ -106,6 +106,12 @@ impl Host for Call {
         })
     }
 
+    fn held_body(&self, from: usize, length: usize) -> Option<Vec<u8>> {
+        abi::buffer(Buffer::RequestBody, from, length)
+            .inspect_err(|status| log_host_error("return the held body", *status))
+            .ok()
+    }
+
     fn request_headers_size(&self) -> Option<u32> {
         abi::headers_size(Map::Request).ok()
     }

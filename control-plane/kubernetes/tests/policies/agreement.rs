@@ -1,5 +1,5 @@
 //! Agreement of parser and API server: the parser accepts whatever the API server accepts, for generated policies and models. What is in the
-//! text of `jwks.inline`, the parser alone can check, so it has good keys here.
+//! text of `jwks.inline` and in a schema of requests, the parser alone can check, so good ones are here.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

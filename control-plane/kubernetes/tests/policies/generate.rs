@@ -44,8 +44,35 @@ pub(crate) fn written() -> impl Strategy<Value = (&'static str, Value)> {
             edit.apply(&mut spec);
         }
         paste_keys(&mut spec);
+        paste_schemas(&mut spec);
         (kind, spec)
     })
+}
+
+/// Writes valid schemas over those of requests: the API server does not look into them.
+fn paste_schemas(spec: &mut Value) {
+    let schemas = spec.get_mut("schemas").and_then(Value::as_array_mut);
+    for schema in schemas.into_iter().flatten() {
+        if let Some(schema) = schema.get_mut("schema").filter(|schema| schema.is_object()) {
+            *schema = json!({
+                "type": ["object", "null"],
+                "required": ["messages"],
+                "properties": {"messages": {"items": {"maxLength": 10}}, "n": {"const": null}, "t": {"maximum": 0.5}},
+                "additionalProperties": false,
+            });
+        }
+    }
+}
+
+/// Schemas of requests.
+fn schemas() -> impl Strategy<Value = Value> {
+    let operation = mostly(
+        vec!["openai.chat", "azure.chat", "anthropic.messages"],
+        vec!["openai.files", "openai", ""],
+    );
+    let operations = prop::collection::vec(operation, 0..3);
+    let one = operations.prop_map(|names| json!({"operations": names, "schema": {}}));
+    prop::collection::vec(one, 0..3).prop_map(Value::from)
 }
 
 fn target() -> impl Strategy<Value = Map<String, Value>> {
@@ -432,14 +459,15 @@ fn tagging() -> impl Strategy<Value = Map<String, Value>> {
             prop::collection::vec(tag, 0..2).prop_map(|tags| json!(tags)),
         ),
         maybe("cors", cors()),
+        maybe("schemas", schemas()),
         maybe(
             "tenantMetrics",
             select(vec![1, 1000, 1001, 0]).prop_map(|n| json!({ "maxTenants": n })),
         ),
     )
-        .prop_map(|(a, b, c, d, e, f, g, h, i, j)| {
+        .prop_map(|(a, b, c, d, e, f, g, h, i, j, k)| {
             object(
-                [a, b, c, d, e, f, g, h, i, j]
+                [a, b, c, d, e, f, g, h, i, j, k]
                     .into_iter()
                     .flatten()
                     .collect(),

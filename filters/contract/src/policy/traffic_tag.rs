@@ -11,9 +11,14 @@ use super::target::{MAX_MODELS, MAX_REFS};
 use super::{PolicyKind, PolicySpec, PolicyStatus, Selector, Target, TargetRef};
 #[cfg(feature = "schema")]
 use crate::request_rule::MAX_RULES;
+#[cfg(feature = "schema")]
+use crate::request_schema::{MAX_SCHEMAS, ONE_SCHEMA};
 use crate::tagging::{OwnTag, SessionKey, TenantMetrics, UnknownVersion, unique};
 use crate::tenant::MAX_TENANT_RULES;
-use crate::{Apis, Attribute, Cors, ModelId, RequestRule, Tagging, TrustedHop, request_rule};
+use crate::{
+    Apis, Attribute, Cors, ModelId, OperationSchema, RequestRule, Tagging, TrustedHop,
+    request_rule, request_schema,
+};
 
 /// Most session keys, and most own tags, in a policy.
 const MAX_TAGGING: usize = 32;
@@ -128,6 +133,11 @@ struct Raw {
         "x-kubernetes-list-map-keys" = ["name"],
     )))]
     rules: Vec<RequestRule>,
+    /// JSON schemas of request bodies, each for some operations. The proxy that decides refuses a request that does not meet the schema of its
+    /// operation with 400, which names the field and the rule. At most one schema for an operation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "schema", schemars(length(max = MAX_SCHEMAS), extend("x-kubernetes-validations" = crate::rules::of(&[ONE_SCHEMA]))))]
+    schemas: Vec<OperationSchema>,
     /// The web pages that may call the models from a browser. Only in a policy without `targetRefs`, `models` and `selector`, because a
     /// preflight request names no model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -161,6 +171,7 @@ impl TryFrom<Raw> for TrafficTagPolicySpec {
     fn try_from(raw: Raw) -> Result<Self, String> {
         unique(&raw.tags)?;
         request_rule::check(&raw.rules)?;
+        request_schema::check(&raw.schemas)?;
         let keys = raw.session_keys.as_ref().map_or(0, Vec::len);
         at_most("sessionKeys", keys, MAX_TAGGING)?;
         at_most("tags", raw.tags.len(), MAX_TAGGING)?;
@@ -204,6 +215,7 @@ impl TryFrom<Raw> for TrafficTagPolicySpec {
                 response_headers: raw.response_headers.unwrap_or(default.response_headers),
                 tags: raw.tags,
                 rules: raw.rules,
+                schemas: raw.schemas,
                 cors: raw.cors,
                 apis: raw.apis,
                 tenant_metrics: raw.tenant_metrics,
@@ -229,6 +241,7 @@ impl From<TrafficTagPolicySpec> for Raw {
             response_headers: Some(spec.tagging.response_headers),
             tags: spec.tagging.tags,
             rules: spec.tagging.rules,
+            schemas: spec.tagging.schemas,
             cors: spec.tagging.cors,
             apis: spec.tagging.apis,
             tenant_metrics: spec.tagging.tenant_metrics,

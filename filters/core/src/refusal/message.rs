@@ -63,6 +63,9 @@ impl Refusal {
                 "version `{version}` of `{model}` has no ready replica at the moment; try again later, or without `x-model-version`"
             ),
             Self::Body(error) => error.to_string(),
+            Self::SchemaViolation { violation, model } => {
+                format!("the schema for the model `{model}` refuses the request: {violation}")
+            }
             Self::BodyTooLarge { max } => {
                 format!("the request body is larger than {max} bytes (`maxBodyBytes`); send less")
             }

@@ -25,6 +25,7 @@ mod refusals;
 mod refused;
 mod requests;
 mod scale;
+mod schemas;
 mod servers;
 mod settle;
 mod settlements;

@@ -35,6 +35,8 @@ pub(crate) struct MemoryHost {
     pub(crate) details: RefCell<Option<String>>,
     pub(crate) upstream: RefCell<Option<String>>,
     pub(crate) headers_size: Cell<u32>,
+    /// The request body that is held.
+    pub(crate) body: RefCell<Vec<u8>>,
     /// Status of the answer, once there is one.
     pub(crate) status: Cell<Option<u16>>,
 }
@@ -121,6 +123,11 @@ impl Host for MemoryHost {
     fn jwt_claim(&self, name: &str) -> Option<Vec<u8>> {
         self.claims.borrow().get(name).cloned()
     }
+    fn held_body(&self, from: usize, length: usize) -> Option<Vec<u8>> {
+        let body = self.body.borrow();
+        let rest = body.get(from..)?;
+        Some(rest.get(..length).unwrap_or(rest).to_vec())
+    }
     fn request_headers_size(&self) -> Option<u32> {
         Some(self.headers_size.get())
     }
@@ -171,7 +178,9 @@ impl Proxy {
                 step.effects.is_empty(),
                 "nothing happens before the decision"
             );
-            step = stream.request_body(&mut self.vm, &self.host, body.unwrap_or_default(), true);
+            let body = body.unwrap_or_default();
+            *self.host.body.borrow_mut() = body.to_vec();
+            step = stream.request_body(&mut self.vm, &self.host, body, true);
         }
         (stream, step)
     }

@@ -53,7 +53,9 @@ struct Reader {
 pub(crate) struct TensorScanner {
     json: Json,
     reader: Reader,
-    /// Bytes of JSON that are still to come; `None` if all of the body is JSON.
+    /// Bytes of JSON at the beginning of the body; `None` if all of it is JSON.
+    json_length: Option<u64>,
+    /// Those that are still to come.
     left: Option<u64>,
     /// There is no JSON: the body is one binary tensor.
     raw: bool,
@@ -82,6 +84,7 @@ impl TensorScanner {
                 binary: 0,
                 error: None,
             },
+            json_length: None,
             left: None,
             raw: false,
             behind: 0,
@@ -104,6 +107,7 @@ impl TensorScanner {
         };
         match length.and_then(|length| Some((length, behind(length)?))) {
             Some((length, behind)) => {
+                self.json_length = Some(length);
                 self.left = Some(length);
                 self.raw = length == 0;
                 self.behind = behind;
@@ -167,6 +171,10 @@ impl TensorScanner {
     /// Whether all of the body is JSON.
     pub(crate) fn holds_all(&self) -> bool {
         self.left.is_none()
+    }
+
+    pub(crate) fn json_length(&self) -> Option<u64> {
+        self.json_length
     }
 
     pub(crate) fn decided(&self) -> bool {

@@ -1,14 +1,16 @@
 //! A JSON number, read digit by digit, exactly and in constant space.
 //!
 //! There is no floating point: limits are compared and temperatures rounded as decimals, so that equal digits have an
-//! equal meaning on every machine. 18 significant digits are kept. Of the rest only one fact is kept: whether any of them
+//! equal meaning on every machine. 19 significant digits are kept. Of the rest only one fact is kept: whether any of them
 //! is not zero.
+
+use std::cmp::Ordering;
 
 use super::{Json, JsonError, Kind, Scalar, Sink, WantedPart};
 
 /// A decimal number `± mantissa · 10^power`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Decimal {
+pub struct Decimal {
     negative: bool,
     mantissa: u64,
     /// Power of ten of the mantissa's last digit, before the written exponent.
@@ -26,14 +28,25 @@ pub(crate) enum DecimalError {
     Negative,
     /// Not whole.
     Fractional,
-    /// Greater than a `u64`, or than 18 digits can express.
+    /// Greater than a `u64`, or than 19 digits can express.
     Large,
 }
 
 /// A mantissa below this takes one more digit.
-const ROOM: u64 = 100_000_000_000_000_000;
+const ROOM: u64 = 1_000_000_000_000_000_000;
 
 impl Decimal {
+    /// ± digits · 10^−places, with at most 19 digits.
+    #[must_use]
+    pub fn new(negative: bool, digits: u64, places: u8) -> Self {
+        Self {
+            negative,
+            mantissa: digits,
+            scale: -i64::from(places),
+            ..Self::default()
+        }
+    }
+
     /// Whether the number is −1, however it is written.
     pub(crate) fn is_minus_one(self) -> bool {
         self.negative
@@ -121,6 +134,44 @@ impl Decimal {
         }
     }
 
+    /// Whether it has no fraction. Digits after the 19th do not count, unless they belong to the fraction.
+    pub(crate) fn is_whole(&self) -> bool {
+        let power = self.power();
+        let divides = |ten: u64| self.mantissa.is_multiple_of(ten) && !self.inexact;
+        self.mantissa == 0 || power >= 0 || ten_to(power.unsigned_abs()).is_some_and(divides)
+    }
+
+    /// The order of this number and one that has at most 19 digits.
+    pub(crate) fn compare(&self, other: &Self) -> Ordering {
+        let sign = |number: &Self| match number.negative {
+            _ if number.mantissa == 0 => 0,
+            true => -1,
+            false => 1,
+        };
+        let (own, others) = (sign(self), sign(other));
+        let size = || self.first_place().cmp(&other.first_place());
+        let digits = || self.aligned().cmp(&other.aligned());
+        // Both have the same digits as far as they are kept, so those that were dropped decide.
+        let rest = || self.inexact.cmp(&false);
+        match own.cmp(&others) {
+            Ordering::Equal if own > 0 => size().then_with(digits).then_with(rest),
+            Ordering::Equal if own < 0 => size().then_with(digits).then_with(rest).reverse(),
+            order => order,
+        }
+    }
+
+    /// The power of ten of the first digit. For a number other than 0.
+    fn first_place(&self) -> i64 {
+        i64::from(self.mantissa.checked_ilog10().unwrap_or_default()) + self.power()
+    }
+
+    /// The digits, with zeros after them up to the 19th. For a number other than 0.
+    fn aligned(&self) -> u64 {
+        let digits = self.mantissa.checked_ilog10().unwrap_or_default();
+        let zeros = ten_to(u64::from(18_u32.saturating_sub(digits)));
+        self.mantissa.saturating_mul(zeros.unwrap_or(1))
+    }
+
     /// The number with at most six digits after the point; `None` if it is too large.
     pub(crate) fn text(&self) -> Option<String> {
         const UNIT: u64 = 1_000_000;
@@ -198,6 +249,8 @@ fn ten_to(power: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use std::cmp::Ordering;
+
     use super::{Decimal, DecimalError};
 
     /// Reads a well-formed number as the lexer does.
@@ -251,6 +304,82 @@ mod tests {
         ] {
             assert_eq!(read(text).whole(), value, "{text}");
         }
+    }
+
+    #[test]
+    fn numbers_are_whole_whatever_their_form() {
+        for text in [
+            "0",
+            "-0.0",
+            "0e-9",
+            "0.000e5",
+            "5",
+            "-5.0",
+            "1e300",
+            "1.5e1",
+            "1500e-2",
+            "99999999999999999999999",
+            "12345678901234567890123e2",
+        ] {
+            assert!(read(text).is_whole(), "{text}");
+        }
+        for text in [
+            "0.5",
+            "-1e-9",
+            "1e-300",
+            "1.25e1",
+            "1501e-2",
+            "7.00000000000000000000000001",
+            "12345678901234567891e-2",
+        ] {
+            assert!(!read(text).is_whole(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_compared_exactly() {
+        // In ascending order; those of one row are equal.
+        let rows: [&[&str]; 21] = [
+            &["-1e300", "-10e299"],
+            &["-9223372036854775809"],
+            &["-9223372036854775808.5"],
+            &["-9223372036854775808", "-9.223372036854775808e18"],
+            &["-2", "-2.0", "-20e-1", "-0.2e1"],
+            &["-1.9999999999999999999999"],
+            &["-1e-300"],
+            &["0", "-0", "0.0", "0e300", "-0e-300"],
+            &["1e-300"],
+            &["0.0999999999999999999999999"],
+            &["0.1", "1e-1", "0.10000", "0.001e2"],
+            &["0.1000000000000000000000001"],
+            &["0.9"],
+            &["1", "1.0", "10e-1", "1000000000000000000000e-21"],
+            &["9"],
+            &["10"],
+            &["99.999999"],
+            &["9223372036854775807", "9223372036854775807.0"],
+            &["9223372036854775807.1"],
+            &["9223372036854775808"],
+            &["1e999999999999999999999999"],
+        ];
+        for (i, row) in rows.iter().enumerate() {
+            for (j, others) in rows.iter().enumerate() {
+                for (one, other) in row.iter().flat_map(|a| others.iter().map(move |b| (a, b))) {
+                    let (one_read, other_read) = (read(one), read(other));
+                    if !other_read.inexact {
+                        let order = one_read.compare(&other_read);
+                        assert_eq!(order, i.cmp(&j), "{one} and {other}");
+                    }
+                }
+            }
+        }
+        assert_eq!(read("-0.25"), Decimal::new(true, 25, 2));
+        let bound = Decimal::new(false, 9_999_999_999_999_999_999, 0);
+        assert_eq!(read("9999999999999999999").compare(&bound), Ordering::Equal);
+        assert_eq!(
+            read("10000000000000000000").compare(&bound),
+            Ordering::Greater
+        );
     }
 
     #[test]

@@ -152,6 +152,12 @@ impl Host for Recorder {
         None
     }
 
+    fn held_body(&self, from: usize, length: usize) -> Option<Vec<u8>> {
+        let body = self.request_body.borrow();
+        let rest = body.get(from..)?;
+        Some(rest.get(..length).unwrap_or(rest).to_vec())
+    }
+
     fn request_headers_size(&self) -> Option<u32> {
         let all = super::CHAT
             .iter()

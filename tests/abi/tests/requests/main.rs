@@ -9,6 +9,7 @@ mod cases;
 mod charges;
 mod client_view;
 mod failures;
+mod schemas;
 
 use headgate_testkit::client::{HttpRequest, OpenAiRequest, Reply};
 use headgate_testkit::deadline::eventually;
