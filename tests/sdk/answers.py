@@ -143,5 +143,6 @@ ANSWERS = {
     "ollama": whole(ollama_line("Hello there", done=True)),
     "ollama-stream": lines(ollama_line("Hello", done=False), ollama_line(" there", done=False), ollama_line("", done=True)),
     "ollama-embed": whole({"model": "gpt-4", "embeddings": [[0.5, 0.25]], "prompt_eval_count": 8}),
+    "empty": whole({}),
     "triton": tensors_in_binary(),
 }

@@ -119,7 +119,11 @@ spec:
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "sdk(package, call): the call of an SDK that a test makes, for docs/reference/sdks.md")
+    config.addinivalue_line(
+        "markers",
+        "sdk(package, call, fails=None): the call of an SDK that a test makes, for docs/reference/sdks.md; "
+        "`fails` says why it does not work, which the test shows",
+    )
 
 
 @contextlib.contextmanager

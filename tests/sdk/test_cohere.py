@@ -68,6 +68,11 @@ def test_a_text_is_embedded_and_charged(apis, client, tenant):
     assert apis.charged(tenant) == 3
 
 
+@pytest.mark.sdk("cohere", "ClientV2.models.list", fails="`GET /v1/models` is worded as OpenAI's")
+def test_the_list_of_models_is_shared_with_openai(client):
+    assert client.models.list().models is None
+
+
 @pytest.mark.sdk("cohere", "ClientV2.chat → TooManyRequestsError")
 def test_over_budget_raises_too_many_requests(apis, client, tenant):
     client.chat(**asked(apis, tenant, "phi-3", "cohere", max_tokens=80))

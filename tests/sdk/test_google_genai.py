@@ -74,6 +74,11 @@ def test_a_model_is_described(beta):
     assert beta.models.get(model="gpt-4").name == "models/gpt-4"
 
 
+@pytest.mark.sdk("google-genai", "models.list", fails="`GET /v1/models` is worded as OpenAI's: set `api_version` to `v1beta`")
+def test_the_default_version_shares_its_list_with_openai(client):
+    assert list(client.models.list()) == []
+
+
 @pytest.mark.sdk("google-genai", "models.generate_content → ClientError 429")
 def test_over_budget_raises_resource_exhausted(apis, client, tenant):
     client.models.generate_content(**asked(apis, tenant, "phi-3", "gemini", max_tokens=80))

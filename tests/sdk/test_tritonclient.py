@@ -58,6 +58,18 @@ def test_an_unknown_model_raises_an_error_with_the_status(apis, client, tenant):
     assert "gpt-17" in refused.value.message()
 
 
+@pytest.mark.sdk("tritonclient", "http is_server_live", fails="needs the header `x-model`")
+def test_the_server_is_live_only_with_a_model(client):
+    # The filter has no answer of its own, and cannot choose a server.
+    assert not client.is_server_live()
+    assert client.is_server_live(headers={"x-model": MODEL, "x-mock-answer": "empty"})
+
+
+@pytest.mark.sdk("tritonclient", "http is_model_ready")
+def test_a_model_is_ready(client):
+    assert client.is_model_ready(MODEL, headers={"x-mock-answer": "empty"})
+
+
 @pytest.fixture
 def grpc_client(apis):
     with tritonclient.grpc.InferenceServerClient(apis.authority) as client:
@@ -70,3 +82,25 @@ def test_an_unknown_model_raises_not_found_in_grpc(apis, grpc_client, tenant):
         grpc_client.infer("gpt-17", [tensor(tritonclient.grpc, 64)], headers=apis.headers(tenant), client_timeout=30)
     assert refused.value.status() == "StatusCode.NOT_FOUND"
     assert "gpt-17" in refused.value.message()
+
+
+@pytest.mark.sdk("tritonclient", "grpc infer → InferenceServerException INVALID_ARGUMENT")
+def test_more_than_the_capacity_raises_invalid_argument_in_grpc(apis, grpc_client, tenant):
+    with pytest.raises(InferenceServerException) as refused:
+        grpc_client.infer("phi-3", [tensor(tritonclient.grpc, 200)], headers=apis.headers(tenant), client_timeout=30)
+    assert refused.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert "200 tokens" in refused.value.message()
+
+
+@pytest.mark.sdk("tritonclient", "grpc infer → InferenceServerException RESOURCE_EXHAUSTED")
+def test_over_budget_raises_resource_exhausted_in_grpc(apis, grpc_client, tenant):
+    def status():
+        with pytest.raises(InferenceServerException) as raised:
+            grpc_client.infer(
+                "phi-3", [tensor(tritonclient.grpc, 60)], headers=apis.headers(tenant, "triton"), client_timeout=30
+            )
+        return raised.value.status()
+
+    # The mock model answers the first, but not in gRPC.
+    assert status() != "StatusCode.RESOURCE_EXHAUSTED"
+    assert status() == "StatusCode.RESOURCE_EXHAUSTED"
