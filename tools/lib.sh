@@ -11,6 +11,11 @@ ENVOY_VERSION=1.40.0
 # Not enforced: a rust-toolchain.toml makes rustup download this very release, which a machine without a network cannot.
 TESTED_RUST=1.95.0
 OPENAI_VERSION=3.54.0
+ANTHROPIC_VERSION=2.15.0
+GOOGLE_GENAI_VERSION=3.6.1
+COHERE_VERSION=7.3.1
+OLLAMA_VERSION=0.6.3
+TRITONCLIENT_VERSION=2.73.0
 PYTEST_VERSION=9.2.0
 # The SDK for Node is pinned in tests/sdk/package.json, its dependencies in the lock file next to it.
 NODE_SDK_MANIFEST=$REPO/tests/sdk

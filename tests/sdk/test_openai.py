@@ -43,6 +43,7 @@ def chat(client, model, tenant, **more):
     )
 
 
+@pytest.mark.sdk("openai", "chat.completions.create")
 def test_a_chat_is_answered_and_tagged_with_model_and_version(client, exchanges):
     answer = chat(client, "gpt-4", "plain", max_tokens=5)
     assert answer.choices[0].message.content
@@ -53,6 +54,7 @@ def test_a_chat_is_answered_and_tagged_with_model_and_version(client, exchanges)
     assert headers["x-model-version"] == "2024-08-06"
 
 
+@pytest.mark.sdk("openai", "chat.completions.create(stream=True), with include_usage")
 def test_a_streamed_chat_ends_with_its_usage(client):
     stream = chat(
         client, "gpt-4", "streamed", max_tokens=7, stream=True, stream_options={"include_usage": True}
@@ -64,6 +66,7 @@ def test_a_streamed_chat_ends_with_its_usage(client):
     assert chunks[-1].usage.completion_tokens == 7
 
 
+@pytest.mark.sdk("openai", "models.list")
 def test_the_models_are_listed_by_name(client):
     listed = {model.id for model in client.models.list()}
     assert {"gpt-4", "llama3-70b", "phi-3"} <= listed
@@ -75,18 +78,21 @@ def test_an_alias_reaches_the_model(client, exchanges):
     assert exchanges[-1][2]["x-model"] == "phi-3"
 
 
+@pytest.mark.sdk("openai", "chat.completions.create → NotFoundError")
 def test_an_unknown_model_raises_not_found(client):
     with pytest.raises(openai.NotFoundError) as refused:
         chat(client, "gpt-17", "lost", max_tokens=5)
     assert refused.value.code == "model_not_found"
 
 
+@pytest.mark.sdk("openai", "chat.completions.create → BadRequestError")
 def test_a_request_above_the_capacity_raises_bad_request(client):
     with pytest.raises(openai.BadRequestError) as refused:
         chat(client, "phi-3", "greedy", max_tokens=1000)
     assert refused.value.code == "cost_exceeds_capacity"
 
 
+@pytest.mark.sdk("openai", "chat.completions.create → RateLimitError")
 def test_over_budget_without_retries_raises_rate_limit_error(client):
     chat(client, "phi-3", "twice", max_tokens=98)
     with pytest.raises(openai.RateLimitError) as refused:
@@ -98,6 +104,7 @@ def test_over_budget_without_retries_raises_rate_limit_error(client):
     assert headers["x-ratelimit-limit-tokens"] == "100"
 
 
+@pytest.mark.sdk("openai", "chat.completions.create, with retries")
 def test_over_budget_the_sdk_waits_for_retry_after_and_then_succeeds(client, exchanges):
     patient = client.with_options(max_retries=2)
     chat(patient, "phi-3", "patient", max_tokens=98)
@@ -125,6 +132,7 @@ def test_a_bucket_that_refills_slowly_raises_an_error_at_once(client, exchanges)
     assert [status for _, status, _ in exchanges] == [200, 429]
 
 
+@pytest.mark.sdk("openai", "chat.completions.create(stream=True)")
 def test_a_streamed_chat_has_no_usage_unless_requested(client, sent):
     chunks = list(chat(client, "gpt-4", "unasked", max_tokens=7, stream=True))
     text = [chunk.choices[0].delta.content for chunk in chunks]

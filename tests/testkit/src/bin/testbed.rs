@@ -5,10 +5,11 @@
 //! ```
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use headgate_testkit::mock_model::MockAnswer;
 use headgate_testkit::testbed::{SHIPPED, Testbed, TestbedOptions};
 use serde_json::json;
 
@@ -19,6 +20,9 @@ struct Args {
     /// Files with policies, instead of the shipped ones. Repeatable.
     #[arg(long = "policy", value_name = "FILE")]
     policies: Vec<PathBuf>,
+    /// A JSON file of responses by name, which every mock model gives to a request with `x-mock-answer: NAME`.
+    #[arg(long, value_name = "FILE")]
+    answers: Option<PathBuf>,
     /// Worker threads of the Envoy.
     #[arg(long, default_value_t = 2)]
     workers: u32,
@@ -41,11 +45,22 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         ..TestbedOptions::default()
     };
     for policy in &args.policies {
-        let text = std::fs::read_to_string(policy)
-            .map_err(|error| format!("{}: {error}", policy.display()))?;
-        options = options.policy(&text);
+        options = options.policy(&read(policy)?);
+    }
+    let mut answers = Vec::new();
+    if let Some(file) = &args.answers {
+        answers = MockAnswer::parse_all(&read(file)?)
+            .map_err(|error| format!("{}: {error}", file.display()))?;
     }
     let testbed = Testbed::start(options).await?;
+    let mocks = SHIPPED
+        .iter()
+        .filter_map(|shipped| testbed.mock(shipped.model, shipped.version));
+    for mock in mocks {
+        for (name, answer) in &answers {
+            mock.handle().set_answer(name, answer.clone());
+        }
+    }
     let mut models: Vec<&str> = SHIPPED.iter().map(|shipped| shipped.model).collect();
     models.dedup();
     let addresses = json!({
@@ -57,4 +72,8 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     // The parent closes the pipe, also by dying.
     tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink())).await??;
     Ok(())
+}
+
+fn read(file: &Path) -> Result<String, String> {
+    std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
 }

@@ -5,9 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use serde::Deserialize;
 
 use super::behaviour::Behaviour;
 use super::response::Event;
@@ -78,6 +81,24 @@ impl MockAnswer {
         self
     }
 
+    /// Parses responses by name, as a test in another language writes them. The body is base64; `status` is 200 unless given.
+    ///
+    /// ```text
+    /// {"hello": {"contentType": "application/json", "headers": {"x-a": "b"}, "body": "e30="}}
+    /// ```
+    ///
+    /// # Errors
+    /// A message that names the field.
+    pub fn parse_all(json: &str) -> Result<Vec<(String, Self)>, String> {
+        let written: BTreeMap<String, Written> =
+            serde_json::from_str(json).map_err(|error| error.to_string())?;
+        let parsed = written.into_iter().map(|(name, answer)| {
+            let answer = Self::try_from(answer).map_err(|error| format!("{name}: {error}"))?;
+            Ok((name, answer))
+        });
+        parsed.collect()
+    }
+
     pub(super) fn script(&self, tokens: u64, behaviour: &Behaviour) -> Script {
         let body = self.body.clone();
         if self
@@ -89,6 +110,45 @@ impl MockAnswer {
         } else {
             Script::of_body(body, tokens, behaviour)
         }
+    }
+}
+
+/// A response as text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Written {
+    #[serde(default)]
+    status: Option<u16>,
+    content_type: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    body: String,
+}
+
+impl TryFrom<Written> for MockAnswer {
+    type Error = String;
+
+    fn try_from(written: Written) -> Result<Self, String> {
+        let Written {
+            status,
+            content_type,
+            headers,
+            body,
+        } = written;
+        let kind = HeaderValue::from_str(&content_type).map_err(|e| format!("contentType: {e}"))?;
+        let body = STANDARD.decode(body).map_err(|e| format!("body: {e}"))?;
+        let mut answer = Self::new(kind, body.into());
+        if let Some(status) = status {
+            answer.status = StatusCode::from_u16(status).map_err(|e| format!("status: {e}"))?;
+        }
+        for (name, value) in headers {
+            let wrong = |why: String| format!("headers: {name}: {why}");
+            let header = HeaderName::from_bytes(name.as_bytes());
+            let header = header.map_err(|e| wrong(e.to_string()))?;
+            let value = HeaderValue::from_str(&value).map_err(|e| wrong(e.to_string()))?;
+            answer.headers.append(header, value);
+        }
+        Ok(answer)
     }
 }
 
@@ -158,6 +218,8 @@ impl<T: Clone> NamedStore<T> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]
@@ -168,5 +230,27 @@ mod tests {
         assert_eq!(tokens, [1, 1, 0, 1]);
         let all: Vec<u8> = events.iter().flat_map(|e| e.bytes.to_vec()).collect();
         assert_eq!(all, body);
+    }
+
+    #[test]
+    fn responses_as_text_are_parsed_or_the_field_is_named() {
+        let text =
+            r#"{"a":{"contentType":"x/y","headers":{"X-A":"b"},"status":429,"body":"aGk="}}"#;
+        let expected = MockAnswer::json("hi")
+            .content_type("x/y")
+            .status(StatusCode::TOO_MANY_REQUESTS)
+            .header("x-a", "b");
+        let parsed = MockAnswer::parse_all(text);
+        assert_eq!(parsed, Ok(vec![("a".to_owned(), expected)]));
+        for (from, to, named) in [
+            ("aGk=", "a", "a: body"),
+            ("x/y", "\\n", "a: contentType"),
+            ("429", "7", "a: status"),
+            ("X-A", "x a", "a: headers: x a"),
+            ("status", "state", "state"),
+        ] {
+            let error = MockAnswer::parse_all(&text.replace(from, to)).unwrap_err();
+            assert!(error.contains(named), "{error}");
+        }
     }
 }
