@@ -1,7 +1,6 @@
 //! Charges on the tick of the worker, for what is open for longer than a request.
 
 use std::cell::RefCell;
-use std::fmt::Debug;
 use std::rc::{Rc, Weak};
 
 use crate::effects::Effect;
@@ -10,7 +9,7 @@ use crate::host::Host;
 use crate::ledger::Ledger;
 
 /// Something open that is charged while it lasts.
-pub(crate) trait Periodic: Debug {
+pub(crate) trait Periodic {
     /// Charges what was used since the last charge, if that was long enough ago. `now` in ns. Returns the counters to raise.
     fn tick(
         &mut self,
