@@ -199,7 +199,7 @@ fn validate_names_the_file_the_path_and_the_fix() {
     for part in [
         "budget.yaml",
         "buckets[0].key[0]",
-        "write tenant, model, version or header:NAME",
+        "write tenant, model, version, dialect, operation,",
     ] {
         assert!(output.contains(part), "{part} in: {output}");
     }

@@ -1,4 +1,4 @@
-//! Which schema checks which requests.
+//! The schemas of a policy, each for the requests of some operations.
 
 use serde::Serialize;
 

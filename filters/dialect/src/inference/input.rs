@@ -1,4 +1,4 @@
-//! What one input tensor costs, in JSON and in Protocol Buffers.
+//! The price of one input tensor, in JSON and in Protocol Buffers.
 
 use crate::body::BodyError;
 

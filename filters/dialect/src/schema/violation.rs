@@ -1,4 +1,4 @@
-//! What a body violates, in words.
+//! The violation of a schema by a body, in words.
 
 use std::fmt;
 
