@@ -90,7 +90,7 @@ pub struct ServedApis {
     pub apis: Apis,
     /// Paths that stand for `/v1`, without a slash at their end.
     pub prefixes: Vec<String>,
-    /// The prefixes of all paths that are served.
+    /// The prefixes of all paths that are served, with a slash only at their beginning.
     pub serving: Vec<String>,
     /// Names of operations that change the server and are allowed.
     pub allow: Vec<String>,
@@ -125,10 +125,11 @@ impl ServedApis {
             .prefixes
             .iter()
             .map(|prefix| prefix.as_str().to_owned());
+        let slashes = |prefix: &String| format!("/{}", prefix.trim_matches('/'));
         Self {
             apis: policy.dialects.iter().fold(Apis::STANDARD, enable),
             prefixes: prefixes.chain([KSERVE_PREFIX.to_owned()]).collect(),
-            serving: policy.serving_prefixes(),
+            serving: policy.serving_prefixes().iter().map(slashes).collect(),
             allow: policy.allow.clone(),
             unknown: policy.unknown_endpoints,
             batch_tokens: policy.batch_tokens,
@@ -139,45 +140,41 @@ impl ServedApis {
     /// What any of these serves. The treatment of unknown paths and what is allowed are those of the only one.
     pub(crate) fn of_all<'s>(mut all: impl Iterator<Item = &'s Self>) -> Self {
         let first = all.next().cloned().unwrap_or_default();
+        let unite = |union: &mut Vec<String>, prefixes: &[String]| {
+            for prefix in prefixes {
+                if !union.contains(prefix) {
+                    union.push(prefix.clone());
+                }
+            }
+        };
         all.fold(first, |mut union, one| {
             union.apis = union.apis.union(one.apis);
-            for prefix in &one.prefixes {
-                if !union.prefixes.contains(prefix) {
-                    union.prefixes.push(prefix.clone());
-                }
-            }
-            for prefix in &one.serving {
-                if !union.serving.contains(prefix) {
-                    union.serving.push(prefix.clone());
-                }
-            }
+            unite(&mut union.prefixes, &one.prefixes);
+            unite(&mut union.serving, &one.serving);
             union
         })
     }
 
-    /// Whether a plain path is under one of the serving prefixes, by whole segments.
+    /// Whether a plain path is under one of the serving prefixes.
     fn serves(&self, plain: &[u8]) -> bool {
-        let plain = plain.strip_prefix(b"/").unwrap_or(plain);
-        self.serving.iter().any(|prefix| {
-            let prefix = prefix.as_bytes();
-            let prefix = prefix.strip_prefix(b"/").unwrap_or(prefix);
-            let prefix = prefix.strip_suffix(b"/").unwrap_or(prefix);
-            let rest = plain.strip_prefix(prefix);
-            rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
-        })
+        let mut prefixes = self.serving.iter();
+        prefixes.any(|prefix| under(plain, prefix).is_some())
     }
 
     /// The path in the table of operations: with `/v1` in place of a prefix that stands for it.
     fn in_table<'p>(&self, plain: &'p [u8]) -> Cow<'p, [u8]> {
-        let rest = self.prefixes.iter().find_map(|prefix| {
-            let rest = plain.strip_prefix(prefix.as_bytes())?;
-            matches!(rest, [] | [b'/', ..]).then_some(rest)
-        });
-        match rest {
+        let mut prefixes = self.prefixes.iter();
+        match prefixes.find_map(|prefix| under(plain, prefix)) {
             Some(rest) => Cow::Owned([b"/v1", rest].concat()),
             None => Cow::Borrowed(plain),
         }
     }
+}
+
+/// The rest of a path under a prefix, by whole segments. Both begin with a slash.
+fn under<'p>(path: &'p [u8], prefix: &str) -> Option<&'p [u8]> {
+    let rest = path.strip_prefix(prefix.as_bytes())?;
+    matches!(rest, [] | [b'/', ..]).then_some(rest)
 }
 
 /// The prefix under which KServe serves the paths of OpenAI.

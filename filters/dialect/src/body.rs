@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use crate::json::JsonError;
+
 /// Limits on what is read and kept of a body of any size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -167,6 +169,16 @@ pub enum BodyError {
 }
 
 impl BodyError {
+    /// The error of a reader: that of JSON, or the one for which the reader refused a value.
+    #[cold]
+    pub(crate) fn of(error: JsonError, refused: &mut Option<Self>) -> Self {
+        match error {
+            JsonError::Malformed { offset, what } => Self::Malformed { offset, what },
+            JsonError::TooDeep { max, .. } => Self::TooDeep { max },
+            JsonError::Refused => refused.take().unwrap_or(Self::NotAnObject),
+        }
+    }
+
     /// The field at fault, for the `param` of an error answer; `None` if the whole body is.
     #[must_use]
     pub fn field(&self) -> Option<&'static str> {

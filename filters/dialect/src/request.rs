@@ -23,7 +23,7 @@ mod sink;
 mod stream_options;
 
 use crate::body::{Body, BodyError, Limits};
-use crate::json::{Json, JsonError, lookup, push_string};
+use crate::json::{Json, lookup, push_string};
 use field::{Container, Field};
 use reader::BodyReader;
 pub use stream_options::Splice;
@@ -113,7 +113,7 @@ impl RequestScanner {
         if self.error.is_none()
             && let Err(error) = self.json.push(bytes, &mut self.reader)
         {
-            self.error = Some(self.reason(error));
+            self.error = Some(BodyError::of(error, &mut self.reader.error));
         }
     }
 
@@ -159,18 +159,9 @@ impl RequestScanner {
             return Err(error.clone());
         }
         if let Err(error) = self.json.finish(&mut self.reader) {
-            return Err(self.reason(error));
+            return Err(BodyError::of(error, &mut self.reader.error));
         }
         self.reader.body()
-    }
-
-    #[cold]
-    fn reason(&mut self, error: JsonError) -> BodyError {
-        match error {
-            JsonError::Malformed { offset, what } => BodyError::Malformed { offset, what },
-            JsonError::TooDeep { max, .. } => BodyError::TooDeep { max },
-            JsonError::Refused => self.reader.error.take().unwrap_or(BodyError::NotAnObject),
-        }
     }
 }
 

@@ -133,7 +133,7 @@ impl TensorScanner {
             *left -= json.len() as u64;
         }
         if let Err(error) = self.json.push(json, &mut self.reader) {
-            self.error = Some(self.reason(error));
+            self.error = Some(BodyError::of(error, &mut self.reader.error));
         }
         self.end_json_if_complete();
         if self.error.is_none() {
@@ -152,7 +152,7 @@ impl TensorScanner {
         if !self.raw
             && let Err(error) = self.json.finish(&mut self.reader)
         {
-            self.error = Some(self.reason(error));
+            self.error = Some(BodyError::of(error, &mut self.reader.error));
             return;
         }
         self.ended = true;
@@ -203,15 +203,6 @@ impl TensorScanner {
         Passed {
             bytes: std::mem::take(&mut self.beyond),
             ..Passed::default()
-        }
-    }
-
-    #[cold]
-    fn reason(&mut self, error: JsonError) -> BodyError {
-        match error {
-            JsonError::Malformed { offset, what } => BodyError::Malformed { offset, what },
-            JsonError::TooDeep { max, .. } => BodyError::TooDeep { max },
-            JsonError::Refused => self.reader.error.take().unwrap_or(BodyError::NotAnObject),
         }
     }
 }

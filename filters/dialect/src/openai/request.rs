@@ -18,7 +18,7 @@ use crate::request::{Schema, Unlimited};
 
 /// `POST /v1/chat/completions`
 pub(crate) const CHAT_COMPLETIONS: Schema = Schema {
-    top: &[&[("messages", Field::Messages)], GENERATION],
+    top: &[&[("messages", Field::Messages)], SHARED, GENERATION],
     keys,
     describe,
     least_max_tokens: 1,
@@ -34,7 +34,7 @@ pub(crate) const CHAT_COMPLETIONS: Schema = Schema {
 
 /// `POST /v1/completions`. With `max_tokens: 0` servers generate nothing and only score the prompt.
 pub(super) const COMPLETIONS: Schema = Schema {
-    top: &[&[("prompt", Field::Prompt)], GENERATION],
+    top: &[&[("prompt", Field::Prompt)], SHARED, GENERATION],
     least_max_tokens: 0,
     prompts_multiply: true,
     ..CHAT_COMPLETIONS
@@ -116,7 +116,7 @@ pub(super) const RESPONSES: Schema = Schema {
             ("text", Field::Verbatim),
             ("prompt", Field::Verbatim),
         ],
-        &RESPONSES_GENERATION,
+        SHARED,
     ],
     keys: response_keys,
     describe: describe_responses,
@@ -125,19 +125,6 @@ pub(super) const RESPONSES: Schema = Schema {
     usage_is_optional: false,
     ..CHAT_COMPLETIONS
 };
-
-const RESPONSES_GENERATION: [(&str, Field); 10] = [
-    ("model", Field::Name(Name::Model)),
-    ("temperature", Field::Number(Number::Temperature)),
-    ("stream", Field::Stream),
-    ("prompt_cache_key", Field::Name(Name::PromptCacheKey)),
-    ("conversation", Field::Name(Name::Conversation)),
-    ("user", Field::Name(Name::User)),
-    ("safety_identifier", Field::Name(Name::SafetyIdentifier)),
-    ("metadata", Field::Metadata),
-    ("tools", Field::Verbatim),
-    ("tool_choice", Field::Verbatim),
-];
 
 fn response_keys(container: Container) -> &'static [(&'static str, Field)] {
     match container {
@@ -190,9 +177,22 @@ fn describe_responses(field: Field) -> (&'static str, &'static str) {
     }
 }
 
-/// The keys of a request that generates.
-const GENERATION: &[(&str, Field)] = &[
+/// The fields of chat, completions and responses.
+const SHARED: &[(&str, Field)] = &[
     ("model", Field::Name(Name::Model)),
+    ("temperature", Field::Number(Number::Temperature)),
+    ("stream", Field::Stream),
+    ("prompt_cache_key", Field::Name(Name::PromptCacheKey)),
+    ("conversation", Field::Name(Name::Conversation)),
+    ("user", Field::Name(Name::User)),
+    ("safety_identifier", Field::Name(Name::SafetyIdentifier)),
+    ("metadata", Field::Metadata),
+    ("tools", Field::Verbatim),
+    ("tool_choice", Field::Verbatim),
+];
+
+/// The other fields of chat and completions.
+const GENERATION: &[(&str, Field)] = &[
     ("max_tokens", Field::Number(Number::MaxTokens)),
     (
         "max_completion_tokens",
@@ -200,17 +200,8 @@ const GENERATION: &[(&str, Field)] = &[
     ),
     ("n", Field::Number(Number::N)),
     ("best_of", Field::Number(Number::BestOf)),
-    ("temperature", Field::Number(Number::Temperature)),
-    ("stream", Field::Stream),
     ("stream_options", Field::StreamOptions),
-    ("prompt_cache_key", Field::Name(Name::PromptCacheKey)),
-    ("conversation", Field::Name(Name::Conversation)),
-    ("user", Field::Name(Name::User)),
-    ("safety_identifier", Field::Name(Name::SafetyIdentifier)),
-    ("metadata", Field::Metadata),
-    ("tools", Field::Verbatim),
     ("functions", Field::Verbatim),
-    ("tool_choice", Field::Verbatim),
     ("function_call", Field::Verbatim),
     ("response_format", Field::Verbatim),
     ("prediction", Field::Verbatim),
