@@ -5,7 +5,7 @@ use std::path::Path;
 use headgate_contract::names;
 use serde_json::{Value, json};
 
-use crate::requests::{MODEL, TENANT};
+use crate::requests::{MODEL, TEAM, TENANT};
 
 /// Prefix of a type URL.
 pub(crate) const TYPES: &str = "type.googleapis.com/";
@@ -22,6 +22,43 @@ pub(crate) enum Budget {
     Spent,
 }
 
+/// Tag rules on a header, each with another value. Only the last one matches.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Rules {
+    /// None.
+    None,
+    /// As many with the test `equal`.
+    Equal(usize),
+    /// As many with the test `regex`.
+    Regex(usize),
+}
+
+impl Rules {
+    fn config(self) -> Value {
+        let (test, count) = match self {
+            Self::None => return json!([]),
+            Self::Equal(count) => ("equal", count),
+            Self::Regex(count) => ("regex", count),
+        };
+        let rule = |i: usize| {
+            let value = match i + 1 == count {
+                true => TEAM.to_owned(),
+                false => format!("team-{i:03}"),
+            };
+            let value = match self {
+                Self::Regex(_) => format!("^{value}$"),
+                _ => value,
+            };
+            json!({
+                "name": format!("rule-{i}"),
+                "when": {"all": [{"attribute": "header:x-team", test: value}]},
+                "tags": {"cohort": "b"},
+            })
+        };
+        (0..count).map(rule).collect()
+    }
+}
+
 /// The configuration of our filter in a row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct FilterSetup {
@@ -31,6 +68,8 @@ pub(crate) struct FilterSetup {
     pub budget: Budget,
     /// Whether tags are also written to filter state, not only to headers and `baggage`.
     pub state: bool,
+    /// The tag rules.
+    pub rules: Rules,
     /// Whether responses carry the model tag and the balance is settled on reported usage.
     pub extras: bool,
 }
@@ -42,6 +81,7 @@ impl FilterSetup {
             key,
             budget: Budget::Ample,
             state: false,
+            rules: Rules::None,
             extras: false,
         }
     }
@@ -89,7 +129,7 @@ fn config(row: &str, what: FilterSetup) -> Value {
                 "base": [carrier("deployment/stable", 1, "v1")],
             }},
             "buckets": [{"policy": "bench", "bucket": bucket(what)}],
-            "tagging": [{"policy": "bench", "tagging": {"filterState": what.state, "responseHeaders": what.extras}}],
+            "tagging": [{"policy": "bench", "tagging": {"filterState": what.state, "responseHeaders": what.extras, "rules": what.rules.config()}}],
         }}
     })
 }

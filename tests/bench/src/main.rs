@@ -164,6 +164,8 @@ async fn measure_filters(cli: &Cli) -> Result<Report, BenchError> {
         rows::body(&module, &floor, 1, None),
         rows::body(&module, &floor, 16, None),
         rows::body(&module, &floor, 256, Some(0.12)),
+        rows::apis(&module),
+        rows::rules(&module),
         routing,
     ];
     let whole = |file: &PathBuf| file.canonicalize().unwrap_or_else(|_| file.clone());

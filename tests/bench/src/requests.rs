@@ -1,9 +1,16 @@
 //! The requests of the rows, as bytes made once.
 
+mod shape;
+
 /// The requested model, except in the rows about many models.
 pub(crate) const MODEL: &str = "llama3-70b";
 /// The tenant.
 pub(crate) const TENANT: &str = "acme";
+
+/// The value of the header `x-team`.
+pub(crate) const TEAM: &str = "team-last";
+
+pub(crate) use shape::Shape;
 
 /// Text of one message: words, a quotation and a line break, as JSON encodes them.
 const PASSAGE: &str = "The committee met on Tuesday and asked: \\\"What would it cost to keep both lines open?\\\" \
@@ -32,30 +39,7 @@ pub(crate) fn of_tenant(tenant: &str) -> Vec<u8> {
 
 /// A chat of about `size` bytes, with the messages first, as an SDK writes it.
 pub(crate) fn by_body(size: usize) -> Vec<u8> {
-    let tail = format!(r#"],"model":"{MODEL}","max_tokens":64,"temperature":0.7,"stream":false}}"#);
-    let mut body = String::from(
-        r#"{"messages":[{"role":"system","content":"You answer briefly and precisely."}"#,
-    );
-    // Turns of up to 2 KiB; the last one is cut to reach the size.
-    let mut role = "user";
-    while body.len() + tail.len() < size {
-        let open = format!(r#",{{"role":"{role}","content":""#);
-        let remaining = size.saturating_sub(body.len() + open.len() + 2 + tail.len());
-        let passages = remaining.min(2048) / PASSAGE.len();
-        body.push_str(&open);
-        body.push_str(&PASSAGE.repeat(passages));
-        if passages == 0 {
-            body.push_str(&"a".repeat(remaining));
-        }
-        body.push_str("\"}");
-        role = if role == "user" { "assistant" } else { "user" };
-    }
-    body.push_str(&tail);
-    message(
-        "/v1/chat/completions",
-        [("x-tenant-id", TENANT)].iter(),
-        &body,
-    )
+    Shape::OpenAiChat.request(size)
 }
 
 fn message<'a>(
@@ -63,15 +47,25 @@ fn message<'a>(
     headers: impl Iterator<Item = &'a (&'a str, &'a str)>,
     body: &str,
 ) -> Vec<u8> {
+    typed("application/json", path, headers, body.as_bytes())
+}
+
+/// A request with a content type.
+fn typed<'a>(
+    content_type: &str,
+    path: &str,
+    headers: impl Iterator<Item = &'a (&'a str, &'a str)>,
+    body: &[u8],
+) -> Vec<u8> {
     let mut head = format!(
         "POST {path} HTTP/1.1\r\nhost: models.example\r\nuser-agent: headgate-bench\r\naccept: */*\r\n\
-         authorization: Bearer sk-0123456789abcdef0123456789abcdef\r\ncontent-type: application/json\r\n"
+         authorization: Bearer sk-0123456789abcdef0123456789abcdef\r\ncontent-type: {content_type}\r\n"
     );
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
-    [head.as_bytes(), body.as_bytes()].concat()
+    [head.as_bytes(), body].concat()
 }
 
 #[cfg(test)]

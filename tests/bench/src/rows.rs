@@ -1,5 +1,7 @@
 //! The measured rows, in groups; the first row of a group is the same request without a filter.
 
+mod apis;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,8 @@ use crate::filters::{
 };
 use crate::fleet::{Fleet, VERSION};
 use crate::requests;
+
+pub(crate) use apis::{apis, rules};
 
 /// A rate limit per hour that no run reaches.
 const AMPLE: u32 = 1_000_000_000;
@@ -62,7 +66,7 @@ pub(crate) struct Ratio {
     pub to: String,
     /// The compared cost.
     pub of: Cost,
-    /// The largest accepted ratio.
+    /// The largest accepted ratio; µs for [`Cost::Beyond`].
     pub target: Option<f64>,
 }
 
@@ -73,6 +77,8 @@ pub(crate) enum Cost {
     Added,
     /// The cost of the whole request.
     Whole,
+    /// What is added to the other row, in µs. Not a ratio.
+    Beyond,
 }
 
 impl Row {
