@@ -23,7 +23,7 @@ use crate::json::{self, Node};
 pub fn parse_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, ConfigError> {
     let tree = json::read(json).map_err(|error| ConfigError::new(".", error))?;
     T::deserialize(&tree).map_err(|ReadError(problem)| {
-        let Problem { path, message } = *problem;
+        let Problem { path, message, .. } = *problem;
         let path = if path.is_empty() {
             ".".to_owned()
         } else {
@@ -41,6 +41,8 @@ pub(crate) struct ReadError(Box<Problem>);
 struct Problem {
     path: String,
     message: String,
+    /// The number of values that a list has, if they are too few.
+    length: Option<usize>,
 }
 
 impl ReadError {
@@ -49,6 +51,16 @@ impl ReadError {
     fn under(mut self, parent: &str) -> Self {
         self.0.path = join(parent, &self.0.path);
         self
+    }
+
+    /// The same error for a struct, whose values are read as a list: the value that is missing has a name.
+    #[inline(never)]
+    fn of_struct(self, fields: &[&str]) -> Self {
+        let missing = self.0.length.filter(|_| self.0.path.is_empty());
+        match missing.and_then(|index| fields.get(index)) {
+            Some(name) => de::Error::custom(format!("missing field `{name}`")),
+            None => self,
+        }
     }
 }
 
@@ -65,6 +77,7 @@ impl de::Error for ReadError {
         Self(Box::new(Problem {
             path: String::new(),
             message: message.to_string(),
+            length: None,
         }))
     }
 
@@ -75,6 +88,12 @@ impl de::Error for ReadError {
 
     fn invalid_value(unexpected: Unexpected<'_>, expected: &dyn Expected) -> Self {
         Self::invalid_type(unexpected, expected)
+    }
+
+    fn invalid_length(length: usize, expected: &dyn Expected) -> Self {
+        let mut error: Self = de::Error::custom(format!("has {length} values: write {expected}"));
+        error.0.length = Some(length);
+        error
     }
 }
 
@@ -199,11 +218,11 @@ impl<'de> Deserializer<'de> for &'de Node {
         visitor: V,
     ) -> Result<V::Value, ReadError> {
         match self {
-            Node::Map(fields) => visitor.visit_map(Fields {
-                fields: fields.iter(),
-                nulls: Nulls::AbsentOf(known),
-                next: None,
-            }),
+            Node::Map(fields) => {
+                let members = Members::new(fields, known)?;
+                let value = visitor.visit_seq(members);
+                value.map_err(|error| error.of_struct(known))
+            }
             _ => Err(self.refuse(&visitor)),
         }
     }
@@ -316,6 +335,60 @@ impl<'de> SeqAccess<'de> for Items<'de> {
     }
 }
 
+/// The fields of a struct, in the order of their declaration. Read as a list: the code that serde derives for a list has no
+/// comparison of names and no check for duplicates, which the tree has made. An optional field needs `serde(default)`.
+struct Members<'de> {
+    fields: &'de [(String, Node)],
+    known: std::slice::Iter<'static, &'static str>,
+}
+
+impl<'de> Members<'de> {
+    /// Refuses a field that the struct does not have, even if it is null.
+    #[inline(never)]
+    fn new(
+        fields: &'de [(String, Node)],
+        known: &'static [&'static str],
+    ) -> Result<Self, ReadError> {
+        let stranger = |(name, _): &&(String, Node)| !known.contains(&name.as_str());
+        match fields.iter().find(stranger) {
+            Some((name, _)) => {
+                let error: ReadError = de::Error::unknown_field(name, known);
+                Err(error.under(name))
+            }
+            None => Ok(Self {
+                fields,
+                known: known.iter(),
+            }),
+        }
+    }
+
+    /// The next field that is known, and its value. As in Kubernetes, null is as absent.
+    #[inline(never)]
+    fn next(&mut self) -> Option<(&'static str, &'de Node)> {
+        let name = self.known.next()?;
+        let found = self.fields.iter().find(|(field, _)| field == name);
+        let (_, value) = found.filter(|(_, value)| *value != Node::Null)?;
+        Some((name, value))
+    }
+}
+
+impl<'de> SeqAccess<'de> for Members<'de> {
+    type Error = ReadError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, ReadError> {
+        match self.next() {
+            Some((name, value)) => match seed.deserialize(value) {
+                Ok(value) => Ok(Some(value)),
+                Err(error) => Err(error.under(name)),
+            },
+            None => Ok(None),
+        }
+    }
+}
+
 struct Fields<'de> {
     fields: std::slice::Iter<'de, (String, Node)>,
     nulls: Nulls,
@@ -327,8 +400,6 @@ struct Fields<'de> {
 enum Nulls {
     /// It is absent, as in Kubernetes. The map may have any field.
     Absent,
-    /// It is absent, and one that is not among these fields of the type is refused even so.
-    AbsentOf(&'static [&'static str]),
     /// Null is a value.
     Values,
 }
@@ -337,14 +408,8 @@ impl<'de> Fields<'de> {
     #[inline(never)]
     fn next_field(&mut self) -> Option<&'de (String, Node)> {
         let nulls = self.nulls;
-        self.fields.find(|(key, value)| {
-            !matches!(value, Node::Null)
-                || match nulls {
-                    Nulls::Absent => false,
-                    Nulls::AbsentOf(known) => !known.contains(&key.as_str()),
-                    Nulls::Values => true,
-                }
-        })
+        self.fields
+            .find(|(_, value)| *value != Node::Null || matches!(nulls, Nulls::Values))
     }
 }
 

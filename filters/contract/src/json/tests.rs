@@ -104,7 +104,6 @@ fn documents_are_read_as_serde_json_reads_them() {
         "0.3",
         "0.000001",
         "3999999999.999999",
-        "1801439851.2420990",
         "123456789012345678901234567890",
         "0.1e1",
         "100e-2",
@@ -141,9 +140,12 @@ proptest! {
         agree(json.as_bytes());
     }
 
+    /// `serde_json` is one bit off for some of these: it rounds twice.
     #[test]
-    fn any_decimal_is_read_as_serde_json_reads_it(whole in 0_u64..9_000_000_000, millionths in 0_u64..1_000_000) {
-        agree(format!("{whole}.{millionths:06}").as_bytes());
-        agree(format!("{whole}.{}", format!("{millionths:06}").trim_end_matches('0').to_owned() + "0").as_bytes());
+    fn any_decimal_is_the_nearest_double(whole in 0_u64..9_000_000_000, millionths in 0_u64..1_000_000) {
+        for text in [format!("{whole}.{millionths:06}"), format!("{whole}.{millionths:06}0")] {
+            let nearest = super::float(text.parse().unwrap());
+            assert_eq!(read(text.as_bytes()), Ok(nearest), "{text}");
+        }
     }
 }
