@@ -101,8 +101,8 @@ const EMBED_REQUEST: Schema = Schema {
     top: &[&[
         ("model", Field::Name(Name::Model)),
         ("texts", Field::Verbatim),
-        ("images", Field::Media),
-        ("inputs", Field::Verbatim),
+        ("images", Field::MediaList),
+        ("inputs", Field::Messages),
     ]],
     ..CHAT_REQUEST
 };
@@ -160,15 +160,15 @@ fn answer_keys(container: Container) -> &'static [(&'static str, Answer)] {
         Container::Top => &[
             ("type", Answer::Keyword(crate::answer::field::Keyword::Kind)),
             ("delta", Inside(Container::Envelope, Object)),
-            ("message", Answer::Answer(Container::Message)),
-            ("usage", Inside(Container::Vendor, Object)),
-            ("meta", Inside(Container::Vendor, Object)),
+            ("message", Inside(Container::Message, Object)),
+            ("usage", Inside(Container::Usage, Object)),
+            ("meta", Inside(Container::Usage, Object)),
             ("embeddings", Inside(Container::Vectors, Object)),
             ("results", Inside(Container::Vectors, Array)),
         ],
         Container::Envelope => &[
             ("message", Inside(Container::Message, Object)),
-            ("usage", Inside(Container::Vendor, Object)),
+            ("usage", Inside(Container::Usage, Object)),
             ("error", Answer::Error),
         ],
         Container::Message => &[
@@ -185,11 +185,21 @@ fn answer_keys(container: Container) -> &'static [(&'static str, Answer)] {
             ("name", Text(TextKind::ToolName)),
             ("arguments", Verbatim(TextKind::ToolArguments)),
         ],
-        Container::Vendor => &[("tokens", Inside(Container::Usage, Object))],
         Container::Usage => &[
+            ("tokens", Inside(Container::InputDetails, Object)),
+            ("billed_units", Inside(Container::OutputDetails, Object)),
+            ("cached_tokens", Value(Count::Cached)),
+        ],
+        // `tokens`
+        Container::InputDetails => &[
             ("input_tokens", Value(Count::Input)),
             ("output_tokens", Value(Count::Output)),
             ("cached_tokens", Value(Count::Cached)),
+        ],
+        // `billed_units` leaves out what Cohere adds to a prompt. It counts where `tokens` is absent.
+        Container::OutputDetails => &[
+            ("input_tokens", Value(Count::OtherInput)),
+            ("output_tokens", Value(Count::OtherOutput)),
         ],
         _ => &[],
     }

@@ -48,6 +48,12 @@ pub(crate) enum Container {
     Reports,
     InputDetails,
     OutputDetails,
+    /// The parts of the prompt, each of one modality: Gemini's `promptTokensDetails`.
+    InputModalities,
+    InputModality,
+    /// The parts of the output.
+    OutputModalities,
+    OutputModality,
     /// llama.cpp's `timings`.
     Timings,
     /// An object of a host, with usage inside.
@@ -113,6 +119,8 @@ pub(crate) enum Keyword {
     Kind,
     /// The reason why a choice ended.
     FinishReason,
+    /// The modality of a part of a count.
+    Modality,
 }
 
 impl Container {
@@ -126,6 +134,8 @@ impl Container {
             Self::Pictures => inside(Self::Picture),
             Self::ToolCalls => inside(Self::ToolCall),
             Self::Details => inside(Self::Detail),
+            Self::InputModalities => inside(Self::InputModality),
+            Self::OutputModalities => inside(Self::OutputModality),
             Self::Blocks(kind) => Some(Field::Text(kind)),
             _ => None,
         }

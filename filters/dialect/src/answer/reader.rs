@@ -410,6 +410,8 @@ impl Reader {
                 self.place = Place::Message
             }
             Container::ToolCall => self.texts.end_call(self.call.get()),
+            Container::InputModality => self.report.end_modality(true),
+            Container::OutputModality => self.report.end_modality(false),
             Container::Usage | Container::TokenUsage => self.end_report(),
             Container::Top if self.counts_at_top => self.end_report(),
             Container::Timings => {

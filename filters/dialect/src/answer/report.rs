@@ -62,6 +62,8 @@ pub(crate) enum Count {
     OutputAudio,
     /// Images, and part of `Output`.
     OutputImage,
+    /// A part of `Input` or `Output`, of the modality that stands beside it.
+    OfModality,
     Total,
     /// The same under another name, which counts where OpenAI's name is absent or 0.
     OtherInput,
@@ -93,9 +95,50 @@ pub(super) struct Report {
     cache_written: u64,
     cache_read: u64,
     unusable: bool,
+    /// The part of one modality that is being read.
+    part: Part,
+}
+
+/// A count of one modality.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part {
+    modality: Modality,
+    tokens: u64,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Modality {
+    /// Text, documents, and what is not known: the rest of a count.
+    #[default]
+    Text,
+    Audio,
+    /// Also films, whose frames are images.
+    Image,
 }
 
 impl Report {
+    /// Takes the modality of the part that is being read, in Google's words.
+    pub(super) fn modality(&mut self, word: &[u8]) {
+        self.part.modality = match word {
+            b"AUDIO" => Modality::Audio,
+            b"IMAGE" | b"VIDEO" => Modality::Image,
+            _ => Modality::Text,
+        };
+    }
+
+    /// That part is complete. It belongs to the input or to the output.
+    pub(super) fn end_modality(&mut self, input: bool) {
+        let part = std::mem::take(&mut self.part);
+        let sum = match (part.modality, input) {
+            (Modality::Text, _) => return,
+            (Modality::Audio, true) => &mut self.input_audio,
+            (Modality::Image, true) => &mut self.input_image,
+            (Modality::Audio, false) => &mut self.output_audio,
+            (Modality::Image, false) => &mut self.output_image,
+        };
+        *sum = sum.saturating_add(part.tokens);
+    }
+
     /// A count has an impossible value. A detail is ignored then: its tokens are charged as the rest of the input or output.
     pub(super) fn invalidate(&mut self, count: Count) {
         self.unusable |= matches!(
@@ -143,6 +186,7 @@ impl Report {
             Count::Cached => self.cached = self.cached.max(value),
             Count::Reasoning => self.reasoning = self.reasoning.max(value),
             Count::Seconds => {}
+            Count::OfModality => self.part.tokens = value,
             Count::Written => self.written = value,
             Count::InputAudio => self.input_audio = value,
             Count::InputImage => self.input_image = value,

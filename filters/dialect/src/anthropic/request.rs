@@ -3,7 +3,7 @@
 //! ```text
 //! text        messages[].content and the text of its blocks
 //! verbatim    system, tools, tool_choice, mcp_servers; the thinking, name and input of a block, and the text in the content of one
-//! media       blocks with a source, or without a key that is known here
+//! media       blocks with a source, or without a key that is known here; a source of text counts as text
 //! ```
 
 use crate::openai::request as openai;
@@ -48,6 +48,13 @@ fn keys(container: Container) -> &'static [(&'static str, Field)] {
             ("data", Field::Verbatim),
             ("title", Field::Verbatim),
             ("context", Field::Verbatim),
+        ],
+        Container::Media => &[
+            ("type", Field::MediaKind),
+            ("url", Field::MediaReference),
+            ("data", Field::MediaReference),
+            ("file_id", Field::MediaReference),
+            ("content", Field::Verbatim),
         ],
         Container::InnerPart => &[
             ("text", Field::Verbatim),

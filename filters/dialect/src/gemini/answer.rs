@@ -55,6 +55,18 @@ fn keys(container: Container) -> &'static [(&'static str, Field)] {
             ("cachedContentTokenCount", Number(Count::Cached)),
             ("thoughtsTokenCount", Number(Count::ReasoningBeside)),
             ("toolUsePromptTokenCount", Number(Count::InputBeside)),
+            (
+                "promptTokensDetails",
+                Inside(Container::InputModalities, Array),
+            ),
+            (
+                "candidatesTokensDetails",
+                Inside(Container::OutputModalities, Array),
+            ),
+        ],
+        Container::InputModality | Container::OutputModality => &[
+            ("modality", Field::Keyword(Keyword::Modality)),
+            ("tokenCount", Number(Count::OfModality)),
         ],
         _ => &[],
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! text        contents[].parts[].text
 //! verbatim    systemInstruction, tools, toolConfig, responseSchema; the function calls, results and code of a part
-//! media       parts with inlineData or fileData, or without a key that is known here
+//! media       parts with inlineData or fileData, or without a key that is known here; inline text counts as text
 //! ```
 
 use crate::openai::request as openai;
@@ -57,6 +57,8 @@ fn keys(container: Container) -> &'static [(&'static str, Field)] {
             ("code_execution_result", Field::Verbatim),
         ],
         Container::Media => &[
+            ("mimeType", Field::MediaKind),
+            ("mime_type", Field::MediaKind),
             ("data", Field::MediaReference),
             ("fileUri", Field::MediaReference),
             ("file_uri", Field::MediaReference),

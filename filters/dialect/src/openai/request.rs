@@ -309,6 +309,7 @@ pub(crate) fn describe(field: Field) -> (&'static str, &'static str) {
         | Field::MediaList
         | Field::MediaSource
         | Field::MediaReference
+        | Field::MediaKind
         | Field::StreamOptions
         | Field::IncludeUsage
         | Field::UsageOption => ("", "a JSON value"),

@@ -81,6 +81,8 @@ pub(crate) enum Field {
     MediaSource,
     /// The URL, the id or the data of a picture, a sound, a film or a file.
     MediaReference,
+    /// The kind of its data: `text`, `content` or a media type of text mean text, which counts as text does.
+    MediaKind,
     StreamOptions,
     IncludeUsage,
     /// Another option about usage. A request that has it is sent on unchanged.

@@ -48,6 +48,16 @@ pub(super) enum Reading {
     Verbatim,
 }
 
+/// A picture, a sound, a film or a file being read.
+#[derive(Debug, Default)]
+pub(super) struct Media {
+    /// Bytes of its data as sent.
+    pub(super) bytes: u64,
+    /// It is text, as such or in base64.
+    pub(super) is_text: bool,
+    pub(super) is_base64: bool,
+}
+
 /// A message being read.
 #[derive(Debug, Default)]
 pub(super) struct Message {
@@ -79,6 +89,7 @@ pub(super) struct BodyReader {
     pub(super) part: SingleValue<Text>,
     /// The media of the content being read.
     pub(super) media_text: Text,
+    pub(super) media: Media,
     pub(super) message: Message,
     draft: Prompt,
     /// The part being read has a key that says what it holds.
@@ -126,6 +137,7 @@ impl BodyReader {
             before_part: Text::new(0),
             part: SingleValue::default(),
             media_text: Text::new(0),
+            media: Media::default(),
             message: Message::default(),
             draft: Prompt::default(),
             part_known: false,
@@ -268,6 +280,22 @@ impl BodyReader {
         }
     }
 
+    /// What was added by [`Self::add_media`] is complete. Text counts as text does: a file may be a book.
+    pub(super) fn end_media(&mut self) {
+        let media = std::mem::take(&mut self.media);
+        if media.is_text {
+            let tokens = match self.in_prompt {
+                true => &mut self.draft.tokens,
+                false => &mut self.beside_tokens,
+            };
+            *tokens = tokens.saturating_sub(MEDIA_TOKENS);
+            self.add_verbatim(match media.is_base64 {
+                true => media.bytes / 4 * 3,
+                false => media.bytes,
+            });
+        }
+    }
+
     /// A prompt of a list begins that is no id of the list itself.
     pub(super) fn begin_prompt_item(&mut self) {
         self.end_id_list();
@@ -320,7 +348,8 @@ impl BodyReader {
             | Field::Media
             | Field::MediaList
             | Field::MediaSource
-            | Field::MediaReference => Ok(()),
+            | Field::MediaReference
+            | Field::MediaKind => Ok(()),
             _ => Err(self.wrong_type(field)),
         }
     }
@@ -379,7 +408,8 @@ impl BodyReader {
             | Field::Media
             | Field::MediaList
             | Field::MediaSource
-            | Field::MediaReference => true,
+            | Field::MediaReference
+            | Field::MediaKind => true,
             Field::Number(name) => {
                 let known = self.numbers.get_mut(name as usize);
                 known.is_none_or(|known| known.set(None))

@@ -40,7 +40,10 @@ impl Sink for BodyReader {
     fn length(&mut self, bytes: u64) {
         match self.reading {
             Reading::Text => self.text.pass(bytes),
-            Reading::Media => self.media_text.pass(bytes),
+            Reading::Media => {
+                self.media.bytes += bytes;
+                self.media_text.pass(bytes);
+            }
             Reading::Verbatim => self.add_verbatim(bytes),
             // Its text is wanted, not its length.
             Reading::Short => {}
@@ -50,7 +53,10 @@ impl Sink for BodyReader {
     fn text(&mut self, text: &[u8]) {
         match self.reading {
             Reading::Text => self.text.add(text),
-            Reading::Media => self.media_text.add(text),
+            Reading::Media => {
+                self.media.bytes += text.len() as u64;
+                self.media_text.add(text);
+            }
             Reading::Verbatim => self.add_verbatim(text.len() as u64),
             Reading::Short if self.short.len() + text.len() <= self.limits.max_string => {
                 self.short.extend_from_slice(text);
@@ -104,7 +110,8 @@ impl Sink for BodyReader {
                 | Field::Media
                 | Field::MediaList
                 | Field::MediaSource
-                | Field::MediaReference,
+                | Field::MediaReference
+                | Field::MediaKind,
             ) => Ok(()),
             (Scalar::Bool(_), _) => Err(self.wrong_type(field)),
         };
@@ -144,7 +151,9 @@ impl BodyReader {
                 self.add_media();
                 return self.skip();
             }
-            (Field::Ignored | Field::MediaSource | Field::MediaReference, _) => return self.skip(),
+            (Field::Ignored | Field::MediaSource | Field::MediaReference | Field::MediaKind, _) => {
+                return self.skip();
+            }
             (Field::StreamOptions, Kind::Object) => {
                 self.stream_options.open(offset);
                 Container::StreamOptions
@@ -245,6 +254,7 @@ impl BodyReader {
                 self.agreed(agrees, Field::Content)?;
             }
             Some(Container::Part) => self.end_part(),
+            Some(Container::Media) => self.end_media(),
             Some(Container::PromptPart) => {
                 self.end_part();
                 self.end_prompt_item();
@@ -274,7 +284,6 @@ impl BodyReader {
             | Some(
                 Container::Root
                 | Container::Top
-                | Container::Media
                 | Container::MediaList
                 | Container::StreamOptions
                 | Container::Options
@@ -324,7 +333,7 @@ impl BodyReader {
                 self.short.clear();
                 self.too_long = false;
             }
-            Field::Name(_) | Field::InnerName(_) | Field::Role => {
+            Field::Name(_) | Field::InnerName(_) | Field::Role | Field::MediaKind => {
                 self.reading = Reading::Short;
                 self.short.clear();
                 self.too_long = false;
@@ -363,6 +372,13 @@ impl BodyReader {
             Field::Role => {
                 let is_user = !self.too_long && self.short == b"user";
                 self.message.is_user.set(Some(is_user))
+            }
+            Field::MediaKind => {
+                // The beginning of a long one depends on how the body is cut.
+                let kind: &[u8] = if self.too_long { b"" } else { &self.short };
+                self.media.is_text |= kind.starts_with(b"text") || kind == b"content";
+                self.media.is_base64 |= kind.contains(&b'/');
+                true
             }
             _ if self.reading == Reading::Short => return self.short_string_ends(field),
             _ => true,

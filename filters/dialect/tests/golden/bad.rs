@@ -42,6 +42,7 @@ pub(crate) fn cases() -> Vec<Case> {
     cases.extend(prompts().into_iter().map(completion));
     cases.extend(inputs().into_iter().map(embeddings));
     cases.extend(super::openai::bad());
+    cases.extend(super::platforms::bad());
     cases.extend(super::ollama::bad());
     cases.extend(super::tgi::bad());
     cases.extend(super::llamacpp::bad());

@@ -10,12 +10,7 @@ const PICTURE: u64 = 765;
 pub(crate) fn requests() -> Vec<Request> {
     let food = "The food was delicious and the waiter was very friendly.";
     let model = requests::some;
-    let request = |name, body, facts| Request {
-        name,
-        endpoint: super::endpoint(EMBEDDINGS),
-        body,
-        facts,
-    };
+    let request = |name, body, facts| super::requests::request(name, EMBEDDINGS, body, facts);
     vec![
         request(
             "openai embeddings: a list of strings, which generates nothing",

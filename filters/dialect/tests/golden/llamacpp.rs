@@ -2,7 +2,7 @@
 
 use super::bad::{self, wrong};
 use super::case::{Case, events, json};
-use super::requests::{Request, of_ids, of_text, some};
+use super::requests::{Request, of_ids, of_text, request, some};
 use headgate_dialect::{Body, BodyError};
 
 const COMPLETION: &str = "/completion";
@@ -11,12 +11,6 @@ const EMBEDDING: &str = "/embedding";
 const PICTURE: u64 = 765;
 
 pub(crate) fn requests() -> Vec<Request> {
-    let request = |name, path, body, facts| Request {
-        name,
-        endpoint: super::endpoint(path),
-        body,
-        facts,
-    };
     vec![
         request(
             "llama.cpp completion of its web page",

@@ -12,6 +12,7 @@ pub(crate) mod ollama;
 pub(crate) mod openai;
 pub(crate) mod openinference;
 pub(crate) mod parts;
+pub(crate) mod platforms;
 pub(crate) mod requests;
 pub(crate) mod tgi;
 pub(crate) mod triton;
@@ -62,6 +63,7 @@ pub(crate) fn answers() -> Vec<case::Case> {
     cases.extend(forms::cases());
     cases.extend(embeddings::answers());
     cases.extend(apis::answers());
+    cases.extend(platforms::answers());
     cases.extend(openai::answers());
     cases.extend(ollama::answers());
     cases.extend(tgi::answers());
@@ -76,6 +78,7 @@ pub(crate) fn requests() -> Vec<requests::Request> {
     let mut cases = requests::cases();
     cases.extend(embeddings::requests());
     cases.extend(openai::requests());
+    cases.extend(platforms::requests());
     cases.extend(ollama::requests());
     cases.extend(tgi::requests());
     cases.extend(llamacpp::requests());

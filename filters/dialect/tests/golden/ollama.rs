@@ -2,7 +2,7 @@
 
 use super::bad::{self, disagree, range, wrong};
 use super::case::{Case, json};
-use super::requests::{Request, of_text, some};
+use super::requests::{Request, of_text, request, some};
 use headgate_dialect::{Body, Label};
 
 const CHAT: &str = "/api/chat";
@@ -13,12 +13,6 @@ const SHOW: &str = "/api/show";
 const PICTURE: u64 = 765;
 
 pub(crate) fn requests() -> Vec<Request> {
-    let request = |name, path, body, facts| Request {
-        name,
-        endpoint: super::endpoint(path),
-        body,
-        facts,
-    };
     let tools = r#"[{"type":"function","function":{"name":"tide","parameters":{"type":"object","properties":{"port":{"type":"string"}}}}}]"#;
     let calls = r#"[{"function":{"name":"tide","arguments":{"port":"Cork"}}}]"#;
     vec![

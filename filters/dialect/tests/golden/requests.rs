@@ -12,6 +12,16 @@ pub(crate) struct Request {
     pub(crate) facts: Body,
 }
 
+/// A request to a path.
+pub(crate) fn request(name: &'static str, path: &str, body: &'static [u8], facts: Body) -> Request {
+    Request {
+        name,
+        endpoint: super::endpoint(path),
+        body,
+        facts,
+    }
+}
+
 /// The documented fingerprint: SipHash-1-3 of text (or token ids as u64 LE), length, number of ids.
 fn fingerprint(text: &[u8], text_bytes: u64, ids: u64) -> Option<u64> {
     let key = |text: &[u8; 8]| u64::from_le_bytes(*text);

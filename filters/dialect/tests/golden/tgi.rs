@@ -2,7 +2,7 @@
 
 use super::bad::{self, range, wrong};
 use super::case::{Case, events, json};
-use super::requests::{Request, of_ids, of_text};
+use super::requests::{Request, of_ids, of_text, request};
 use headgate_dialect::{Body, Usage};
 
 const GENERATE: &str = "/generate";
@@ -13,12 +13,6 @@ const RERANK: &str = "/rerank";
 const PICTURE: u64 = 765;
 
 pub(crate) fn requests() -> Vec<Request> {
-    let request = |name, path, body, facts| Request {
-        name,
-        endpoint: super::endpoint(path),
-        body,
-        facts,
-    };
     let sea = "Why is the sea salty?";
     vec![
         request(

@@ -2,19 +2,13 @@
 
 use super::bad::{self, range, wrong};
 use super::case::{Case, events, json};
-use super::requests::{Request, of_text};
+use super::requests::{Request, of_text, request};
 use headgate_dialect::Body;
 
 const GENERATE: &str = "/v2/models/ensemble/generate";
 const STREAM: &str = "/v2/models/ensemble/versions/1/generate_stream";
 
 pub(crate) fn requests() -> Vec<Request> {
-    let request = |name, path, body, facts| Request {
-        name,
-        endpoint: super::endpoint(path),
-        body,
-        facts,
-    };
     let question = "What is machine learning?";
     vec![
         request(

@@ -91,7 +91,7 @@ async fn an_invalid_policy_keeps_the_old_one_and_status_names_file_path_and_fix(
     for part in [
         "policy-0.yaml",
         "buckets[0].key[0]",
-        "write tenant, model, version or header:NAME",
+        "write tenant, model, version, dialect, operation,",
     ] {
         assert!(
             problem.message.contains(part) || problem.object.contains(part),

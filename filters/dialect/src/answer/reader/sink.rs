@@ -146,6 +146,7 @@ impl Sink for Reader {
             // One host writes the word instead of the literal.
             (Reading::Keyword(Keyword::FinishReason), b"" | b"null") => {}
             (Reading::Keyword(Keyword::FinishReason), _) => self.ends = true,
+            (Reading::Keyword(Keyword::Modality), word) => self.report.modality(word),
             (Reading::Text, _) if self.target() == Field::WholeText => {
                 self.mark_known();
                 self.set_done();

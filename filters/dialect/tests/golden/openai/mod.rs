@@ -7,7 +7,7 @@ mod streams;
 
 use super::bad;
 use super::case::Case;
-use super::requests::Request;
+use super::requests::{Request, request};
 
 const PICTURE: u64 = 765;
 
@@ -29,19 +29,4 @@ pub(crate) fn answers() -> Vec<Case> {
     cases.extend(media::answers());
     cases.extend(scores::answers());
     cases
-}
-
-/// A request to a path.
-fn request(
-    name: &'static str,
-    path: &str,
-    body: &'static [u8],
-    facts: headgate_dialect::Body,
-) -> Request {
-    Request {
-        name,
-        endpoint: super::endpoint(path),
-        body,
-        facts,
-    }
 }
