@@ -68,9 +68,10 @@ def test_a_text_is_embedded_and_charged(apis, client, tenant):
     assert apis.charged(tenant) == 3
 
 
-@pytest.mark.sdk("cohere", "ClientV2.models.list", fails="`GET /v1/models` is worded as OpenAI's")
-def test_the_list_of_models_is_shared_with_openai(client):
-    assert client.models.list().models is None
+@pytest.mark.sdk("cohere", "ClientV2.models.list")
+def test_the_models_are_listed(client):
+    listed = {model.name for model in client.models.list().models}
+    assert {"gpt-4", "llama3-70b", "phi-3"} <= listed
 
 
 @pytest.mark.sdk("cohere", "ClientV2.chat → TooManyRequestsError")

@@ -182,7 +182,7 @@ const KSERVE_PREFIX: &str = "/openai/v1";
 
 const GET: &str = "GET, HEAD";
 
-/// Classifies a request, by its method, its path, and the headers `access-control-request-method` and `anthropic-version`.
+/// Classifies a request, by its method, its path, the header `access-control-request-method`, and the headers that tell its API.
 #[must_use]
 pub fn classify(headers: &Headers, served: &ServedApis) -> (Class, PathNames) {
     let method = headers.get(":method").unwrap_or_default();
@@ -206,6 +206,23 @@ pub fn classify(headers: &Headers, served: &ServedApis) -> (Class, PathNames) {
     (class, PathNames::default())
 }
 
+/// The API of the client, as the headers of its SDK tell it. It decides only in which words the list of models is written: Anthropic
+/// demands `anthropic-version`, Google's clients send their key in `x-goog-api-key`, and Cohere's SDK names itself.
+fn api_of_client(headers: &Headers) -> Api {
+    let has = |name| headers.get(name).is_some();
+    if has("anthropic-version") {
+        return Api::Anthropic;
+    }
+    if has("x-goog-api-key") || has("x-goog-api-client") {
+        return Api::Gemini;
+    }
+    let sdk = headers.get("x-fern-sdk-name").unwrap_or_default();
+    match sdk == b"cohere" {
+        true => Api::Cohere,
+        false => Api::OpenAi,
+    }
+}
+
 /// Classifies a request by the table of operations.
 fn operation(
     headers: &Headers,
@@ -213,8 +230,8 @@ fn operation(
     path: &[u8],
     served: &ServedApis,
 ) -> (Class, PathNames) {
-    let anthropic = headers.get("anthropic-version").is_some();
-    let (operation, captures) = match find(method, path, served.apis, anthropic) {
+    let lists = api_of_client(headers);
+    let (operation, captures) = match find(method, path, served.apis, lists) {
         Found::Operation(operation, captures) => (operation, captures),
         Found::OtherMethods(allow) => return (Class::WrongMethod { allow }, PathNames::default()),
         Found::Nothing => {

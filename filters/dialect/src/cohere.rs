@@ -73,12 +73,27 @@ static RERANK: Endpoint = Endpoint {
     },
 };
 
+/// Any request whose body is not read.
+static HEADERS_ONLY: Endpoint = Endpoint {
+    dialect: &DIALECT,
+    request: Form::Headers,
+    answer: &CHAT_ANSWER,
+    price: Price::Facts,
+    costs: Costs {
+        param: "max_tokens",
+        fix: "lower `max_tokens`, or shorten the prompt",
+        alternative: "with a lower `max_tokens`",
+    },
+};
+
 /// The rows of the table of operations.
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: &[Operation] = &[
     Api::Cohere.row("cohere.chat", "POST", "/v2/chat", Access::Charged, &CHAT),
     Api::Cohere.row("cohere.embed", "POST", "/v2/embed", Access::Charged, &EMBED),
     Api::Cohere.row("cohere.rerank", "POST", "/v2/rerank", Access::Charged, &RERANK),
+    Api::Cohere.row("cohere.models", "GET", "/v1/models", Access::Models, &HEADERS_ONLY),
+    Api::Cohere.row("cohere.models", "GET", "/v1/models/{model}", Access::Models, &HEADERS_ONLY),
 ];
 
 const CHAT_REQUEST: Schema = Schema {

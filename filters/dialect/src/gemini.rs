@@ -49,7 +49,7 @@ const BASE: Endpoint = Endpoint {
     },
 };
 
-/// The rows of the table of operations. `GET /v1/models` is OpenAI's.
+/// The rows of the table of operations.
 #[rustfmt::skip]
 pub(crate) static OPERATIONS: &[Operation] = &[
     Api::Gemini.row("gemini.generateContent", "POST", "/v1beta/models/{model}:generateContent", Access::Charged, &GENERATE),
@@ -62,6 +62,8 @@ pub(crate) static OPERATIONS: &[Operation] = &[
     Api::Gemini.row("gemini.embedContent", "POST", "/v1/models/{model}:embedContent", Access::Charged, &EMBED),
     Api::Gemini.row("gemini.batchEmbedContents", "POST", "/v1/models/{model}:batchEmbedContents", Access::Charged, &EMBED),
     Api::Gemini.row("gemini.countTokens", "POST", "/v1/models/{model}:countTokens", Access::Free, &HEADERS_ONLY),
+    Api::Gemini.row("gemini.models", "GET", "/v1/models", Access::Models, &HEADERS_ONLY),
+    Api::Gemini.row("gemini.models", "GET", "/v1/models/{model}", Access::Models, &HEADERS_ONLY),
     Api::Gemini.row("gemini.models", "GET", "/v1beta/models", Access::Models, &HEADERS_ONLY),
     Api::Gemini.row("gemini.models", "GET", "/v1beta/models/{model}", Access::Models, &HEADERS_ONLY),
 ];

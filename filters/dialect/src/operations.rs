@@ -44,24 +44,19 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
     TABLES.iter().flat_map(|table| table.iter())
 }
 
-/// Searches the operations of these APIs. `anthropic`: the request has the header `anthropic-version`, so it asks Anthropic's list of
-/// models, which has the path of OpenAI's.
+/// Searches the operations of these APIs. Several APIs have their list of models under the path of OpenAI's; `lists` is the API of the
+/// client, as its headers tell it.
 ///
 /// The path is plain: without a query and without a slash at its end, decoded, with each segment once.
 #[must_use]
-pub fn find<'p>(method: &[u8], path: &'p [u8], apis: Apis, anthropic: bool) -> Found<'p> {
+pub fn find<'p>(method: &[u8], path: &'p [u8], apis: Apis, lists: Api) -> Found<'p> {
     let mut others = None;
     for operation in operations().filter(|operation| apis.has(operation.api)) {
         let Some(captures) = pattern::captures(operation.pattern, path) else {
             continue;
         };
-        let is_other_list = operation.access == Access::Models
-            && match operation.api {
-                Api::OpenAi => anthropic,
-                Api::Anthropic => !anthropic,
-                _ => false,
-            };
-        if is_other_list {
+        let shared = operation.access == Access::Models && operation.pattern.starts_with("/v1/");
+        if shared && operation.api != lists {
             continue;
         }
         if operation.accepts(method) {
@@ -77,7 +72,7 @@ impl Endpoint {
     /// [`find`].
     #[must_use]
     pub fn of_path(path: &[u8]) -> Option<&'static Self> {
-        match find(b"POST", path, Apis::ALL, false) {
+        match find(b"POST", path, Apis::ALL, Api::OpenAi) {
             Found::Operation(operation, _) => Some(operation.endpoint),
             _ => None,
         }
@@ -101,7 +96,7 @@ pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static Endpoint)> {
 /// (empty: all of them); `None` for every other path. The path is plain, as for [`find`].
 #[must_use]
 pub fn models_path(path: &[u8]) -> Option<(&'static Dialect, &[u8])> {
-    match find(b"GET", path, Apis::ALL, false) {
+    match find(b"GET", path, Apis::ALL, Api::OpenAi) {
         Found::Operation(operation, captures) if operation.access == Access::Models => Some((
             operation.endpoint.dialect(),
             captures.model.unwrap_or_default(),

@@ -298,17 +298,23 @@ fn the_path_names_model_and_version() {
 }
 
 #[test]
-fn anthropic_clients_get_their_list_of_models() {
+fn the_list_of_models_is_in_the_words_of_the_clients_api() {
     let mut proxy = proxy("{}");
-    let get = [
-        (":method", "GET"),
-        (":path", "/v1/models"),
-        ("anthropic-version", "2023-06-01"),
-    ];
-    let (_, step) = proxy.send(&get, None);
-    assert!(text(reply(&step)).starts_with(r#"{"data":[{"type":"model","id":"m""#));
-    let (_, step) = proxy.send(&get[..2], None);
-    assert!(text(reply(&step)).starts_with(r#"{"object":"list""#));
+    for (header, list) in [
+        (
+            ("anthropic-version", "2023-06-01"),
+            r#"{"data":[{"type":"model","id":"m""#,
+        ),
+        (("x-goog-api-key", "k"), r#"{"models":[{"name":"models/m""#),
+        (("x-fern-sdk-name", "cohere"), r#"{"models":[{"name":"m""#),
+        (("x-fern-sdk-name", "other"), r#"{"object":"list""#),
+        (("authorization", "Bearer k"), r#"{"object":"list""#),
+    ] {
+        let get = [(":method", "GET"), (":path", "/v1/models"), header];
+        let (_, step) = proxy.send(&get, None);
+        let list_of = text(reply(&step));
+        assert!(list_of.starts_with(list), "{header:?}: {list_of}");
+    }
 }
 
 /// A gRPC message.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// The name of the operation, and the model and the version in the path.
 fn found(method: &str, path: &str, apis: Apis) -> Option<(&'static str, String, String)> {
     let text = |part: Option<&[u8]>| String::from_utf8(part.unwrap_or_default().to_vec()).unwrap();
-    match find(method.as_bytes(), path.as_bytes(), apis, false) {
+    match find(method.as_bytes(), path.as_bytes(), apis, Api::OpenAi) {
         Found::Operation(operation, captures) => {
             Some((operation.name, text(captures.model), text(captures.version)))
         }
