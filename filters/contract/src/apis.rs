@@ -1,4 +1,4 @@
-//! The APIs that a namespace serves: whose paths count, and what happens to the paths that no API knows.
+//! The APIs that a namespace serves, and the treatment of paths that belong to no API.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +15,8 @@ const MAX_ENTRIES: usize = 32;
 /// Longest prefix, and longest name of an operation, bytes.
 const MAX_LENGTH: usize = 128;
 
-/// The APIs that a namespace serves, beside those that are always served: OpenAI's (with Azure's paths), Anthropic's, Gemini's, Cohere's,
-/// the Open Inference Protocol and KServe's.
+/// The APIs that a namespace serves. OpenAI (with Azure's paths), Anthropic, Gemini, Cohere, the Open Inference Protocol and KServe are
+/// always served; these fields add to them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "raw::Apis", into = "raw::Apis")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

@@ -79,7 +79,7 @@ const PLAIN: [(&str, Attribute); 14] = [
     ("temperature", Attribute::Temperature),
 ];
 
-/// What has a parameter, for an error message.
+/// The attributes with a parameter, for error messages.
 const PARAMETERS: &str = "path:N, header:NAME, query:NAME, cookie:NAME, body:PATH, jwtClaim:NAME or sourceNetwork:IPV4_BITS/IPV6_BITS";
 
 impl TryFrom<String> for Attribute {

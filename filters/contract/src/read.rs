@@ -129,7 +129,7 @@ impl Node {
         }
     }
 
-    /// The kind of the value, in words.
+    /// The kind of the value, for messages.
     pub(crate) fn kind(&self) -> &'static str {
         kind(&self.unexpected())
     }
@@ -395,7 +395,7 @@ struct Fields<'de> {
     next: Option<(&'de str, &'de Node)>,
 }
 
-/// The meaning of a field that is null.
+/// Whether a field that is null is absent.
 #[derive(Clone, Copy)]
 enum Nulls {
     /// It is absent, as in Kubernetes. The map may have any field.

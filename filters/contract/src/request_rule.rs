@@ -1,4 +1,4 @@
-//! Rules that tag requests, or pin their version, by what a request has.
+//! Tag rules: conditions over attributes of a request, and the tags and the version of requests that satisfy them.
 
 mod network;
 mod pattern;
@@ -27,7 +27,7 @@ pub(crate) const MAX_LEVELS: usize = 4;
 /// Most tags of a rule.
 const MAX_TAGS: usize = 32;
 
-/// A rule: what a request must have, and what it gets. The first rule that matches a request applies, and no other.
+/// A rule: conditions for a request, and its tags and version. Only the first rule that matches a request applies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Raw", into = "Raw")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -35,7 +35,7 @@ const MAX_TAGS: usize = 32;
 pub struct RequestRule {
     /// Its name, unique in the policy. It salts the percentages, so that those of two rules are independent.
     pub name: RuleName,
-    /// What a request must have: [`Predicate::All`] or [`Predicate::Any`].
+    /// The conditions: [`Predicate::All`] or [`Predicate::Any`].
     pub when: Predicate,
     /// Tags of the request. They replace own tags of the same name.
     pub tags: BTreeMap<HeaderName, Template>,
@@ -43,7 +43,7 @@ pub struct RequestRule {
     pub version: Option<Version>,
 }
 
-/// A rule: what a request must have, and what it gets.
+/// A rule: conditions for a request, and its tags and version.
 #[derive(Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(feature = "schema", schemars(rename = "RequestRule"))]
@@ -52,7 +52,7 @@ pub struct RequestRule {
 struct Raw {
     /// Its name, unique in the policy.
     name: RuleName,
-    /// What a request must have: `all` of these conditions, or `any` of them. A condition is an `attribute` with one of `equal`, `notEqual`,
+    /// The conditions: `all` of these conditions, or `any` of them. A condition is an `attribute` with one of `equal`, `notEqual`,
     /// `prefix`, `in`, `notIn`, `regex`, `atLeast`, `atMost` and `percentage`, or a nested `all` or `any`; at most 32 conditions and four
     /// levels. An attribute that a request does not have satisfies `notEqual` and `notIn`, and nothing else. `percentage` takes that share of
     /// the sessions, or of the values of an attribute. `regex` is not anchored.

@@ -339,7 +339,7 @@ fn count_tokens(
             effects.push(Effect::Count(metric, tokens));
         }
     }
-    // Other buckets are charged by this speed, too. They must not notice buckets in shadow mode.
+    // Other buckets are charged by this speed, too. A bucket in shadow mode must not change it.
     if used.complete && charge.generates && !ticket.metered_only_in_shadow() {
         let now = host.now();
         let took = now.saturating_sub(ticket.forwarded_ns);

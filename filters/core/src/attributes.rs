@@ -1,7 +1,7 @@
 //! The values of a request by their names: for keys of buckets, for the tenant and for tag rules.
 //!
-//! Invariant: a client can choose only headers, the path with its query, cookies, fields of the body, and what these say about the request's
-//! size. Claims come from a token that `jwt_authn` verified, never from the token itself.
+//! Invariant: a client chooses only headers, the path with its query, cookies, fields of the body, and the facts that follow from them.
+//! Claims come from `jwt_authn`, which verified the token; the filter never reads a token.
 
 mod api_key;
 

@@ -296,7 +296,7 @@ impl Pricing {
         self
     }
 
-    /// The price of work that is announced: output may turn out to be reasoning, and is priced as the dearer of both.
+    /// The price of announced work. Output may turn out to be reasoning, so the higher of both prices counts.
     #[must_use]
     pub(crate) fn announced(&self, mut work: Work, temperature: u64, percent: u16) -> Quote {
         if let Self::Tokens { prices, .. } = self

@@ -438,7 +438,7 @@ impl<'a> Decider<'a> {
         matches!(self.request.class, Class::Unknown { .. })
     }
 
-    /// The name that the servers of the version want in the body, if the request has another one there. A name in the path is replaced at
+    /// The model name that the servers of the version want in the body, if it differs from the client's. A name in the path is replaced at
     /// once.
     fn rename(
         &self,

@@ -48,7 +48,7 @@ pub(crate) struct Ticket {
     pub(crate) forwarded_ns: u64,
     /// The request was amended to report usage. The client did not ask for it.
     pub(crate) usage_requested: bool,
-    /// The name to write in the place of the model's in the body.
+    /// The model name to write into the body.
     pub(crate) rename: Option<Rc<str>>,
     /// It is a gRPC request: `grpc-status` is its outcome.
     pub(crate) grpc: bool,

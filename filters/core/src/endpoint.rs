@@ -77,7 +77,7 @@ impl Class {
 /// The names in a path that tell where a request goes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PathNames {
-    /// The model. It precedes the model in the body.
+    /// The model. It takes precedence over the model in the body.
     pub model: Option<String>,
     /// The version: a pin.
     pub version: Option<String>,
@@ -137,7 +137,8 @@ impl ServedApis {
         }
     }
 
-    /// What any of these serves. The treatment of unknown paths and what is allowed are those of the only one.
+    /// Everything that any of these namespaces serves. The treatment of unknown paths and the allowed operations are those of the first
+    /// one: they count only where all namespaces serve the same.
     pub(crate) fn of_all<'s>(mut all: impl Iterator<Item = &'s Self>) -> Self {
         let first = all.next().cloned().unwrap_or_default();
         let unite = |union: &mut Vec<String>, prefixes: &[String]| {
@@ -161,7 +162,7 @@ impl ServedApis {
         prefixes.any(|prefix| under(plain, prefix).is_some())
     }
 
-    /// The path in the table of operations: with `/v1` in place of a prefix that stands for it.
+    /// The path as the table of operations has it: `/v1` replaces a prefix that stands for `/v1`.
     fn in_table<'p>(&self, plain: &'p [u8]) -> Cow<'p, [u8]> {
         let mut prefixes = self.prefixes.iter();
         match prefixes.find_map(|prefix| under(plain, prefix)) {
@@ -258,7 +259,7 @@ fn operation(
     (class, names)
 }
 
-/// The path with another name in the place of the model's. The query stays, and so does a prefix that stands for `/v1`.
+/// The path with another model name. The query stays, and so does a prefix that stands for `/v1`.
 pub(crate) fn renamed(path: &[u8], operation: &Operation, name: &str, names: &PathNames) -> String {
     let (plain, query) = match path.iter().position(|byte| *byte == b'?') {
         Some(at) => path.split_at(at),
@@ -269,7 +270,7 @@ pub(crate) fn renamed(path: &[u8], operation: &Operation, name: &str, names: &Pa
         .pattern
         .split_once("{model}")
         .unwrap_or((operation.pattern, ""));
-    // What stands before the pattern's second segment in the path that was sent: the same, or a prefix that stands for it.
+    // The client may have written a prefix that stands for `/v1`. It stays as it was written.
     let tail = before
         .strip_prefix("/v1")
         .filter(|_| !plain.starts_with(before.as_bytes()));

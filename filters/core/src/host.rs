@@ -42,8 +42,8 @@ pub trait Host: Clock + Cells + Entropy {
     /// top level. Text as it is, a number as a double in 8 bytes, little-endian.
     fn jwt_claim(&self, name: &str) -> Option<Vec<u8>>;
 
-    /// A part of the request body that is held: at most `length` bytes from this one on, empty after its end. Correct in the request
-    /// callbacks, for the bytes of the current one too.
+    /// A part of the held request body: at most `length` bytes from `start` on, empty after its end. Valid in request callbacks; it includes
+    /// the bytes of the current callback.
     fn held_body(&self, from: usize, length: usize) -> Option<Vec<u8>>;
 
     /// Bytes of all names and values of the current request headers.

@@ -1,7 +1,7 @@
 //! Reserve of a request: the price in every bucket, then all buckets or none. An admitted request carries what its settlement needs.
 //!
-//! A bucket in shadow mode is apart from the others: it is asked after they admitted the request, and each alone. So it is charged
-//! exactly what it would be charged if it were the only one, and the others do not notice it.
+//! Buckets in shadow mode come last, each alone, after the other buckets admitted the request. So each is charged as if it were the
+//! only bucket, and has no effect on the others.
 
 mod denied;
 
@@ -76,7 +76,7 @@ pub(crate) struct Charge {
     pub(crate) generates: bool,
     /// The reservation is the charge, whatever the answer says.
     pub(crate) keeps: bool,
-    /// The cells of the reservation before anything was added.
+    /// The cells of the first reservation, without later additions.
     pub(crate) first_cells: u64,
 }
 
@@ -316,7 +316,7 @@ impl Admitted {
         }
     }
 
-    /// Reserves in a bucket in shadow mode. Whatever keeps that from succeeding would have refused the request.
+    /// Reserves in a bucket in shadow mode. If that fails, the bucket would have refused the request.
     #[inline(never)]
     fn reserve_in_shadow(
         &mut self,

@@ -1,4 +1,4 @@
-//! Other capacities for some keys of a bucket, such as tenants: entry by the values of key parts.
+//! Overrides of a bucket: other capacities for some values of its key, such as tenants.
 //!
 //! Overrides are grouped by the key parts that they match. A request is looked up once in each group, by the keyed hash that also
 //! identifies buckets ([`Fingerprint`](crate::ledger::Fingerprint)), so the number of overrides does not matter to it.
@@ -39,7 +39,7 @@ struct Entry {
 pub(crate) enum Capacity {
     /// No request passes, for this reason.
     Suspended(Option<String>),
-    /// Millionths of a token, and the rule for a window other than that of the bucket.
+    /// Millionths of a token, and the rule if the fill time differs from the bucket's.
     Tokens(u64, Option<Rule>),
     /// Millionths of the capacity of the bucket.
     Scaled(u64),
@@ -52,7 +52,7 @@ type Entries = Vec<(u64, Entry)>;
 type PartValue<'f, 'a> = dyn Fn(&Attribute) -> Result<Cow<'a, str>, Box<Refusal>> + 'f;
 
 impl Overrides {
-    /// The overrides of a bucket; `None` if it has none. `open` gives the rule of another window.
+    /// The overrides of a bucket; `None` if it has none. `open` makes the rule of another fill time.
     ///
     /// # Errors
     /// The first error of `open`.

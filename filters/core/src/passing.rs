@@ -1,7 +1,7 @@
-//! A request body that passes after the decision: what it adds to the prompt is charged as it passes.
+//! The part of a request body that passes after the decision. It is charged as it passes.
 //!
-//! An upload is never held, and of a gRPC stream only the first message is. So the decision is made before the whole prompt is
-//! known. What comes later is taken from the buckets at once, as debt where they do not have it.
+//! The filter never holds an upload, and holds only the first message of a gRPC stream. So it decides before it knows the whole prompt.
+//! It takes the rest from the buckets at once. What a bucket does not have becomes debt.
 
 use headgate_dialect::{BodyScanner, Passed};
 
@@ -11,9 +11,9 @@ use crate::effects::Effect;
 use crate::host::Host;
 use crate::vm::Vm;
 
-/// Bytes of prompt after which they are charged. A smaller number would write to the buckets more often.
+/// Bytes of prompt that are charged together. A smaller number would write to the buckets more often.
 const PIECE_BYTES: u64 = 64 << 10;
-/// Tokens of prompt after which they are charged, likewise.
+/// Tokens of prompt that are charged together, for the same reason.
 const PIECE_TOKENS: u64 = 16 << 10;
 
 /// The rest of a request body.
@@ -23,7 +23,7 @@ pub(crate) struct Passing {
     scanner: Option<Box<BodyScanner>>,
     /// Bytes that the reservation covers.
     prepaid: u64,
-    /// What passed and is not charged yet.
+    /// Bytes, tokens and messages that passed and are not charged yet.
     unpaid: Passed,
 }
 
@@ -78,7 +78,7 @@ impl Passing {
         }
     }
 
-    /// Adds what is not charged yet to the prompt that the settlement charges.
+    /// Hands the rest, which is not charged yet, to the settlement.
     pub(crate) fn end(self, ticket: &mut Ticket) {
         for charge in &mut ticket.admitted.charges {
             charge.add_input(self.unpaid);
@@ -86,7 +86,7 @@ impl Passing {
     }
 }
 
-/// Takes what passed from every bucket.
+/// Charges every bucket for what passed.
 fn charge(passed: Passed, ticket: &mut Ticket, vm: &mut Vm, host: &dyn Host) -> Vec<Effect> {
     let admitted = &mut ticket.admitted;
     let more: Vec<u64> = admitted

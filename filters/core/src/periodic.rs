@@ -1,4 +1,4 @@
-//! Charges on the tick of the worker, for what is open for longer than a request.
+//! Periodic charges: a realtime session is charged on each tick of the worker while it is open.
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
@@ -8,9 +8,9 @@ use crate::evictions::Evictions;
 use crate::host::Host;
 use crate::ledger::Ledger;
 
-/// Something open that is charged while it lasts.
+/// A session or stream that is charged while it is open.
 pub(crate) trait Periodic {
-    /// Charges what was used since the last charge, if that was long enough ago. `now` in ns. Returns the counters to raise.
+    /// Charges the use since the last charge, if a charge is due. `now` is in ns. Returns the counters to raise.
     fn tick(
         &mut self,
         ledger: &mut Ledger,
@@ -20,12 +20,12 @@ pub(crate) trait Periodic {
     ) -> Vec<Effect>;
 }
 
-/// All of a worker that are open. Each belongs to its stream, and leaves with it.
+/// All open ones of a worker. Each belongs to its stream, and is dropped with it.
 #[derive(Debug, Default)]
 pub(crate) struct Open(Vec<Weak<RefCell<dyn Periodic>>>);
 
 impl Open {
-    /// Adds one that begins.
+    /// Adds a new one.
     pub(crate) fn add<T: Periodic + 'static>(&mut self, one: T) -> Rc<RefCell<T>> {
         let one = Rc::new(RefCell::new(one));
         let shared: Rc<RefCell<dyn Periodic>> = one.clone();
@@ -33,7 +33,7 @@ impl Open {
         one
     }
 
-    /// Charges each that is due. Returns the counters to raise.
+    /// Charges every one that is due. Returns the counters to raise.
     pub(crate) fn tick(
         &mut self,
         ledger: &mut Ledger,

@@ -117,7 +117,7 @@ pub enum Refusal {
     Suspended {
         /// The bucket's name.
         bucket: String,
-        /// Why, as the policy says.
+        /// The reason that the policy gives.
         reason: Option<String>,
     },
     /// The cost is above the capacity at scale 1, so the request can never pass.

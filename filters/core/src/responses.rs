@@ -1,8 +1,8 @@
 //! The version that gave a response of OpenAI's Responses API, for requests that continue it.
 //!
-//! The version keeps what it said, so `previous_response_id` must reach it. The table is shared by the workers of a proxy and has a
-//! fixed number of places. A later response may take the place of an earlier one: a request that continues a response that is not known
-//! is treated as if it did not name one.
+//! A model server stores its responses, so a request with `previous_response_id` must go to the version that gave that response. The workers
+//! of a proxy share a table of fixed size. A later response may replace an earlier one. A request with an unknown id is treated as if it
+//! had none.
 
 use std::hash::Hasher;
 
@@ -36,7 +36,7 @@ impl Response<'_> {
         (key, hash.to_le_bytes())
     }
 
-    /// Records the version that gave it. If another worker writes to the same place at this moment, nothing is recorded.
+    /// Records the version that gave the response. If another worker writes to the same place at the same time, nothing is recorded.
     #[cold]
     pub(crate) fn record(self, version: &str, host: &dyn Host) {
         if version.is_empty() || version.len() > MAX_VERSION {

@@ -1,7 +1,7 @@
 //! The schemas of request bodies that a policy has, and the check of a held body.
 //!
-//! The model decides which schema applies, and a body may name it after what the schema constrains. So a body is read a second time, from
-//! the proxy that holds it, once the model is known: only where a schema applies, and a piece at a time.
+//! The model decides which schema applies, and a body may name its model last. So the filter reads the held body again once it knows the
+//! model, in pieces, and only if a schema applies.
 
 use headgate_contract::{Literal, OperationSchema, RequestSchema, SchemaNumber};
 use headgate_dialect::{
@@ -55,7 +55,7 @@ fn violated(violation: Violation, model: &str) -> Box<Refusal> {
     Refusal::SchemaViolation { violation, model }.into()
 }
 
-/// Reads the held body. What the proxy does not return is missing, so that the document is not complete.
+/// Reads the held body. If the proxy returns too little, the document is incomplete, which is an error.
 fn read_again(schema: &BodySchema, host: &dyn Host, length: usize) -> Result<(), SchemaError> {
     let mut check = SchemaCheck::new(schema);
     let mut from = 0;

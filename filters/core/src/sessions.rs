@@ -1,7 +1,7 @@
-//! Realtime sessions: charged by their minutes and their bytes while they last.
+//! Realtime sessions (WebSocket), charged by minutes and bytes while they are open.
 //!
-//! A session has no end that could be awaited: it may last for hours. So what it used is taken from the buckets on the tick of the
-//! worker, at least once a minute, as debt where they do not have it. The first minute is the reservation.
+//! A session may last for hours, so its charge cannot wait for its end. On its tick, at least once a minute, the worker takes the use
+//! since the last charge from the buckets. What a bucket does not have becomes debt. The reservation pays the first minute.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -31,7 +31,7 @@ pub(crate) struct Session {
     bytes: u64,
     /// Tokens that were charged so far, the reservation included.
     charged: u64,
-    /// What was reserved, and what the end needs.
+    /// The reservation, and the data for the settlement at the end.
     pub(crate) ticket: Box<Ticket>,
 }
 
@@ -56,7 +56,7 @@ impl Session {
         self.bytes += bytes as u64;
     }
 
-    /// What it has used until now, in tokens. Every minute that has begun counts.
+    /// The use so far, in tokens. Every minute that has begun counts.
     fn used(&self, now: u64) -> u64 {
         let minutes = now.saturating_sub(self.began) / MINUTE + 1;
         let time = minutes.saturating_mul(u64::from(self.price.tokens_per_minute));

@@ -61,7 +61,7 @@ struct Reading {
     max: u32,
 }
 
-/// A realtime session, as its stream sees it.
+/// An open realtime session of a stream.
 #[derive(Debug)]
 struct OpenSession {
     session: SharedSession,
@@ -176,7 +176,7 @@ impl Stream {
         self.passed_on(decision, vm, host, end)
     }
 
-    /// A request was decided by its headers. It may be a session.
+    /// The headers decided the request. It may be a session.
     fn opened(&mut self, decision: Decision, vm: &mut Vm, host: &dyn Host) -> Step {
         match decision {
             Decision::Forward(effects, ticket) if !ticket.admitted.charges.is_empty() => {
@@ -194,8 +194,7 @@ impl Stream {
         }
     }
 
-    /// A request was decided by a part of its body, or by all of it. The rest is read as it passes, beginning with what arrived together
-    /// with the part that decided.
+    /// The body, or a part of it, decided the request. The rest is read as it passes. It begins with the bytes that arrived in the same chunk.
     fn passed_on(&mut self, decision: Decision, vm: &mut Vm, host: &dyn Host, end: bool) -> Step {
         let before = std::mem::replace(&mut self.0, Phase::Over);
         let mut step = self.decided(decision);
@@ -494,7 +493,7 @@ impl Reading {
         })
     }
 
-    /// Whether a body with these headers can be read. One of which only a part is held may be of any length.
+    /// Whether a body with these headers can be read. If only a part of it is held, it may have any length.
     fn readable(&self) -> Result<(), Box<Refusal>> {
         let max = self.max;
         if self.headers.encoded() {
@@ -508,8 +507,8 @@ impl Reading {
         }
     }
 
-    /// Reads up to the size limit. Errors within the limit are reported first, however the bytes are split. What arrives together with the
-    /// part that decides may be beyond it.
+    /// Reads up to the size limit. Errors within the limit are reported first, however the bytes are split. Bytes after the deciding part do not
+    /// count against the limit.
     fn push(&mut self, chunk: &[u8]) -> Result<(), Box<Refusal>> {
         let within = chunk.len().min(self.room);
         self.scanner.push(&chunk[..within]);

@@ -1,7 +1,7 @@
 //! Tag rules, prepared for many of them: an index leads from the value of an attribute to the rules that need this value.
 //!
-//! A rule that needs one of some values of an attribute (`equal`, `in`) is looked at only if the request has such a value. So a request
-//! costs a search for each attribute of the index, and the rules that are left.
+//! A rule with `equal` or `in` is evaluated only if the request has one of its values. So a request costs one search for each indexed
+//! attribute, and the evaluation of the rules that remain.
 //!
 //! Invariant: the index never decides. The first rule whose conditions are all true applies, with or without the index.
 
@@ -29,14 +29,14 @@ const KEY: (u64, u64) = (
     u64::from_le_bytes(*b"percents"),
 );
 
-/// The rule of a request, and what the groups of its pattern matched.
+/// The rule of a request, and the matches of its pattern's groups.
 #[derive(Debug)]
 pub(crate) struct Matched<'r> {
     pub(crate) rule: &'r Rule,
     groups: Option<Groups<'r>>,
 }
 
-/// What the groups of a pattern matched.
+/// The matches of a pattern's groups.
 #[derive(Debug)]
 struct Groups<'r> {
     regex: &'r regex_lite::Regex,
@@ -213,7 +213,7 @@ impl<'r> Matched<'r> {
         headgate_contract::tag_value(value.as_bytes()).then(|| value.into())
     }
 
-    /// What a group matched; empty if no pattern with such a group did.
+    /// The match of a group; empty if no pattern with this group matched.
     fn group(&self, name: &str) -> &str {
         let Some(groups) = &self.groups else {
             return "";
@@ -228,7 +228,7 @@ impl<'r> Matched<'r> {
     }
 }
 
-/// The place of a value among all of them, for a rule with this salt: uniform, and independent for two rules.
+/// The hash of a value with a rule's salt: uniform, and independent between rules.
 fn hash(salt: u64, value: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(KEY.0, KEY.1);
     hasher.write_u64(salt);

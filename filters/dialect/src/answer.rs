@@ -94,8 +94,7 @@ impl UsageScanner {
         }
     }
 
-    /// The same for an answer to several prompts. Documents about one sequence report its prompt, so each sequence of a prompt reports the
-    /// same one again.
+    /// A scanner for an answer to several prompts. Each sequence reports its prompt, so a prompt with several sequences is reported several times.
     #[must_use]
     pub fn of_prompts(mut self, prompts: u64) -> Self {
         self.documents.reader.set_prompts(prompts);

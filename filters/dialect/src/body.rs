@@ -42,7 +42,7 @@ pub struct BodyHeaders<'a> {
     pub model_known: bool,
 }
 
-/// What passing bytes add to the prompt, beyond the facts of the part that decided.
+/// The prompt in bytes that pass after the decision, which the facts do not include.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Passed {
     /// Bytes of prompt.

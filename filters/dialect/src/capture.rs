@@ -1,4 +1,4 @@
-//! Values of chosen fields of a JSON body, beside what its dialect reads.
+//! Capture: the values of the JSON fields that a policy names.
 //!
 //! The reader of a dialect skips what it does not know. So chosen fields are read by a second pass, only where a policy names some.
 //!
@@ -98,7 +98,7 @@ impl Capture {
 }
 
 impl Fields {
-    /// The fields whose path leads to the value that begins, or through it.
+    /// The fields at or inside the value that begins.
     fn begins(&mut self) -> u64 {
         let depth = self.open.len();
         let Some(open) = self.open.last_mut() else {
@@ -115,7 +115,7 @@ impl Fields {
         }
     }
 
-    /// Of these fields, those whose path ends at the value that begins; its container is the innermost open one.
+    /// Of these fields, those that are the value that begins.
     fn ending(&self, fields: u64) -> u64 {
         let depth = self.open.len();
         self.those(fields, |path| path.len() == depth)
@@ -136,7 +136,7 @@ impl Fields {
     }
 }
 
-/// Of these fields, those whose step out of the container at this depth is such a step.
+/// Of these fields, those whose path has this step at this depth.
 fn next(paths: &[FieldPath], fields: u64, depth: usize, is: impl Fn(&FieldStep) -> bool) -> u64 {
     let mut found = 0;
     for (i, path) in paths.iter().take(MAX_FIELDS).enumerate() {

@@ -90,7 +90,7 @@ impl BodyScanner {
         }
     }
 
-    /// Whether the whole body is needed for the facts. If not, they are known before its end, however long it is.
+    /// Whether the facts need the whole body. If not, they are known before its end, and the body may have any length.
     #[must_use]
     pub fn holds_all(&self) -> bool {
         match &self.0 {
@@ -100,7 +100,7 @@ impl BodyScanner {
         }
     }
 
-    /// Whether enough was read for the facts: the rest may pass unread. What was pushed beyond it, [`Self::pass`] returns.
+    /// Whether the facts are known, so the rest may pass unread. [`Self::pass`] counts what was pushed beyond the deciding part.
     #[must_use]
     pub fn decided(&self) -> bool {
         match &self.0 {
@@ -153,7 +153,7 @@ impl BodyScanner {
         }
     }
 
-    /// The changes that put another name in the place of the model's, in a complete body that is JSON; none for other bodies.
+    /// The changes that replace the model name in a complete JSON body; none for other bodies.
     #[must_use]
     pub fn renaming(&self, name: &str) -> Vec<Splice> {
         match &self.0 {

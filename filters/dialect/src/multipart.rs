@@ -1,7 +1,7 @@
 //! `multipart/form-data` (RFC 7578): the fields of a request with a file. A file is counted and never kept.
 //!
-//! The parts are read until the model is known, and from there to the next file: clients send short fields together. What follows passes
-//! while it is counted. It changes no fact, and what is malformed there is the upstream's to refuse.
+//! The scanner reads the parts until it knows the model, and on to the next file, because clients send short fields together. The rest
+//! passes and is only counted. It changes no fact. If the rest is malformed, the upstream refuses it.
 //!
 //! Lines end with CRLF, or with LF if the first boundary's line does, as Go's `mime/multipart` reads them. A line that only begins like a
 //! boundary is content.

@@ -87,7 +87,7 @@ impl Apis {
     }
 }
 
-/// What an operation is to the filter.
+/// The treatment of an operation by the filter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
     /// A request to a model. It is charged.
@@ -111,7 +111,7 @@ pub struct Operation {
     pub method: &'static str,
     /// The path. `{model}` and `{rest}` may have slashes; every other name in braces is one segment.
     pub pattern: &'static str,
-    /// What it is to the filter.
+    /// Its treatment by the filter.
     pub access: Access,
     /// How its requests and answers are read, and how it is refused.
     pub endpoint: &'static Endpoint,

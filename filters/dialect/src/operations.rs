@@ -44,8 +44,8 @@ pub fn operations() -> impl Iterator<Item = &'static Operation> {
     TABLES.iter().flat_map(|table| table.iter())
 }
 
-/// Searches the operations of these APIs. Several APIs have their list of models under the path of OpenAI's; `lists` is the API of the
-/// client, as its headers tell it.
+/// Searches the operations of these APIs. Several APIs list their models at `/v1/models`; `lists` is the API of the client, which decides
+/// between them.
 ///
 /// The path is plain: without a query and without a slash at its end, decoded, with each segment once.
 #[must_use]

@@ -3,7 +3,7 @@
 use crate::dialect::{Dialect, Refusal};
 use crate::json::{fill, fill_list};
 
-/// The wording of errors. Such servers have no list of models, so OpenAI's stands in for it.
+/// The wording of errors. Such servers have no list of models, so the filter answers OpenAI's.
 pub(crate) static DIALECT: Dialect = Dialect {
     error,
     models: crate::openai::wording::models,

@@ -41,7 +41,7 @@ pub(crate) struct Schema {
     pub(crate) least_max_tokens: u64,
     /// Whether each prompt of a list generates its own sequences.
     pub(crate) prompts_multiply: bool,
-    /// Whether every message without a role is of the user.
+    /// Whether a message without a role is the user's.
     pub(crate) messages_are_users: bool,
     /// Whether an answer is streamed unless the request says otherwise.
     pub(crate) streams: bool,
@@ -136,7 +136,7 @@ impl RequestScanner {
         }
     }
 
-    /// The changes that put another name in the place of the model's; none if the body does not name the model.
+    /// The changes that replace the model name; none if the body does not name the model.
     pub(crate) fn renaming(&self, name: &str) -> Vec<Splice> {
         let mut quoted = Vec::with_capacity(name.len() + 2);
         push_string(&mut quoted, name);

@@ -98,7 +98,7 @@ pub struct BodySchema {
 pub struct Member {
     /// Its name: 1–64 bytes.
     pub name: String,
-    /// Its schema; `None`: it is not among those of a closed object.
+    /// Its schema. `None`: the object is closed, and the member is required but not allowed.
     pub schema: Option<BodySchema>,
     /// It is required. Of several that are missing, the one with the least number is reported: 0–63, each once in an object.
     pub required: Option<u8>,

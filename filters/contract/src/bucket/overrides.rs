@@ -15,7 +15,7 @@ const MAX_VALUE: usize = 256;
 const MAX_REASON: usize = 256;
 /// Most combinations of key parts that the overrides of a bucket match. A request is looked up once for each.
 const MAX_COMBINATIONS: usize = 8;
-/// Most windows of overrides other than that of the bucket. Each has a table of its own.
+/// Most different fill times among the overrides of a bucket, without the bucket's own. Each fill time needs a table of its own.
 const MAX_WINDOWS: usize = 64;
 
 /// Another capacity for the keys that it matches.
@@ -34,14 +34,14 @@ pub enum OverrideCapacity {
     Tokens {
         /// Tokens in a full bucket. Above 0.
         capacity: Decimal,
-        /// Tokens refilled per second; `None`: in proportion to the capacity, so that the window is that of the bucket.
+        /// Tokens refilled per second. `None`: in proportion to the capacity, so the override fills in the same time as the bucket.
         refill_per_second: Option<Decimal>,
     },
     /// In a semantic bucket: the capacity and the refill, as a multiple of those of the bucket. Above 0.
     Scale(Decimal),
     /// No request passes.
     Suspended {
-        /// Why, for the client.
+        /// The reason that the client reads.
         reason: Option<String>,
     },
 }
@@ -156,7 +156,7 @@ fn each_once(overrides: &[Override]) -> Result<(), String> {
 }
 
 impl Raw {
-    /// An error has the field, and what follows it.
+    /// The part of an error after the name of its field.
     fn check(self, key: &[Attribute], profile: &Profile) -> Result<Override, (String, String)> {
         let error = |field: &str, problem: &str| Err((field.to_owned(), problem.to_owned()));
         if self.r#match.is_empty() {
@@ -289,7 +289,7 @@ impl OverrideCapacity {
         })
     }
 
-    /// The window `capacity / refill_per_second` in lowest terms, if it is not that of the bucket.
+    /// The fill time `capacity / refill_per_second` as a fraction in lowest terms; `None` if it equals the bucket's.
     fn own_window(&self, bucket: &Tokens) -> Option<(u64, u64)> {
         let Self::Tokens {
             capacity,

@@ -125,8 +125,8 @@ struct Raw {
         "x-kubernetes-list-map-keys" = ["name"],
     )))]
     tags: Vec<OwnTag>,
-    /// Rules that tag requests or pin their version, by what a request has. The first one that matches applies; then weights pick the version
-    /// as ever. At most 256.
+    /// Rules that tag requests or pin their version, by the request's attributes. The first rule that matches applies. If it names no version,
+    /// weights pick the version. At most 256.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(feature = "schema", schemars(length(max = MAX_RULES), extend(
         "x-kubernetes-list-type" = "map",

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// The addresses whose first bits are the same.
+/// A network: all addresses that share their first bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -36,7 +36,7 @@ impl Network {
     /// Reads an address, or a network such as `10.0.0.0/8`.
     ///
     /// # Errors
-    /// It is neither, or an address of the network itself is not its first one.
+    /// The text is neither, or the address has bits set beyond the prefix, such as `10.0.0.1/8`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let wrong = || {
             format!(
@@ -60,7 +60,7 @@ impl Network {
         Ok(network)
     }
 
-    /// Whether an address is in it.
+    /// Whether the network contains an address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         Self::of(address, self.bits) == *self

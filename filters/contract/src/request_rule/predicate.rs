@@ -20,7 +20,7 @@ pub enum Predicate {
     Any(Vec<Self>),
     /// An attribute passes a test.
     Attribute(Attribute, Test),
-    /// The session, or the value of an attribute, is in this share of all of them, in percent.
+    /// The hash of the session, or of an attribute's value, falls into the first so many percent of all hashes.
     Percentage(Option<Attribute>, Decimal),
 }
 
@@ -29,7 +29,7 @@ pub enum Predicate {
 pub enum Test {
     /// It is this text. For [`Attribute::SourceIp`]: it is in this network.
     Equal(String),
-    /// It is not.
+    /// It is not this text.
     NotEqual(String),
     /// It starts with this text.
     Prefix(String),

@@ -97,7 +97,7 @@ pub(crate) const ONE_SCHEMA: (&str, &str) = (
     "an operation has two schemas: remove it from one",
 );
 
-/// Checks that there are not too many schemas, and that each operation has one.
+/// Checks the number of schemas, and that no operation has two.
 pub(crate) fn check(schemas: &[OperationSchema]) -> Result<(), String> {
     if schemas.len() > MAX_SCHEMAS {
         return Err(format!(

@@ -11,7 +11,7 @@ const KEY_HEADERS: [(&str, bool); 3] = [
     ("api-key", false),
 ];
 
-/// The API key. A server reads one of the headers, and which one is not known here: so they must agree.
+/// The API key. The filter does not know which of the headers the server reads, so all of them must agree.
 ///
 /// # Errors
 /// There are several keys that differ.

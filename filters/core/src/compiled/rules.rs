@@ -1,8 +1,8 @@
 //! The ledger's rules of buckets, and their overrides.
 //!
-//! A rule has one window, the time that an empty bucket takes to fill. An override with the same window shares the rule of its bucket. For
-//! one with another window there is a rule of its own, with a table of its own: a set of a table is in one window, and two rules
-//! that rescale it in turn would lose debt each time.
+//! A rule has one window: the time that an empty bucket takes to fill. An override with the same window shares the bucket's rule. Each
+//! other window has a rule and a table of its own. Two windows cannot share a table: rescaling its cells from one to the other and back
+//! would lose debt each time.
 
 use std::rc::Rc;
 

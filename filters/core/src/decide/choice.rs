@@ -20,7 +20,7 @@ use crate::session;
 use crate::tag_rules::{Matched, Rule};
 use crate::vm::Vm;
 
-/// What was found out about a request before its version is chosen.
+/// The knowledge about a request before its version is chosen.
 #[derive(Clone, Copy)]
 pub(super) struct Chosen<'r> {
     /// Its tag rule.

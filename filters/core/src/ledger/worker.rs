@@ -117,8 +117,7 @@ impl Ledger {
             .collect()
     }
 
-    /// Takes more for a request that was admitted, in cells: it goes on, so what its bucket does not have becomes debt. The reservation
-    /// then includes it.
+    /// Adds cells to the reservation of a request that was admitted. The request goes on, so what its bucket does not have becomes debt.
     #[inline(never)]
     pub fn debit<C: Cells + ?Sized>(
         &mut self,

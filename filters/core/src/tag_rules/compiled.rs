@@ -9,19 +9,19 @@ use headgate_contract::{
 /// The rules of a policy.
 #[derive(Debug)]
 pub(crate) struct TagRules {
-    /// Every attribute that some condition looks at, once. Conditions have its place in this list.
+    /// The attributes of all conditions, each once. A condition refers to one by its index.
     pub(super) attributes: Vec<Attribute>,
     pub(super) rules: Vec<Rule>,
-    /// For each attribute that some rule needs: its values, sorted, each with the place of a rule that needs it.
+    /// The index: for each attribute, its values, sorted, each with a rule that requires it.
     pub(super) index: Vec<(usize, Values)>,
-    /// The places of the rules that need no single value.
+    /// The rules that the index does not cover.
     pub(super) unindexed: Vec<usize>,
 }
 
 /// A rule.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    /// It makes percentages of rules with other names independent.
+    /// Makes the percentages of two rules independent.
     pub(super) salt: u64,
     pub(super) when: Condition,
     pub(super) tags: Vec<Tag>,
@@ -44,9 +44,9 @@ pub(super) struct Tag {
 pub(super) enum Condition {
     All(Vec<Self>),
     Any(Vec<Self>),
-    /// The place of an attribute, and the test of its value.
+    /// The index of an attribute, and the test of its value.
     Value(usize, Value),
-    /// The place of an attribute (`None`: the session), and its share of all hashes, of 2^64.
+    /// The index of an attribute (`None`: the session), and the hashes below which it is true, of 2^64.
     Percentage(Option<usize>, u128),
 }
 
@@ -72,10 +72,10 @@ pub(super) enum Compare {
     AtMost(u64),
 }
 
-/// Values, sorted, each with the place of a rule.
+/// Values, sorted, each with the index of a rule.
 pub(super) type Values = Vec<(Box<str>, usize)>;
 
-/// The attributes of conditions with the values of which a rule needs one.
+/// For each attribute, the values of which a rule requires one.
 type Needs = Vec<(usize, Box<str>)>;
 
 impl TagRules {
@@ -204,7 +204,7 @@ impl Tag {
     }
 }
 
-/// Values of attributes of which a request must have one to satisfy a condition; `None` if it needs none of them.
+/// The values of an attribute of which a request must have one to satisfy the condition; `None` if there are no such values.
 fn needs(condition: &Condition) -> Option<Needs> {
     match condition {
         Condition::Value(

@@ -90,7 +90,7 @@ pub(super) struct Reader {
     reports_output: bool,
     /// The current choice is complete.
     ends: bool,
-    /// The current document says that.
+    /// The current document says that a sequence is complete.
     says_done: bool,
     /// Choices that were seen: one bit for each of the first 128.
     seen: u128,

@@ -62,7 +62,7 @@ pub(crate) enum Count {
     OutputAudio,
     /// Images, and part of `Output`.
     OutputImage,
-    /// A part of `Input` or `Output`, of the modality that stands beside it.
+    /// A part of `Input` or `Output`: the tokens of one modality.
     OfModality,
     Total,
     /// The same under another name, which counts where OpenAI's name is absent or 0.
@@ -126,7 +126,7 @@ impl Report {
         };
     }
 
-    /// That part is complete. It belongs to the input or to the output.
+    /// The part of one modality is complete. It belongs to the input or to the output.
     pub(super) fn end_modality(&mut self, input: bool) {
         let part = std::mem::take(&mut self.part);
         let sum = match (part.modality, input) {

@@ -1,4 +1,4 @@
-//! Usage by sequence, where each document of an answer is about one sequence and reports only that.
+//! Usage by sequence, for answers in which each document reports the usage of one sequence.
 //!
 //! A request has one or several prompts, and each prompt generates the same number of sequences. The sequences of a prompt have
 //! consecutive indices, and each of them reports the whole prompt: it counts once.

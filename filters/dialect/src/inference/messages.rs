@@ -1,6 +1,6 @@
-//! The messages of a gRPC inference request, cut out of its body as it arrives.
+//! The messages of a gRPC inference request, read as its body arrives.
 //!
-//! The first message decides. Each further message of a stream costs what it holds. A compressed message is not read: it costs its bytes
+//! The first message decides. Each further message is priced by its contents. A compressed message is not read: it is priced by its bytes,
 //! and names no model.
 
 use super::protobuf::InferRequest;
@@ -140,7 +140,7 @@ impl MessageScanner {
         }
     }
 
-    /// The current message is malformed. A further one is the upstream's to refuse: it costs its bytes.
+    /// The current message is malformed. If it is not the first, it is priced by its bytes, and the upstream refuses it.
     #[cold]
     fn fail(&mut self, error: BodyError) {
         match self.first {

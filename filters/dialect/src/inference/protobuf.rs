@@ -1,8 +1,8 @@
 //! `ModelInferRequest` of `inference.GRPCInferenceService`, in the encoding of Protocol Buffers, read as it arrives.
 //!
-//! Only names and sizes are kept. An input costs its elements times the size of one, or its text, or the shared memory that holds it. Raw
-//! tensors stand behind all inputs, so they are compared with the sum: the greater counts. Of a name that is given twice the last one
-//! counts, as Protocol Buffers demand.
+//! The reader keeps only names and sizes. The price of an input is its elements times their size, the bytes of its text, or the bytes of
+//! its shared memory. Raw tensors follow all inputs; the greater of their bytes and the sum of the inputs counts. Of a name that is given
+//! twice, the last one counts, as Protocol Buffers demand.
 
 use super::input::{Input, not_a_shape};
 use crate::body::{BodyError, Limits};
@@ -75,7 +75,7 @@ enum State {
     Value(Field),
     /// The length of a field.
     Length(Field),
-    /// So many bytes of a field.
+    /// This many bytes of a field.
     Bytes(Field, u64),
 }
 
@@ -372,7 +372,7 @@ impl InferRequest {
         Ok(())
     }
 
-    /// Whether so many bytes fit into what is left.
+    /// Whether the enclosing messages have room for this many bytes.
     fn fits(&self, length: u64) -> Result<(), BodyError> {
         match length <= self.level().1 {
             true => Ok(()),

@@ -1,6 +1,6 @@
 //! The JSON of an inference request, with the sizes of its tensors. Binary tensors may follow it.
 //!
-//! An input costs its elements times the size of an element; text costs its bytes. What the shape says and what is sent may differ: the
+//! The price of an input is its elements times their size; text is priced by its bytes. If the shape and the sent elements differ, the
 //! greater counts.
 
 use super::input::{Input, not_a_shape};
@@ -147,7 +147,7 @@ impl TensorScanner {
         }
     }
 
-    /// The JSON is complete. What stands behind it costs what the inputs announce, or its length, if that is more.
+    /// The JSON is complete. The bytes behind it are priced by the greater of their length and the bytes that the inputs announce.
     fn end_json(&mut self) {
         if !self.raw
             && let Err(error) = self.json.finish(&mut self.reader)
@@ -214,7 +214,7 @@ impl Reader {
         Err(JsonError::Refused)
     }
 
-    /// Refuses a value that the place of the next one cannot hold.
+    /// Refuses a value that does not fit the current field.
     fn check(&mut self, kind: Option<Kind>) -> Result<(), JsonError> {
         let (field, expected) = match (self.path.at(), self.field, kind) {
             (Some(Place::Root), _, None | Some(Kind::Array)) => return Err(JsonError::Refused),

@@ -81,7 +81,7 @@ pub(crate) enum Field {
     MediaSource,
     /// The URL, the id or the data of a picture, a sound, a film or a file.
     MediaReference,
-    /// The kind of its data: `text`, `content` or a media type of text mean text, which counts as text does.
+    /// The kind of the data. `text`, `content` and media types of text mean text, which is priced as text.
     MediaKind,
     StreamOptions,
     IncludeUsage,

@@ -103,7 +103,7 @@ pub(super) struct BodyReader {
     beside_tokens: u64,
     /// The last token ids stand in the list of prompts itself.
     id_list: bool,
-    /// Some did: all of the list is one prompt, with texts among the ids.
+    /// The list holds token ids: all of it is one prompt, which may have texts among the ids.
     one_prompt: bool,
     /// Options for each prompt are being read. Of each number, the greatest counts.
     pub(super) in_list: bool,
@@ -280,7 +280,7 @@ impl BodyReader {
         }
     }
 
-    /// What was added by [`Self::add_media`] is complete. Text counts as text does: a file may be a book.
+    /// The media that [`Self::add_media`] added are complete. A file with text is priced as text: it may be a whole book.
     pub(super) fn end_media(&mut self) {
         let media = std::mem::take(&mut self.media);
         if media.is_text {

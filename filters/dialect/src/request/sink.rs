@@ -374,7 +374,7 @@ impl BodyReader {
                 self.message.is_user.set(Some(is_user))
             }
             Field::MediaKind => {
-                // The beginning of a long one depends on how the body is cut.
+                // Of a kind beyond the limit, the kept beginning would depend on how the body is split.
                 let kind: &[u8] = if self.too_long { b"" } else { &self.short };
                 self.media.is_text |= kind.starts_with(b"text") || kind == b"content";
                 self.media.is_base64 |= kind.contains(&b'/');
