@@ -42,7 +42,7 @@ pub trait Host: Clock + Cells + Entropy {
     /// top level. Text as it is, a number as a double in 8 bytes, little-endian.
     fn jwt_claim(&self, name: &str) -> Option<Vec<u8>>;
 
-    /// A part of the held request body: at most `length` bytes from `start` on, empty after its end. Valid in request callbacks; it includes
+    /// A part of the held request body: at most `length` bytes from byte `from` on, empty after its end. Valid in request callbacks; it includes
     /// the bytes of the current callback.
     fn held_body(&self, from: usize, length: usize) -> Option<Vec<u8>>;
 
